@@ -1,0 +1,32 @@
+"""The kernel's process: options of the command line, and launch."""
+
+from __future__ import annotations
+
+from ipykernel.kernelapp import IPKernelApp, kernel_aliases
+from traitlets import Dict
+
+from pskernel.kernel.kernel import RemotePowerShellKernel
+
+__all__ = ["RemotePowerShellApp", "main"]
+
+
+class RemotePowerShellApp(IPKernelApp):  # type: ignore[misc]  # ipykernel is not typed
+    """``python -m pskernel -f CONNECTION_FILE [--target URL] [--option name=value] [--spec-dir FOLDER]``."""
+
+    name = "pskernel"
+    kernel_class = RemotePowerShellKernel
+    classes = [RemotePowerShellKernel]  # noqa: RUF012 - a trait of traitlets, not a shared default
+    aliases = Dict(
+        {
+            **kernel_aliases,
+            "target": "RemotePowerShellKernel.target",
+            "option": "RemotePowerShellKernel.option",
+            # A hyphenated option that traitlets does not know would end the process.
+            "spec-dir": "RemotePowerShellKernel.spec_dir",
+        }
+    )
+
+
+def main() -> None:
+    """Serve one kernel until it is shut down."""
+    RemotePowerShellApp.launch_instance()

@@ -1,0 +1,175 @@
+"""One cell: sent, its output shown as it comes, its end reported."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pskernel.errors import PSKernelError, TransportClosed
+from pskernel.records import ErrorRecord, HostCall, PipelineEnd, PipelineState
+from pskernel.render.text import error_traceback, render
+
+if TYPE_CHECKING:
+    from pskernel.kernel.output import CellOutput
+    from pskernel.questions import Asker
+    from pskernel.session.interactive import InteractiveSession
+    from pskernel.session.pipeline import Pipeline
+
+__all__ = ["Cell", "CellError", "Outcome"]
+
+# PowerShell's own sentence where a prompt meets a session that cannot ask.
+NON_INTERACTIVE = (
+    "PowerShell is in NonInteractive mode. Read and Prompt functionality is not available."
+)
+_SET_SHOULD_EXIT, _POP_RUNSPACE = "SetShouldExit", "PopRunspace"
+_ERROR_DISPLAY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class CellError:
+    """What becomes the Jupyter error: ``name`` is PowerShell's FullyQualifiedErrorId, or our own id."""
+
+    name: str
+    message: str
+    traceback: list[str]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a cell ended. ``exit_code`` is set when the script called ``exit``."""
+
+    error: CellError | None = None
+    exit_code: int | None = None
+    sent: bool = True
+
+
+class Cell:
+    """Runs one cell in an interactive session.
+
+    Args:
+        session: where.
+        output: takes the text.
+        stop_timeout: seconds an interrupted command may take to stop before the session is given up.
+    """
+
+    def __init__(self, session: InteractiveSession, output: CellOutput, stop_timeout: float) -> None:
+        self._session = session
+        self._output = output
+        self._stop_timeout = stop_timeout
+        self._pipeline: Pipeline | None = None
+        self._deadline: asyncio.Timeout | None = None
+        self._waiting: asyncio.Task[Pipeline] | None = None
+        self._interrupted = False
+        self._stopping: asyncio.Task[None] | None = None
+        self._exit: tuple[str, int] | None = None
+
+    async def run(self, text: str, asker: Asker) -> Outcome:
+        """Run the cell to its end. Every outcome is returned; nothing is raised for what the remote does."""
+        self._waiting = asyncio.ensure_future(self._session.run(text, asker))
+        try:
+            self._pipeline = await self._waiting
+        except asyncio.CancelledError:
+            if not self._interrupted:
+                raise
+            return Outcome(_plain("Interrupted", "The cell was interrupted before it was sent."), sent=False)
+        except TransportClosed as error:
+            return Outcome(self._cut(error))
+        except PSKernelError as error:
+            return Outcome(_plain(type(error).__name__, str(error)), sent=False)
+        finally:
+            self._waiting = None
+        outcome = Outcome(await self._watch(self._pipeline))
+        if self._exit is not None:
+            how, outcome.exit_code = self._exit
+            await self._session.leave(how)
+        else:
+            moved = await self._session.after_cell(text)
+            if moved is not None and outcome.error is None:
+                outcome.error = _plain("SecondHop", str(moved))
+        return outcome
+
+    def interrupt(self) -> None:
+        """Stop the cell: before it is sent, or on the remote. Must be called on the session's loop."""
+        self._interrupted = True
+        if self._waiting is not None:
+            self._waiting.cancel()
+        elif self._pipeline is not None and self._deadline is not None and not self._pipeline.ended:
+            self._deadline.reschedule(asyncio.get_running_loop().time() + self._stop_timeout)
+            self._stopping = asyncio.ensure_future(self._stop(self._pipeline))
+
+    async def _stop(self, pipeline: Pipeline) -> None:
+        await pipeline.stop()
+        await self._output.spill("interrupted")
+
+    async def _watch(self, pipeline: Pipeline) -> CellError | None:
+        try:
+            async with asyncio.timeout(None) as self._deadline:
+                return await self._follow(pipeline)
+        except TimeoutError:
+            return await self._give_up()
+        except TransportClosed as error:
+            return self._cut(error)
+
+    async def _follow(self, pipeline: Pipeline) -> CellError | None:
+        async for batch in pipeline.batches():
+            for record in batch:
+                if isinstance(record, HostCall):
+                    await self._host_call(pipeline, record)
+                    continue
+                piece = render(record)
+                if piece is not None:
+                    await self._output.write(piece)
+        return await self._ended(pipeline.end)
+
+    async def _ended(self, end: PipelineEnd | None) -> CellError | None:
+        if end is None or end.state is PipelineState.COMPLETED:
+            return None
+        error = end.error or ErrorRecord("The pipeline has been stopped.", "PipelineStopped")
+        if end.state is PipelineState.STOPPED:
+            return _plain(error.fully_qualified_error_id or "PipelineStopped", error.message)
+        runspace = self._session.runspace
+        shown = []
+        if runspace is not None:
+            # The cell has failed either way; an endpoint that cannot render it costs only the remote's own layout.
+            with contextlib.suppress(PSKernelError, TimeoutError):
+                async with asyncio.timeout(_ERROR_DISPLAY_SECONDS):
+                    shown = await runspace.display_error(error)
+        return CellError(
+            error.fully_qualified_error_id or error.exception_type or "RemoteException",
+            error.message,
+            error_traceback(error, shown),
+        )
+
+    async def _host_call(self, pipeline: Pipeline, call: HostCall) -> None:
+        if call.method == _SET_SHOULD_EXIT:
+            code = call.parameters[0] if call.parameters and isinstance(call.parameters[0], int) else 0
+            self._exit = "exit", code
+        elif call.method == _POP_RUNSPACE:
+            self._exit = self._exit or ("Exit-PSSession", 0)
+        elif call.expects_reply:
+            await pipeline.refuse(call, NON_INTERACTIVE)
+
+    async def _give_up(self) -> CellError:
+        text = (
+            f"The command did not stop within {self._stop_timeout:g} seconds of the interrupt (a call that cannot be "
+            f"interrupted, most likely). The session on {self._session.label} was abandoned, and the command may still "
+            "be running there."
+        )
+        await self._session.abandon(
+            f"The last command on {self._session.label} could not be stopped, so its session was abandoned; "
+            "that command may still be running there. Its variables, functions and location are gone."
+        )
+        return _plain("SessionAbandoned", text)
+
+    def _cut(self, error: TransportClosed) -> CellError:
+        return _plain(
+            "ConnectionLost",
+            f"The connection to {self._session.label} was lost while this cell was running. What is shown above had "
+            f"arrived; the command may have completed, may have stopped half-way, or may still be running. {error}",
+        )
+
+
+def _plain(name: str, message: str) -> CellError:
+    return CellError(name, message, [f"\x1b[31;1m{message}\x1b[0m"])

@@ -1,0 +1,79 @@
+"""Which session a cell belongs to: the one target a kernel has for its whole life."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+
+from pskernel.connect import opener
+from pskernel.errors import TargetError
+from pskernel.resolve import NO_TARGET_HELP, directive, load_spec, resolve
+from pskernel.session.interactive import InteractiveSession
+from pskernel.target import Target
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["SessionChoice"]
+
+
+class SessionChoice:
+    """Finds the target of the kernel once, and refuses a second one.
+
+    Args:
+        argument: ``--target`` of the command line, or empty.
+        spec_dir: the kernelspec's folder as the front end substituted it, or empty.
+        kernel_name: the kernelspec's name from the connection file, or empty.
+        options: ``--option name=value`` of the command line.
+    """
+
+    def __init__(self, argument: str, spec_dir: str, kernel_name: str, options: Mapping[str, str]) -> None:
+        self.target: Target | None = None
+        self.session: InteractiveSession | None = None
+        self._options = options
+        self._problem: TargetError | None = None
+        try:
+            spec = load_spec(spec_dir or None, kernel_name or None, _find_spec)
+            target = resolve(argument or None, os.environ, spec, options)
+        except TargetError as error:
+            self._problem = error
+        else:
+            if target is not None:
+                self._take(target)
+
+    def for_cell(self, code: str) -> InteractiveSession:
+        """The session for a cell.
+
+        Raises:
+            TargetError: no target is named, the one named is wrong, or the cell names another than the kernel has.
+        """
+        named = directive(code)
+        if named is not None:
+            target = Target.parse(named, self._options)
+            if self.target is None:
+                self._problem = None
+                self._take(target)
+            elif target != self.target:
+                raise TargetError(
+                    f"This kernel is connected to {self.target.redacted}, and the cell asks for {target.redacted}. "
+                    "The cell was not run. Restart the kernel to change its target, or choose another kernel."
+                )
+        if self._problem is not None:
+            raise self._problem
+        if self.session is None:
+            raise TargetError(NO_TARGET_HELP)
+        return self.session
+
+    def _take(self, target: Target) -> None:
+        self.target = target
+        self.session = InteractiveSession(opener(target), target.label)
+
+
+def _find_spec(name: str) -> str | None:
+    try:
+        return str(KernelSpecManager().get_kernel_spec(name).resource_dir)
+    except NoSuchKernel:
+        return None

@@ -1,0 +1,242 @@
+"""The Jupyter kernel: messages in, cells to the interactive session, messages out. No PowerShell here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import threading
+from contextvars import copy_context
+from typing import Any, ClassVar
+
+from ipykernel.kernelbase import Kernel
+from platformdirs import user_log_path
+from traitlets import Dict, Unicode
+
+import pskernel
+from pskernel.errors import PSKernelError
+from pskernel.kernel.cell import Cell, CellError, Outcome
+from pskernel.kernel.choice import SessionChoice
+from pskernel.kernel.output import CellOutput, Limits
+from pskernel.kernel.prompts import StdinAsker
+from pskernel.kernel.waiting import ConnectionNote
+from pskernel.questions import NobodyToAsk
+from pskernel.session.interactive import InteractiveSession
+
+__all__ = ["RemotePowerShellKernel"]
+
+# Requests that are answered while a cell runs. Front ends drop a completion after 1 s, and take a kernel that does not
+# answer kernel_info for dead.
+_WHILE_BUSY = {
+    "comm_info_request",
+    "complete_request",
+    "history_request",
+    "inspect_request",
+    "is_complete_request",
+    "kernel_info_request",
+}
+# Jupyter kills a kernel that is still there 2.5 s after the request.
+_SHUTDOWN_SECONDS = 2.0
+
+
+class RemotePowerShellKernel(Kernel):  # type: ignore[misc]  # ipykernel is not typed
+    """Forwards each cell verbatim to a remote runspace."""
+
+    implementation = "pskernel"
+    implementation_version = pskernel.__version__
+    banner = "Remote PowerShell: cells run on the target of this kernel."
+    help_links: ClassVar = [{"text": "PowerShell", "url": "https://learn.microsoft.com/powershell/"}]
+
+    target = Unicode("", help="Where cells run, such as ssh://admin@web01.").tag(config=True)
+    spec_dir = Unicode("", help="The kernelspec's folder; its metadata may name the target.").tag(config=True)
+    option = Dict(help="Options of the target: name=value.").tag(config=True)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        name = getattr(self.parent, "kernel_name", "") or ""
+        self._choice = SessionChoice(self.target, self.spec_dir, name, self.option)
+        self._cell: Cell | None = None
+        self._outcome: Outcome | None = None
+
+    @property
+    def language_info(self) -> dict[str, Any]:
+        """What front ends need to highlight and export cells. JupyterLab goes by codemirror_mode."""
+        session = self._choice.session
+        return {
+            "name": "powershell",
+            "version": (session.facts.version if session else "") or "unknown",
+            "mimetype": "application/x-powershell",
+            "file_extension": ".ps1",
+            "codemirror_mode": "powershell",
+            "pygments_lexer": "powershell",
+            "nbconvert_exporter": "script",
+        }
+
+    @property
+    def kernel_info(self) -> dict[str, Any]:
+        """The kernel_info_reply. ipykernel would claim a debugger and subshells, which a remote runspace has not."""
+        return {**super().kernel_info, "supported_features": []}
+
+    def start(self) -> None:
+        """Begin to serve, and to connect, without waiting for the connection."""
+        super().start()
+        if self._choice.session is not None:
+            self.io_loop.add_callback(self._choice.session.begin)
+
+    async def do_execute(  # noqa: PLR0913 - the signature is ipykernel's
+        self,
+        code: str,
+        silent: bool,
+        store_history: bool = True,
+        user_expressions: dict[str, Any] | None = None,
+        allow_stdin: bool = False,
+        *,
+        cell_meta: dict[str, Any] | None = None,
+        cell_id: str | None = None,
+    ) -> dict[str, Any]:
+        """Run one cell on the remote."""
+        if not code.strip():
+            return self._reply(None)
+        parent = self.get_parent("shell")
+        output = CellOutput(lambda name, text: silent or self._stream(parent, name, text), self._limits())
+        try:
+            session = self._choice.for_cell(code)
+        except PSKernelError as error:
+            outcome = Outcome(CellError("TargetError", str(error), str(error).splitlines()), sent=False)
+        else:
+            outcome = await self._run(session, output, code, allow_stdin and not silent)
+        await output.finish()
+        self._outcome = outcome
+        if outcome.error is not None and not silent:
+            self._send(parent, "error", _error_content(outcome.error))
+        return self._reply(outcome.error)
+
+    async def _run(
+        self, session: InteractiveSession, output: CellOutput, code: str, interactive: bool
+    ) -> Outcome:
+        parent = self.get_parent("shell")
+        asker = (
+            StdinAsker(self.session, self.stdin_socket, self._stdin_ident(), parent)
+            if interactive
+            else NobodyToAsk()
+        )
+        target = self._choice.target
+        assert target is not None  # noqa: S101 - a session has one
+        cell = self._cell = Cell(session, output, target.options.stop_timeout)
+        note = ConnectionNote(session, lambda kind, content: self._send(parent, kind, content))
+        try:
+            async with note if interactive else contextlib.nullcontext():
+                return await cell.run(code, asker)
+        finally:
+            self._cell = None
+
+    def _stdin_ident(self) -> Any:
+        return self._get_shell_context_var(self._shell_parent_ident)
+
+    def _limits(self) -> Limits:
+        folder = user_log_path("pskernel", appauthor=False) / "cells"
+        target = self._choice.target
+        if target is None:
+            return Limits(0, 0, folder)
+        return Limits(target.options.output_rate, target.options.output_limit, folder)
+
+    def _reply(self, error: CellError | None) -> dict[str, Any]:
+        reply: dict[str, Any] = {"execution_count": self.execution_count, "payload": [], "user_expressions": {}}
+        if error is None:
+            return {"status": "ok", **reply}
+        return {"status": "error", **reply, **_error_content(error)}
+
+    def finish_metadata(self, parent: Any, metadata: dict[str, Any], reply_content: Any) -> dict[str, Any]:
+        """Tell headless runs where the cell ran and how the script ended."""
+        outcome, self._outcome = self._outcome, None
+        target, session = self._choice.target, self._choice.session
+        if outcome is not None:
+            metadata["pskernel"] = {
+                "target": target.redacted if target else None,
+                "version": session.facts.version if session else None,
+                "sent": outcome.sent,
+                "exit_code": outcome.exit_code,
+            }
+        return metadata
+
+    # Messages always carry the parent they belong to: ipykernel's own fallback is the latest request.
+
+    def _stream(self, parent: Any, name: str, text: str) -> None:
+        self._send(parent, "stream", {"name": name, "text": text})
+
+    def _send(self, parent: Any, kind: str, content: dict[str, Any]) -> None:
+        self.session.send(self.iopub_socket, kind, content, parent=parent, ident=self._topic(kind))
+
+    # Interrupts. ipykernel's own raise KeyboardInterrupt through the event loop, which ends the process.
+
+    async def interrupt_request(self, stream: Any, ident: Any, parent: Any) -> None:
+        """Stop the running cell. Called on the control thread."""
+        self.io_loop.add_callback(self._interrupt)
+        self.session.send(stream, "interrupt_reply", {"status": "ok"}, parent, ident=ident)
+
+    def _interrupt(self) -> None:
+        if self._cell is not None:
+            self._cell.interrupt()
+
+    def pre_handler_hook(self) -> None:
+        """Keep a stray SIGINT (a terminal's Ctrl+C reaches the whole group) from ending the kernel."""
+        if threading.current_thread() is threading.main_thread():
+            self.saved_sigint_handler = signal.signal(
+                signal.SIGINT, lambda *_: self.io_loop.add_callback_from_signal(self._interrupt)
+            )
+
+    def post_handler_hook(self) -> None:
+        """Leave the handler in place: a SIGINT between two cells must not end the kernel either."""
+
+    async def do_shutdown(self, restart: bool) -> dict[str, Any]:
+        """Close the remote runspace. Called on the control thread; the session belongs to the main one."""
+        if self._choice.session is not None:
+            loop = self.io_loop.asyncio_loop
+            closing = asyncio.run_coroutine_threadsafe(self._choice.session.aclose(), loop)
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(asyncio.wrap_future(closing), _SHUTDOWN_SECONDS)
+        return {"status": "ok", "restart": restart}
+
+    async def do_debug_request(self, msg: dict[str, Any]) -> dict[str, Any]:
+        """Decline; without an answer front ends wait for ever."""
+        return {
+            "type": "response",
+            "request_seq": msg.get("seq", 0),
+            "success": False,
+            "command": msg.get("command", ""),
+            "message": "This kernel has no debugger for front ends.",
+        }
+
+    async def shell_main(self, subshell_id: str | None, msg: Any) -> None:
+        """Answer what does not need the remote's turn while a cell runs; all else waits for the cell."""
+        if subshell_id is not None or not self._main_asyncio_lock.locked():
+            await super().shell_main(subshell_id, msg)
+            return
+        if self._message_type(msg) not in _WHILE_BUSY:
+            await super().shell_main(subshell_id, msg)
+            return
+        try:
+            await asyncio.create_task(self._answer_while_busy(msg), context=copy_context())
+        finally:
+            # Threads without a context fall back to this one: it must be the running cell's again.
+            self._shell_context = copy_context()
+            if self._main_asyncio_lock.locked():
+                # The last status is what front ends show as the kernel's state.
+                self._publish_status("busy", "shell", parent=self.get_parent("shell"))
+
+    async def _answer_while_busy(self, msg: Any) -> None:
+        await self.dispatch_shell(msg, subshell_id=None, concurrent=True)
+        # `concurrent` leaves these out, and JupyterLab waits for the idle of every request.
+        self._publish_status("busy", "shell")
+        self._publish_status("idle", "shell")
+
+    def _message_type(self, msg: Any) -> str:
+        try:
+            _, frames = self.session.feed_identities(msg, copy=False)
+            return str(self.session.deserialize(frames, content=False, copy=False)["header"]["msg_type"])
+        except (ValueError, KeyError, TypeError):
+            return ""
+
+
+def _error_content(error: CellError) -> dict[str, Any]:
+    return {"ename": error.name, "evalue": error.message, "traceback": error.traceback}

@@ -1,0 +1,145 @@
+"""PSRP fragments and message headers (MS-PSRP 2.2.4 and 2.2.1): bytes to messages and back, with every length checked.
+
+psrpcore slices whatever is there, so a cut fragment would pass as a whole one and desynchronise the pool for good.
+Reassembly is therefore ours; psrpcore is only ever given whole messages.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from uuid import UUID
+
+from pskernel.errors import RemoteProtocolError
+
+__all__ = ["Message", "MessageType", "Reassembler", "build_message", "fragment", "parse_message"]
+
+# Object id, fragment id, flags (1 = first, 2 = last), length of the blob: big-endian.
+_FRAGMENT = struct.Struct(">QQBI")
+# Destination (1 = client, 2 = server), message type, runspace pool id, pipeline id: little-endian.
+_MESSAGE = struct.Struct("<II16s16s")
+_FIRST, _LAST = 1, 2
+_TO_CLIENT, _TO_SERVER = 1, 2
+_NO_PIPELINE = bytes(16)
+_BOM = b"\xef\xbb\xbf"
+
+# PowerShell's own default for one received object (PSSessionOption.MaximumReceivedObjectSize).
+MAX_MESSAGE_BYTES = 200 * 1024 * 1024
+# A server interleaves at most one unfinished message a pipeline and one for the pool; more is not PowerShell.
+MAX_UNFINISHED = 64
+
+
+class MessageType(IntEnum):
+    """The message types this side reads or writes by itself (MS-PSRP 2.2.1). All others belong to psrpcore."""
+
+    CREATE_PIPELINE = 0x00021006
+    RUNSPACEPOOL_HOST_CALL = 0x00021100
+    PIPELINE_INPUT = 0x00041002
+    END_OF_PIPELINE_INPUT = 0x00041003
+    PIPELINE_OUTPUT = 0x00041004
+    ERROR_RECORD = 0x00041005
+    PIPELINE_STATE = 0x00041006
+    DEBUG_RECORD = 0x00041007
+    VERBOSE_RECORD = 0x00041008
+    WARNING_RECORD = 0x00041009
+    PROGRESS_RECORD = 0x00041010
+    INFORMATION_RECORD = 0x00041011
+    PIPELINE_HOST_CALL = 0x00041100
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One PSRP message. ``pipeline_id`` is None for the pool; ``body`` is CLIXML without its byte order mark."""
+
+    message_type: int
+    pipeline_id: UUID | None
+    body: bytes
+
+
+class Reassembler:
+    """Joins fragments into messages. One for each runspace pool."""
+
+    def __init__(self, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
+        self._max = max_message_bytes
+        self._unfinished: dict[int, list[bytes]] = {}
+        self._held_bytes = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take whole fragments and return the messages they complete, headers included.
+
+        Raises:
+            RemoteProtocolError: a fragment is cut, out of sequence, or the message grows beyond the limit.
+        """
+        messages: list[bytes] = []
+        position, end = 0, len(data)
+        while position < end:
+            if end - position < _FRAGMENT.size:
+                raise RemoteProtocolError("The remote sent a PSRP fragment with an incomplete header.")
+            object_id, fragment_id, flags, length = _FRAGMENT.unpack_from(data, position)
+            position += _FRAGMENT.size
+            if length > end - position:
+                raise RemoteProtocolError("The remote sent a PSRP fragment that is shorter than it says.")
+            blob = data[position : position + length]
+            position += length
+            message = self._add(object_id, fragment_id, flags, blob)
+            if message is not None:
+                messages.append(message)
+        return messages
+
+    def _add(self, object_id: int, fragment_id: int, flags: int, blob: bytes) -> bytes | None:
+        if flags == _FIRST | _LAST and fragment_id == 0 and object_id not in self._unfinished:
+            if len(blob) > self._max:
+                raise RemoteProtocolError(f"The remote sent a message of more than {self._max} bytes.")
+            return blob
+        parts = self._unfinished.get(object_id)
+        if parts is None:
+            if len(self._unfinished) >= MAX_UNFINISHED:
+                raise RemoteProtocolError("The remote began too many messages without ending them.")
+            parts = self._unfinished[object_id] = []
+        if fragment_id != len(parts) or bool(flags & _FIRST) != (fragment_id == 0):
+            raise RemoteProtocolError("The remote sent PSRP fragments out of sequence.")
+        self._held_bytes += len(blob)
+        if self._held_bytes > self._max:
+            raise RemoteProtocolError(f"The remote sent a message of more than {self._max} bytes.")
+        parts.append(blob)
+        if not flags & _LAST:
+            return None
+        del self._unfinished[object_id]
+        message = b"".join(parts)
+        self._held_bytes -= len(message)
+        return message
+
+
+def parse_message(data: bytes) -> Message:
+    """Read a message's header.
+
+    Raises:
+        RemoteProtocolError: the message is shorter than a header, or meant for a server (an echo of our own).
+    """
+    if len(data) < _MESSAGE.size:
+        raise RemoteProtocolError("The remote sent a PSRP message with an incomplete header.")
+    destination, message_type, _, pipeline = _MESSAGE.unpack_from(data)
+    if destination != _TO_CLIENT:
+        raise RemoteProtocolError("The remote sends back what it was sent: it is not PowerShell.")
+    start = _MESSAGE.size
+    if data.startswith(_BOM, start):
+        start += len(_BOM)
+    return Message(message_type, None if pipeline == _NO_PIPELINE else UUID(bytes_le=pipeline), data[start:])
+
+
+def build_message(message_type: int, runspace_id: UUID, pipeline_id: UUID | None, body: bytes) -> bytes:
+    """Write a message to the server."""
+    pipeline = _NO_PIPELINE if pipeline_id is None else pipeline_id.bytes_le
+    return _MESSAGE.pack(_TO_SERVER, message_type, runspace_id.bytes_le, pipeline) + body
+
+
+def fragment(object_id: int, message: bytes, max_bytes: int) -> list[bytes]:
+    """Cut a message into fragments of at most ``max_bytes`` each, headers included."""
+    room = max_bytes - _FRAGMENT.size
+    blobs = [message[i : i + room] for i in range(0, len(message), room)] or [b""]
+    fragments = []
+    for number, blob in enumerate(blobs):
+        flags = (_FIRST if number == 0 else 0) | (_LAST if number == len(blobs) - 1 else 0)
+        fragments.append(_FRAGMENT.pack(object_id, number, flags, len(blob)) + blob)
+    return fragments

@@ -1,0 +1,44 @@
+"""Questions that opening a session may put to the user, and who answers them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from pskernel.errors import PromptUnavailable
+
+__all__ = ["Asker", "NobodyToAsk", "Question"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question. ``text`` names the host it is asked for; ``secret`` answers are masked and never kept."""
+
+    text: str
+    secret: bool = True
+
+
+class Asker(Protocol):
+    """Whoever can put a question to the user: a notebook's stdin, a terminal, an answer file."""
+
+    async def ask(self, question: Question) -> str:
+        """Return the answer.
+
+        Raises:
+            PromptUnavailable: nobody can be asked (a headless run, or no cell is running yet).
+        """
+
+
+class NobodyToAsk:
+    """The asker of headless runs: refuses every question and says how to supply the answer instead."""
+
+    async def ask(self, question: Question) -> str:
+        """Refuse.
+
+        Raises:
+            PromptUnavailable: always.
+        """
+        raise PromptUnavailable(
+            f"{question.text.rstrip(': ')} is needed, and this run cannot ask for it. Name a credential with the "
+            "option credential=keyring:NAME, env:NAME or file:PATH, or use a key that needs no passphrase."
+        )

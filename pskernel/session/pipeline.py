@@ -1,0 +1,156 @@
+"""One pipeline: the records it sends, and what can be said back to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pskernel.errors import PSKernelError
+from pskernel.records import HostCall, HostText, Output, PipelineEnd, Record
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+__all__ = ["Pipeline", "PipelineOwner"]
+
+# What may wait for a slow consumer before the remote is made to wait too.
+_HIGH_WATER_BYTES = 4 * 1024 * 1024
+# While a stop is under way the state message must get through, so reading goes on beyond the high water mark; what a
+# remote that ignores the stop sends beyond this is dropped and counted.
+_STOPPING_BYTES = 64 * 1024 * 1024
+# The Python objects around a short text weigh more than the text.
+_RECORD_BYTES = 200
+
+
+class PipelineOwner(Protocol):
+    """What a pipeline asks of its runspace."""
+
+    async def signal(self, pipeline: Pipeline) -> None:
+        """Ask the remote to stop the pipeline."""
+
+    async def answer(self, call: HostCall, value: Any) -> None:
+        """Answer a host call."""
+
+    async def refuse(self, call: HostCall, message: str) -> None:
+        """Answer a host call with an error."""
+
+
+class Pipeline:
+    """An invocation on the remote. Iterate over it, or over :meth:`batches`, until it ends.
+
+    The last record is a :class:`pskernel.records.PipelineEnd`. Iteration raises
+    :class:`pskernel.errors.TransportClosed` if the connection goes away first: then nothing is known about whether the
+    remote finished the work.
+    """
+
+    def __init__(self, owner: PipelineOwner, pipeline_id: UUID) -> None:
+        self.pipeline_id = pipeline_id
+        self._owner = owner
+        self._queue: list[Record] = []
+        self._queued_bytes = 0
+        self._changed = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._drained.set()
+        self._end: PipelineEnd | None = None
+        self._failure: PSKernelError | None = None
+        self._stop_sent = False
+        self._dropped = 0
+        self._finished = asyncio.Event()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the remote has reported the end, or the connection is lost."""
+        return self._finished.is_set()
+
+    @property
+    def end(self) -> PipelineEnd | None:
+        """How the remote said it ended; None while it runs, and after a loss."""
+        return self._end
+
+    @property
+    def dropped_records(self) -> int:
+        """Records dropped because the remote kept sending after it was told to stop."""
+        return self._dropped
+
+    async def wait_ended(self) -> None:
+        """Wait until the remote reports the end, or the connection is lost. Does not consume records."""
+        await self._finished.wait()
+
+    async def batches(self) -> AsyncIterator[list[Record]]:
+        """Yield what has arrived since the last batch, at least one record at a time, in order.
+
+        Raises:
+            TransportClosed: the connection was lost before the end.
+        """
+        while True:
+            if not self._queue:
+                if self._failure is not None:
+                    raise self._failure
+                if self._end is not None:
+                    return
+                self._changed.clear()
+                await self._changed.wait()
+                continue
+            batch, self._queue = self._queue, []
+            self._queued_bytes = 0
+            self._drained.set()
+            yield batch
+
+    async def __aiter__(self) -> AsyncIterator[Record]:
+        """Yield the records one by one; see :meth:`batches`."""
+        async for batch in self.batches():
+            for record in batch:
+                yield record
+
+    async def stop(self) -> None:
+        """Ask the remote to stop. The end still arrives as a record; a call that cannot be stopped delays it."""
+        if self._stop_sent or self.ended:
+            return
+        self._stop_sent = True
+        self._drained.set()
+        await self._owner.signal(self)
+
+    async def reply(self, call: HostCall, value: Any) -> None:
+        """Answer a host call that expects a reply, with the value its method returns."""
+        await self._owner.answer(call, value)
+
+    async def refuse(self, call: HostCall, message: str) -> None:
+        """Answer a host call with an exception whose message is ``message``."""
+        await self._owner.refuse(call, message)
+
+    # Below: for the runspace's reader only.
+
+    def deliver(self, record: Record) -> None:
+        """Queue a record."""
+        if self._queued_bytes > _STOPPING_BYTES and not isinstance(record, PipelineEnd):
+            self._dropped += 1
+            return
+        self._queue.append(record)
+        self._queued_bytes += _weight(record)
+        if self._queued_bytes > _HIGH_WATER_BYTES and not self._stop_sent:
+            self._drained.clear()
+        if isinstance(record, PipelineEnd):
+            self._end = record
+            self._finished.set()
+        self._changed.set()
+
+    def fail(self, error: PSKernelError) -> None:
+        """Note that the connection is lost. What had arrived can still be read."""
+        if self._end is None and self._failure is None:
+            self._failure = error
+        self._finished.set()
+        self._drained.set()
+        self._changed.set()
+
+    async def wait_drained(self) -> None:
+        """Wait while a slow consumer has too much to read already."""
+        await self._drained.wait()
+
+
+def _weight(record: Record) -> int:
+    if isinstance(record, HostText):
+        return _RECORD_BYTES + len(record.text)
+    if isinstance(record, Output) and isinstance(record.value, str | bytes):
+        return _RECORD_BYTES + len(record.value)
+    return _RECORD_BYTES * 10

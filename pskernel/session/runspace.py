@@ -1,0 +1,382 @@
+"""One runspace on a remote: opened, used by one pipeline at a time, closed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Self
+
+from pskernel.errors import (
+    ConnectError,
+    NotPowerShell,
+    PipelineFailed,
+    ProtocolError,
+    PSKernelError,
+    RemoteProtocolError,
+    RunspaceStateError,
+    TransportClosed,
+)
+from pskernel.protocol.pipelines import PipelineShape, Screen
+from pskernel.protocol.runspace import Outgoing, PoolOpened, PoolReset, PoolStopped, RunspaceProtocol
+from pskernel.records import ErrorRecord, HostCall, HostText, Notice, Output, PipelineEnd, Record
+from pskernel.session.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from types import TracebackType
+    from uuid import UUID
+
+    from pskernel.transports.base import Payload, Transport
+
+__all__ = ["Runspace", "RunspaceState"]
+
+# What is said while no pipeline runs (events, a profile) waits for the next one; older lines give way.
+_MAX_IDLE_RECORDS = 1000
+_NO_HOST_NOW = "A command that prompts the user failed because no cell is running."
+
+
+class RunspaceState(Enum):
+    """Where a runspace is in its life. BROKEN is for good: state on the remote may be lost."""
+
+    OPENING = "opening"
+    OPEN = "open"
+    CLOSED = "closed"
+    BROKEN = "broken"
+
+
+class Runspace:
+    """The client's end of a remote runspace. Owns the transport and the one task that reads from it.
+
+    Use :meth:`open` to make one; close it with :meth:`aclose` or ``async with``.
+    """
+
+    def __init__(self, transport: Transport, screen: Screen) -> None:
+        self._transport = transport
+        self._protocol = RunspaceProtocol(screen, transport.max_payload)
+        self._state = RunspaceState.OPENING
+        self._opened = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._error: PSKernelError | None = None
+        self._turn = asyncio.Lock()
+        self._current: Pipeline | None = None
+        self._idle: deque[Record] = deque(maxlen=_MAX_IDLE_RECORDS)
+        self._reset_answer: asyncio.Future[bool] | None = None
+        self._chores: set[asyncio.Task[None]] = set()
+        self._reader = asyncio.create_task(self._read(), name="pskernel-reader")
+
+    @classmethod
+    async def open(
+        cls, transport: Transport, *, screen: Screen | None = None, open_timeout: float = 60.0
+    ) -> Runspace:
+        """Open a runspace pool of one runspace over a connected transport, which it takes over.
+
+        Args:
+            transport: a connected transport; closed here if opening fails.
+            screen: the size that output is formatted for (default 120 columns).
+            open_timeout: seconds until the server must have opened the pool.
+
+        Raises:
+            NotPowerShell: whoever is there does not answer as PowerShell does.
+            ConnectError: the server refused to open the pool, or the line was cut meanwhile.
+        """
+        runspace = cls(transport, screen or Screen())
+        try:
+            async with asyncio.timeout(open_timeout):
+                await runspace._send(runspace._protocol.open())
+                await runspace._opened.wait()
+        except TimeoutError:
+            text = f"No PowerShell answered within {open_timeout:g} seconds. {transport.diagnostics()}"
+            raise NotPowerShell(text.strip()) from None
+        except TransportClosed:
+            pass  # the reader knows why, and better
+        finally:
+            if runspace._state is not RunspaceState.OPEN:
+                await runspace.abandon("The runspace could not be opened.")
+        if runspace._state is not RunspaceState.OPEN:
+            raise _opening_error(runspace._error)
+        return runspace
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    @property
+    def state(self) -> RunspaceState:
+        """Where it is in its life."""
+        return self._state
+
+    @property
+    def error(self) -> PSKernelError | None:
+        """Why the runspace broke."""
+        return self._error
+
+    @property
+    def instance_id(self) -> UUID:
+        """The runspace pool's id, as ``(Get-PSSession).InstanceId`` shows it."""
+        return self._protocol.runspace_id
+
+    @property
+    def busy(self) -> bool:
+        """Whether a pipeline is running or about to."""
+        return self._turn.locked()
+
+    async def wait_ended(self) -> None:
+        """Wait until the runspace is closed or broken."""
+        await self._ended.wait()
+
+    def take_idle_records(self) -> list[Record]:
+        """What the remote said while no pipeline was running, once."""
+        records = list(self._idle)
+        self._idle.clear()
+        return records
+
+    async def run_cell(self, text: str, *, screen: Screen | None = None) -> Pipeline:
+        """Run a cell as Enter-PSSession runs a typed line: verbatim, as script, formatted by the remote's Out-Default.
+
+        Args:
+            text: the cell, unchanged.
+            screen: the size to format for, if not the runspace's own.
+
+        Raises:
+            RunspaceStateError: the runspace is closed or broken; nothing was sent.
+            TransportClosed: the connection broke while the cell was being sent.
+        """
+        return await self._start(PipelineShape.CELL, text, screen)
+
+    async def invoke(self, script: str) -> Pipeline:
+        """Run a script and yield its objects as :class:`pskernel.records.Output`, errors as records.
+
+        Raises:
+            RunspaceStateError: the runspace is closed or broken; nothing was sent.
+            TransportClosed: the connection broke while the script was being sent.
+        """
+        return await self._start(PipelineShape.QUERY, script)
+
+    async def query(self, script: str, *, timeout: float = 10.0) -> list[Any]:  # noqa: ASYNC109 - stops the remote too
+        """Run a short script of our own and return its objects.
+
+        Raises:
+            PipelineFailed: it ended with an error.
+            TimeoutError: it took longer than ``timeout`` seconds; it was told to stop.
+            TransportClosed: the connection was lost.
+        """
+        pipeline = await self.invoke(script)
+        values: list[Any] = []
+        try:
+            async with asyncio.timeout(timeout):
+                async for record in pipeline:
+                    if isinstance(record, Output):
+                        values.append(record.value)
+                    elif isinstance(record, HostCall) and record.expects_reply:
+                        await pipeline.refuse(record, _NO_HOST_NOW)
+        finally:
+            if not pipeline.ended:
+                await pipeline.stop()
+        if pipeline.end is not None and pipeline.end.error is not None:
+            raise PipelineFailed(pipeline.end.error)
+        return values
+
+    async def display_error(self, error: ErrorRecord) -> list[HostText]:
+        """Let the remote render a terminating error as its console would (its ``$ErrorView``, its ``$PSStyle``).
+
+        Returns:
+            the lines written, or none where the remote will not (a restricted endpoint).
+        """
+        if not error.clixml:
+            return []
+        pipeline = await self._start(PipelineShape.DISPLAY, input_clixml=error.clixml)
+        return [record async for record in pipeline if isinstance(record, HostText)]
+
+    async def reset(self) -> None:
+        """Set the runspace's variables back, as a new session would have them, without a new connection.
+
+        Raises:
+            RunspaceStateError: a pipeline is running, or the server cannot.
+        """
+        if self.busy:
+            raise RunspaceStateError("The runspace cannot be reset while a pipeline is running.")
+        async with self._turn:
+            self._require_open()
+            self._reset_answer = asyncio.get_running_loop().create_future()
+            await self._send(self._protocol.reset())
+            if not await self._reset_answer:
+                raise RunspaceStateError("The server refused to reset the runspace.")
+
+    async def aclose(self, *, grace: float = 2.0) -> None:
+        """Close the runspace on the remote, waiting at most ``grace`` seconds for its answer, then the connection."""
+        if self._state is RunspaceState.OPEN:
+            self._state = RunspaceState.CLOSED
+            with contextlib.suppress(TimeoutError, TransportClosed):
+                async with asyncio.timeout(grace):
+                    await self._transport.close_pool()
+        await self._shut("The runspace was closed.")
+
+    async def abandon(self, why: str) -> None:
+        """Drop the connection without a word to the remote; whatever runs there may go on running."""
+        if self._state in (RunspaceState.OPEN, RunspaceState.OPENING):
+            self._break(self._error or TransportClosed(why))
+        await self._shut(why)
+
+    # What a pipeline asks of its owner.
+
+    async def signal(self, pipeline: Pipeline) -> None:
+        """Send the stop signal."""
+        with contextlib.suppress(TransportClosed, NotPowerShell):
+            await self._transport.signal(pipeline.pipeline_id)
+
+    async def answer(self, call: HostCall, value: Any) -> None:
+        """Send a host call's return value."""
+        if call.call_id is not None:
+            await self._send(self._protocol.answer(call.call_id, value))
+
+    async def refuse(self, call: HostCall, message: str) -> None:
+        """Send a host call's exception."""
+        if call.call_id is not None:
+            await self._send(self._protocol.refuse(call.call_id, message))
+
+    async def _start(
+        self,
+        shape: PipelineShape,
+        text: str = "",
+        screen: Screen | None = None,
+        *,
+        input_clixml: bytes | None = None,
+    ) -> Pipeline:
+        await self._turn.acquire()
+        try:
+            self._require_open()
+            pipeline_id, create = self._protocol.start(shape, text, screen)
+            pipeline = self._current = Pipeline(self, pipeline_id)
+            self._chore(self._see_off(pipeline))
+        except BaseException:
+            self._turn.release()
+            raise
+        try:
+            await self._transport.command(pipeline_id, create.fragments[0])
+            for fragment in create.fragments[1:]:
+                await self._transport.send(pipeline_id, fragment)
+            if input_clixml is not None:
+                await self._send(self._protocol.input_record(pipeline_id, input_clixml))
+        except asyncio.CancelledError:
+            # Half a command may be out: nothing more can be said on this connection.
+            await self.abandon("The command was interrupted while it was being sent.")
+            raise
+        return pipeline
+
+    async def _see_off(self, pipeline: Pipeline) -> None:
+        """Wait for the pipeline's end, tell the server we are done with it, and let the next one go."""
+        try:
+            await pipeline.wait_ended()
+            if pipeline.end is not None:
+                with contextlib.suppress(TransportClosed, NotPowerShell):
+                    await self._transport.close_pipeline(pipeline.pipeline_id)
+        finally:
+            self._current = None
+            self._turn.release()
+
+    async def _send(self, messages: list[Outgoing]) -> None:
+        for message in messages:
+            for fragment in message.fragments:
+                if message.pipeline_id is None and self._state is RunspaceState.OPENING:
+                    await self._transport.open(fragment)
+                    continue
+                await self._transport.send(
+                    message.pipeline_id, fragment, prompt_response=message.prompt_response
+                )
+
+    def _require_open(self) -> None:
+        if self._state is not RunspaceState.OPEN:
+            why = f" {self._error}" if self._error else ""
+            raise RunspaceStateError(f"The runspace is {self._state.value}.{why}")
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                for item in await self._transport.receive():
+                    self._take(item)
+                if self._current is not None:
+                    await self._current.wait_drained()
+                # A stream with data ready never yields by itself, and this loop belongs to the kernel too.
+                await asyncio.sleep(0)
+        except (TransportClosed, NotPowerShell, ProtocolError) as error:
+            self._break(error)
+        except Exception as error:  # noqa: BLE001 - whatever the remote sent, waiters must wake up
+            self._break(RemoteProtocolError(f"The remote's messages could not be read ({type(error).__name__})."))
+
+    def _take(self, item: Payload | Notice) -> None:
+        if isinstance(item, Notice):
+            self._show(item)
+            return
+        for pipeline_id, record in self._protocol.receive(item.data):
+            if isinstance(record, PoolOpened):
+                if self._state is RunspaceState.OPENING:
+                    self._state = RunspaceState.OPEN
+                self._opened.set()
+            elif isinstance(record, PoolStopped):
+                if self._state in (RunspaceState.OPEN, RunspaceState.OPENING):
+                    reason = record.reason or "The remote closed the runspace."
+                    self._break(TransportClosed(reason))
+            elif isinstance(record, PoolReset):
+                if self._reset_answer is not None and not self._reset_answer.done():
+                    self._reset_answer.set_result(record.success)
+            elif self._current is not None and pipeline_id == self._current.pipeline_id:
+                self._current.deliver(record)
+            elif not isinstance(record, PipelineEnd):
+                self._outside(record)
+
+    def _outside(self, record: Record) -> None:
+        """A record that belongs to no running pipeline."""
+        if isinstance(record, HostCall) and record.expects_reply:
+            self._chore(self.refuse(record, _NO_HOST_NOW))
+        else:
+            self._show(record)
+
+    def _show(self, record: Record) -> None:
+        if self._current is not None and not self._current.ended:
+            self._current.deliver(record)
+        else:
+            self._idle.append(record)
+
+    def _break(self, error: PSKernelError) -> None:
+        if self._state in (RunspaceState.OPEN, RunspaceState.OPENING):
+            self._state = RunspaceState.BROKEN
+            self._error = error
+        if self._current is not None:
+            self._current.fail(error)
+        if self._reset_answer is not None and not self._reset_answer.done():
+            self._reset_answer.set_result(False)
+        self._opened.set()
+        self._ended.set()
+
+    async def _shut(self, why: str) -> None:
+        if self._state is RunspaceState.OPEN:
+            self._state = RunspaceState.CLOSED
+        await self._transport.aclose()
+        if asyncio.current_task() is not self._reader:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+        if self._current is not None:
+            self._current.fail(self._error or TransportClosed(why))
+        self._opened.set()
+        self._ended.set()
+        if self._chores:
+            await asyncio.gather(*self._chores, return_exceptions=True)
+
+    def _chore(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+
+def _opening_error(error: PSKernelError | None) -> PSKernelError:
+    if isinstance(error, ConnectError):
+        return error
+    if isinstance(error, ProtocolError):
+        return NotPowerShell(f"No PowerShell answered. {error}")
+    return ConnectError(f"The remote did not open a runspace. {error or ''}".strip())

@@ -1,0 +1,5 @@
+"$($PSVersionTable.PSVersion)"
+"$($PSVersionTable.PSEdition)"
+try { [Environment]::UserName } catch { '' }
+try { [Environment]::MachineName } catch { '' }
+"$($Host.InstanceId)"

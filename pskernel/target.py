@@ -1,0 +1,328 @@
+"""What to connect to, as a value: an ``ssh://``, ``process:``, ``unix:``, ``pid:`` or ``replay:`` URL.
+
+Nothing here does I/O. A :class:`Target` that exists is valid: hosts and users cannot be mistaken for options
+or shell syntax further down, and no password can be in it, so it may be shown and logged as it is.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os.path
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, unquote
+
+from pskernel.errors import TargetError
+from pskernel.options import NO_PASSWORD_HERE, Options, check_option, read_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["SCHEMES", "Target"]
+
+SCHEMES: Final = {
+    "ssh": "ssh://[user@]host[:port]",
+    "process": "process: or process:/path/to/pwsh",
+    "unix": "unix:/path/to/socket",
+    "pid": "pid:NUMBER",
+    "replay": "replay:recording.jsonl",
+}
+_LATER: Final = ("winrm", "winrm+https", "container", "vm")
+_MAX_TEXT: Final = 16_384
+
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_ZONE = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,31}")
+_PLAIN_LOGIN = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+# What OpenSSH's own valid_ruser() refuses (ssh.c): an option, shell syntax, an option after a space.
+_BAD_USER = re.compile(r"""^-|['`";&<>|(){}]|\s-|\\\Z""")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Target:
+    """Where PowerShell is.
+
+    Attributes:
+        scheme: one of :data:`SCHEMES`.
+        host: for ssh: the DNS name in lower case, or the IP address, IPv6 without brackets.
+        port: for ssh: 1 to 65535, or None for what the SSH configuration says (else 22).
+        user: for ssh: the login name, or None for what the SSH configuration says (else the local user).
+        path: for the others: of pwsh (None: found on PATH), of the socket, of the recording; the process id.
+        options: all options.
+
+    Raises:
+        TargetError: a part is missing, not valid, or of another scheme.
+
+    """
+
+    scheme: str
+    host: str | None = None
+    port: int | None = None
+    user: str | None = None
+    path: str | None = None
+    options: Options = field(default_factory=Options)
+
+    def __post_init__(self) -> None:
+        _check_scheme(self.scheme)
+        if self.scheme == "ssh":
+            self._check_login()
+        elif self.host is not None or self.port is not None or self.user is not None:
+            raise TargetError(
+                f"A {self.scheme} target has no host, port or user. Write {SCHEMES[self.scheme]}."
+            )
+        else:
+            self._check_path()
+        for name in self.options.changed():
+            check_option(name, self.scheme)
+
+    def _check_login(self) -> None:
+        if self.path is not None:
+            raise TargetError(f"An ssh target has no path. Write {SCHEMES['ssh']}?option=value.")
+        object.__setattr__(self, "host", _canonical_host(self.host or ""))
+        if self.user is not None:
+            _check_user(self.user)
+        if self.port is not None and not 1 <= self.port <= 65535:
+            raise TargetError("The port must be a whole number from 1 to 65535.")
+
+    def _check_path(self) -> None:
+        shape = f"Write {SCHEMES[self.scheme]}."
+        if self.path is None and self.scheme == "process":
+            return
+        if not self.path:
+            raise TargetError(f"The {self.scheme} target is incomplete. {shape}")
+        if not self.path.isprintable() or self.path.startswith("//"):
+            raise TargetError(
+                f"The path of a target must not begin with // or hold control characters. {shape}"
+            )
+        if self.scheme == "unix" and not os.path.isabs(self.path):  # noqa: PTH117 - a pure question about the text
+            raise TargetError(f"The path of a socket must be absolute. {shape}")
+        if self.scheme == "pid" and not re.fullmatch(r"[1-9][0-9]{0,9}", self.path):
+            raise TargetError(f"A process id is a positive whole number. {shape}")
+
+    @classmethod
+    def parse(
+        cls,
+        text: str,
+        overrides: Mapping[str, object] | None = None,
+        *,
+        defaults: Mapping[str, object] | None = None,
+    ) -> Target:
+        """Read a target.
+
+        Args:
+            text: a URL of one of the :data:`SCHEMES`; options may follow as ``?name=value&name=value``.
+            overrides: options by name, as text or JSON values, that count more than those in ``text``.
+            defaults: options that count less.
+
+        Raises:
+            TargetError: the text or an option is wrong. No message repeats what could be a password.
+
+        """
+        scheme, rest = _split_scheme(text.strip())
+        below = read_options((defaults or {}).items(), scheme)
+        above = read_options((overrides or {}).items(), scheme)
+        if "#" in rest:
+            raise TargetError("A target has no fragment. Write a '#' that belongs to it as %23.")
+        if scheme == "ssh":
+            _refuse_password(rest)
+        try:
+            body, _, query = rest.partition("?")
+            options = Options(**(below | _read_query(query, scheme) | above))
+            return cls._from_body(scheme, body, options)
+        except TargetError:
+            if scheme == "ssh" and ":" in rest[: max(rest.rfind("@"), 0)]:
+                raise TargetError(_MAYBE_PASSWORD) from None
+            raise
+
+    @classmethod
+    def _from_body(cls, scheme: str, body: str, options: Options) -> Target:
+        if scheme == "ssh":
+            if not body.startswith("//"):
+                raise TargetError(f"An ssh target begins with ssh://. Write {SCHEMES['ssh']}.")
+            login, _, path = body[2:].partition("/")
+            if path:
+                raise TargetError(f"An ssh target has no path. Write {SCHEMES['ssh']}?option=value.")
+            user, host, port = _split_login(login)
+            return cls(scheme, host, port, None if user is None else _decode(user), options=options)
+        if body.startswith("//"):
+            body = body[2:]
+            if not body.startswith("/"):
+                raise TargetError(f"A {scheme} target has no host. Write {SCHEMES[scheme]}.")
+        path = _decode(body)
+        if body.startswith("~"):
+            path = os.path.expanduser(path)  # noqa: PTH111 - pathlib would raise for an unknown user
+        return cls(scheme, path=path or None, options=options)
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of a ``pid:`` target."""
+        return int(self.path or 0) if self.scheme == "pid" else None
+
+    @property
+    def label(self) -> str:
+        """A short name for people, without options: ``admin@web01``, ``process 1234``."""
+        if self.scheme == "ssh":
+            return ("" if self.user is None else f"{self.user}@") + self._host_and_port()
+        if self.path is None:
+            return "local PowerShell"
+        if self.scheme == "process":
+            return f"local PowerShell ({self.path})"
+        if self.scheme == "unix":
+            return f"socket {self.path}"
+        if self.scheme == "pid":
+            return f"process {self.path}"
+        return f"recording {os.path.basename(self.path) or self.path}"  # noqa: PTH119 - a question about the text
+
+    @property
+    def redacted(self) -> str:
+        """The canonical URL. It holds no secret, only the name of the place where one is."""
+        return str(self)
+
+    def __str__(self) -> str:
+        if self.scheme == "ssh":
+            user = "" if self.user is None else quote(self.user, safe="") + "@"
+            body = "//" + user + self._host_and_port(encoded=True)
+        else:
+            # A "~" at the beginning would be expanded when read back.
+            body = re.sub(r"^~", "%7E", quote(self.path or "", safe="/:@,+=~"))
+        query = self.options.query()
+        return f"{self.scheme}:{body}" + (f"?{query}" if query else "")
+
+    def __repr__(self) -> str:
+        return f"Target.parse({str(self)!r})"
+
+    def _host_and_port(self, *, encoded: bool = False) -> str:
+        host = self.host or ""
+        if ":" in host:
+            # RFC 6874: the "%" before a zone is itself percent-encoded in a URL.
+            host = f"[{host.replace('%', '%25') if encoded else host}]"
+        return host if self.port is None else f"{host}:{self.port}"
+
+
+_MAYBE_PASSWORD: Final = (
+    "The target is not valid, and is not shown because it may hold a password. "
+    + NO_PASSWORD_HERE
+    + " If the ':' and "
+    "'@' in it belong to an option's value instead, write them as %3A and %40 to see what is wrong."
+)
+
+
+def _split_scheme(text: str) -> tuple[str, str]:
+    if not text:
+        raise TargetError("The target is empty. Write for example ssh://web01 or process:.")
+    if len(text) > _MAX_TEXT or not text.isprintable():
+        raise TargetError(
+            f"A target is one line of at most {_MAX_TEXT} characters, without control characters."
+        )
+    match = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]{0,39}):(.*)", text)
+    if match is None:
+        example = f"ssh://{text}" if _PLAIN_LOGIN.fullmatch(text) else SCHEMES["ssh"]
+        raise TargetError(
+            f"A target begins with the way to get there. Write {example} to use SSH; winrm:// is for a later "
+            "version of pskernel."
+        )
+    scheme = match[1].lower()
+    _check_scheme(scheme)
+    return scheme, match[2]
+
+
+def _check_scheme(scheme: str) -> None:
+    if scheme in SCHEMES:
+        return
+    known = f"This version of pskernel knows {', '.join(SCHEMES)}."
+    if scheme in _LATER:
+        raise TargetError(f"A {scheme} target is not supported by this version. {known}")
+    near = difflib.get_close_matches(scheme, SCHEMES, n=1)
+    hint = (
+        f"Did you mean {SCHEMES[near[0]]}?"
+        if near
+        else f"For a host name and a port, write {SCHEMES['ssh']}."
+    )
+    raise TargetError(f"{scheme[:40]!r} is not a kind of target. {hint} {known}")
+
+
+def _read_query(query: str, scheme: str) -> dict[str, object]:
+    pairs = []
+    for piece in query.split("&") if query else ():
+        name, equals, value = piece.partition("=")
+        if not equals:
+            raise TargetError("Options in a target are written ?name=value&name=value.")
+        # Not parse_qsl, which would read the "+" of a base64 fingerprint as a space.
+        pairs.append((name, _decode(value)))
+    return read_options(pairs, scheme)
+
+
+def _decode(text: str) -> str:
+    if not re.search(r"%(?![0-9A-Fa-f]{2})", text):
+        try:
+            return unquote(text, errors="strict")
+        except UnicodeDecodeError:  # it holds the bytes
+            pass
+    raise TargetError(
+        "A '%' in a target begins a two-digit code of UTF-8. Write a '%' that is meant as such as %25."
+    )
+
+
+def _refuse_password(rest: str) -> None:
+    login = re.split("[/?]", rest.removeprefix("//"), maxsplit=1)[0]
+    if ":" in login.rpartition("@")[0]:
+        raise TargetError(NO_PASSWORD_HERE)
+
+
+def _split_login(login: str) -> tuple[str | None, str, int | None]:
+    """Split ``[user@]host[:port]``; only the port is checked."""
+    user, at, address = login.rpartition("@")
+    match = re.fullmatch(r"(?:\[([^\[\]]*)\]|([^:\[\]]*))(?::(.*))?", address)
+    if match is None:
+        raise TargetError(
+            f"The host cannot be read. Write {SCHEMES['ssh']}, with an IPv6 address in brackets."
+        )
+    inner, name, port = match.groups()
+    if inner is not None and ":" not in inner:
+        raise TargetError("Only an IPv6 address is written in brackets.")
+    if port is not None and not re.fullmatch(r"[0-9]{1,5}", port):
+        raise TargetError("The port must be a whole number from 1 to 65535.")
+    # People also paste a zone with a plain "%".
+    host = name if inner is None else inner.replace("%25", "%", 1)
+    return (user if at else None), host, (None if port is None else int(port))
+
+
+def _canonical_host(host: str) -> str:
+    if not host:
+        raise TargetError(f"The host is missing. Write {SCHEMES['ssh']}.")
+    if ":" in host:
+        address, percent, zone = host.partition("%")
+        try:
+            canonical = str(ipaddress.IPv6Address(address))
+        except ValueError:
+            raise TargetError("The IPv6 address is not valid. Write it as in ssh://[2001:db8::1].") from None
+        if percent and not _ZONE.fullmatch(zone):
+            raise TargetError(
+                "The zone of the IPv6 address must be the name of a network interface, as in %25eth0."
+            )
+        return canonical + percent + zone
+    # The Kelvin sign, for one, becomes an ASCII letter in lower case.
+    name = host.lower() if host.isascii() else ""
+    if len(name) > 253 or not _HOST.fullmatch(name):
+        raise TargetError(
+            f"{host[:80]!r} is not a host name or an IP address. A host name is made of letters, digits, "
+            "'-', '_' and '.', and begins with a letter or digit; write an international name in its xn-- form."
+        )
+    if name.replace(".", "").isdigit():
+        try:
+            ipaddress.IPv4Address(name)
+        except ValueError:
+            raise TargetError(f"{name[:80]!r} is not a valid IPv4 address; it needs four numbers.") from None
+    return name
+
+
+def _check_user(user: str) -> None:
+    if ":" in user:
+        raise TargetError(NO_PASSWORD_HERE)
+    if not user or len(user) > 256 or not user.isprintable() or _BAD_USER.search(user):
+        raise TargetError(
+            "The user name is not acceptable: it must not be empty, begin with '-', end in '\\', or contain "
+            "control characters or any of ' ` \" ; & < > | ( ) { }."
+        )

@@ -1,0 +1,96 @@
+"""The two contracts below the session.
+
+A :class:`ByteStream` carries bytes both ways and knows nothing of PowerShell. A :class:`Transport` carries PSRP
+payloads (whole fragments, MS-PSRP 2.2.4) for one runspace pool. SSH, processes and sockets are byte streams under the
+one out-of-process transport; WinRM has no byte stream and is a transport of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from pskernel.records import Notice
+
+__all__ = ["ByteStream", "Payload", "Transport"]
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """Whole PSRP fragments that arrived for one pipeline, or for the pool (``pipeline_id`` is None)."""
+
+    pipeline_id: UUID | None
+    data: bytes
+
+
+class ByteStream(Protocol):
+    """A two-way stream of bytes to a PowerShell remoting server.
+
+    One task may receive and one may send at a time. Cancelling ``receive`` loses nothing; cancelling ``send`` may
+    leave part of the data sent, after which the stream can only be closed.
+    """
+
+    async def receive(self, max_bytes: int = 262_144) -> bytes:
+        """Return at least one byte and at most ``max_bytes``; ``b""`` once the peer has sent everything and left.
+
+        An implementation must not read ahead without bound: while nobody receives, the peer's writes must block.
+
+        Raises:
+            TransportClosed: the line was cut, or this side has closed the stream.
+        """
+
+    async def send(self, data: bytes) -> None:
+        """Send all of ``data``, waiting while the peer does not read.
+
+        Raises:
+            TransportClosed: the peer is gone, or this side has closed the stream.
+        """
+
+    async def aclose(self) -> None:
+        """Close both directions and end the local child, if there is one. Idempotent; closes even if cancelled."""
+
+    def diagnostics(self) -> str:
+        """What the far side said outside the protocol (the tail of stderr, an exit status), or ``""``."""
+
+
+class Transport(Protocol):
+    """Carries one runspace pool. All methods but ``receive`` may be called from any task; they serialise themselves."""
+
+    @property
+    def max_payload(self) -> int:
+        """The largest number of bytes one ``open``, ``command`` or ``send`` may carry."""
+
+    async def open(self, data: bytes) -> None:
+        """Create the pool with its first fragments (SESSION_CAPABILITY, INIT_RUNSPACEPOOL)."""
+
+    async def command(self, pipeline_id: UUID, data: bytes) -> None:
+        """Create a pipeline with the first fragment of its CREATE_PIPELINE message."""
+
+    async def send(self, pipeline_id: UUID | None, data: bytes, *, prompt_response: bool = False) -> None:
+        """Send further fragments. Host responses travel on their own lane (``prompt_response``)."""
+
+    async def signal(self, pipeline_id: UUID) -> None:
+        """Ask the server to stop a pipeline. Returns when the request is sent, not when it is obeyed."""
+
+    async def close_pipeline(self, pipeline_id: UUID) -> None:
+        """Tell the server that this side is done with a pipeline. Does not wait for the acknowledgement."""
+
+    async def receive(self) -> list[Payload | Notice]:
+        """Return what has arrived since the last call, waiting for at least one item.
+
+        Raises:
+            TransportClosed: the connection is gone; the message quotes what the far side said about it.
+            RemoteProtocolError: the far side broke the framing beyond repair.
+        """
+
+    async def close_pool(self) -> None:
+        """Close the pool and wait for the server's acknowledgement. Bounded by the caller's timeout."""
+
+    async def aclose(self) -> None:
+        """Drop the connection at once. Idempotent."""
+
+    def diagnostics(self) -> str:
+        """What the far side said beside the protocol, or ``""``: for the text of errors."""

@@ -1,0 +1,172 @@
+"""The out-of-process transport: PSRP over any byte stream (stdio, SSH, named pipe)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from pskernel.errors import NotPowerShell, TransportClosed
+from pskernel.protocol.outofproc import (
+    AckLedger,
+    Junk,
+    Packet,
+    PacketDecoder,
+    PacketKind,
+    encode_data,
+    encode_empty,
+)
+from pskernel.records import Notice
+from pskernel.transports.base import ByteStream, Payload
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+__all__ = ["OutOfProcTransport"]
+
+# The fragment size of PowerShell's own out-of-process transports.
+_MAX_PAYLOAD = 32_768
+# A banner may precede PowerShell; a peer that talks on and on is something else.
+_MAX_JUNK_LINES = 200
+# Shown to the user one by one only up to here.
+_SHOWN_JUNK_LINES = 20
+
+
+class OutOfProcTransport:
+    """A :class:`pskernel.transports.base.Transport` over a :class:`pskernel.transports.base.ByteStream`.
+
+    One task must keep calling :meth:`receive`: it is also what settles the acknowledgements that senders wait for.
+    """
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
+        self._decoder = PacketDecoder()
+        self._acks = AckLedger()
+        self._ack_arrived = asyncio.Event()
+        self._closed: TransportClosed | NotPowerShell | None = None
+        self._write_lock = asyncio.Lock()
+        self._id_locks: defaultdict[UUID | None, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._is_powershell = False
+        self._junk: list[str] = []
+        self._stray_lines = 0
+
+    @property
+    def max_payload(self) -> int:
+        """Bytes one packet carries."""
+        return _MAX_PAYLOAD
+
+    async def open(self, data: bytes) -> None:
+        """Send the pool's first fragments."""
+        await self.send(None, data)
+
+    async def command(self, pipeline_id: UUID, data: bytes) -> None:
+        """Create a pipeline.
+
+        The server must have acknowledged Command before it sees the pipeline's Data: sent in one go they hang it.
+        """
+        async with self._id_locks[pipeline_id]:
+            await self._write(PacketKind.COMMAND, pipeline_id, encode_empty(PacketKind.COMMAND, pipeline_id))
+            await self._settled(PacketKind.COMMAND, pipeline_id)
+            await self._write(PacketKind.DATA, pipeline_id, encode_data(pipeline_id, data))
+
+    async def send(self, pipeline_id: UUID | None, data: bytes, *, prompt_response: bool = False) -> None:
+        """Send fragments, after everything sent before for the same id was acknowledged."""
+        async with self._id_locks[pipeline_id]:
+            await self._settled(PacketKind.DATA, pipeline_id)
+            packet = encode_data(pipeline_id, data, prompt_response=prompt_response)
+            await self._write(PacketKind.DATA, pipeline_id, packet)
+
+    async def signal(self, pipeline_id: UUID) -> None:
+        """Send Signal. It does not wait for Data's acknowledgement, nor for its own: a blocked server owes both."""
+        await self._write(PacketKind.SIGNAL, pipeline_id, encode_empty(PacketKind.SIGNAL, pipeline_id))
+
+    async def close_pipeline(self, pipeline_id: UUID) -> None:
+        """Send Close for a pipeline."""
+        await self._write(PacketKind.CLOSE, pipeline_id, encode_empty(PacketKind.CLOSE, pipeline_id))
+        self._id_locks.pop(pipeline_id, None)
+
+    async def close_pool(self) -> None:
+        """Send Close for the pool and wait for the acknowledgement."""
+        await self._write(PacketKind.CLOSE, None, encode_empty(PacketKind.CLOSE, None))
+        await self._settled(PacketKind.CLOSE, None)
+
+    async def receive(self) -> list[Payload | Notice]:
+        """Return the payloads and notices that arrived.
+
+        Raises:
+            TransportClosed: the peer left.
+            NotPowerShell: it left, or talked without end, before it said anything PowerShell would say.
+            RemoteProtocolError: the framing is broken.
+        """
+        while True:
+            try:
+                data = await self._stream.receive()
+            except TransportClosed as error:
+                raise self._fail(str(error)) from None
+            if not data:
+                junk = self._decoder.feed_eof()
+                if junk is not None:
+                    self._junk.append(junk.text)
+                raise self._fail("The remote ended the connection.")
+            items: list[Payload | Notice] = []
+            for packet in self._decoder.feed(data):
+                item = self._junk_line(packet) if isinstance(packet, Junk) else self._packet(packet)
+                if item is not None:
+                    items.append(item)
+            if items:
+                return items
+
+    async def aclose(self) -> None:
+        """Drop the connection."""
+        if self._closed is None:
+            self._closed = TransportClosed("The connection was closed on this side.")
+        self._ack_arrived.set()
+        await self._stream.aclose()
+
+    def diagnostics(self) -> str:
+        """What the far side wrote beside the protocol: lines that are no packets, standard error, an exit status."""
+        lines = [line for line in self._junk[:5] if line]
+        quoted = f"It wrote: {' | '.join(lines)}." if lines else ""
+        return f"{quoted} {self._stream.diagnostics().strip()}".strip()
+
+    def _packet(self, packet: Packet) -> Payload | None:
+        self._is_powershell = True
+        if packet.kind is PacketKind.DATA:
+            return Payload(packet.pipeline_id, packet.data)
+        self._acks.received(packet)
+        self._ack_arrived.set()
+        return None
+
+    def _junk_line(self, junk: Junk) -> Notice | None:
+        self._stray_lines += 1
+        if not self._is_powershell:
+            self._junk.append(junk.text)
+            if self._stray_lines > _MAX_JUNK_LINES:
+                raise self._fail("The remote talks, but not as PowerShell does.")
+        if self._stray_lines > _SHOWN_JUNK_LINES:
+            return None
+        return Notice(f"The remote wrote a line that is not PowerShell Remoting: {junk.text}")
+
+    def _fail(self, what: str) -> TransportClosed | NotPowerShell:
+        if self._closed is None:
+            text = f"{what} {self.diagnostics()}".rstrip()
+            if self._is_powershell:
+                self._closed = TransportClosed(text)
+            else:
+                self._closed = NotPowerShell(f"No PowerShell answered. {text}")
+            self._ack_arrived.set()
+        return self._closed
+
+    async def _write(self, kind: PacketKind, pipeline_id: UUID | None, packet: bytes) -> None:
+        async with self._write_lock:
+            if self._closed is not None:
+                raise self._closed
+            self._acks.sent(kind, pipeline_id)
+            await self._stream.send(packet)
+
+    async def _settled(self, kind: PacketKind, pipeline_id: UUID | None) -> None:
+        while self._acks.owed(kind, pipeline_id):
+            if self._closed is not None:
+                raise self._closed
+            self._ack_arrived.clear()
+            await self._ack_arrived.wait()
