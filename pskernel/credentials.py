@@ -13,7 +13,6 @@ import re
 import shlex
 import stat
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from pskernel.errors import TargetError
@@ -140,13 +139,10 @@ def _from_keyring(reference: CredentialReference) -> str:
 
 
 def _from_file(reference: CredentialReference) -> str:
-    path = Path(reference.name)
     try:
-        # Opened first and examined afterwards, so that nobody can swap the file in between. O_NONBLOCK:
-        # opening a pipe must not wait for its writer.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with open(descriptor, "rb") as file:  # noqa: PTH123 - of a descriptor
-            _check_file(reference, os.fstat(descriptor))
+        # Opened first and examined afterwards, so that nobody can swap the file in between.
+        with open(reference.name, "rb", opener=_open_at_once) as file:
+            _check_file(reference, os.fstat(file.fileno()))
             data = file.read(MAX_SECRET_BYTES + 1)
     except OSError as error:
         reason = error.strerror or type(error).__name__
@@ -164,15 +160,18 @@ def _from_file(reference: CredentialReference) -> str:
     raise TargetError(f"The file of the credential {reference} is not UTF-8 text.")
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    # Opening a pipe must not wait for somebody to write into it.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def _check_file(reference: CredentialReference, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise TargetError(f"The credential {reference} does not name a regular file.")
     if os.name != "posix":
         return
     if status.st_uid != os.geteuid():
-        raise TargetError(
-            f"The file of the credential {reference} belongs to another user. Make a copy that is yours."
-        )
+        raise TargetError(f"The file of the credential {reference} belongs to another user. Make a copy that is yours.")
     if stat.S_IMODE(status.st_mode) & (stat.S_IRWXG | stat.S_IRWXO):
         raise TargetError(
             f"Others can reach the file of the credential {reference}. Close it with: "

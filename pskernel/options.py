@@ -22,11 +22,11 @@ from pskernel.errors import TargetError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["NO_PASSWORD_HERE", "OptionInfo", "Options", "check_option", "describe", "read_options"]
+__all__ = ["CREDENTIAL_ADVICE", "OptionInfo", "Options", "check_option", "describe", "read_options"]
 
 T = TypeVar("T")
 
-NO_PASSWORD_HERE = (
+CREDENTIAL_ADVICE = (
     "A target never holds a password, because targets are stored in notebooks, kernelspecs and logs. Remove "
     "it and say where the password is with the option credential=keyring:NAME, env:NAME or file:PATH, or "
     "credential=prompt to be asked for it."
@@ -205,9 +205,7 @@ class Options:
         "Client configuration to read instead of ~/.ssh/config; none reads no configuration at all.",
         "ssh",
     )
-    known_hosts: str | None = _option(
-        None, _PATH, "Known host keys, instead of those in ~/.ssh/known_hosts.", "ssh"
-    )
+    known_hosts: str | None = _option(None, _PATH, "Known host keys, instead of those in ~/.ssh/known_hosts.", "ssh")
     accept_host_key: str | None = _option(
         None,
         _Kind("a fingerprint as ssh-keygen prints it (SHA256: and 43 characters)", _read_fingerprint),
@@ -311,7 +309,7 @@ def check_option(name: str, scheme: str) -> None:
 
     """
     if name in _PASSWORD_NAMES:
-        raise TargetError(NO_PASSWORD_HERE)
+        raise TargetError(CREDENTIAL_ADVICE)
     if not _NAME.fullmatch(name):
         raise TargetError("An option is written name=value; `pskernel options` lists the names.")
     if name not in _FIELDS:
@@ -321,8 +319,8 @@ def check_option(name: str, scheme: str) -> None:
     schemes = _FIELDS[name].metadata["schemes"]
     if schemes and scheme not in schemes:
         raise TargetError(
-            f"The option {name} is for {' and '.join(schemes)} targets and means nothing to a {scheme} "
-            "target. Remove it; `pskernel options` says which options are for which targets."
+            f"The option {name} is for {' and '.join(schemes)} targets and means nothing to {scheme} targets. "
+            "Remove it; `pskernel options` says which options are for which targets."
         )
 
 

@@ -42,8 +42,8 @@ def resolve(
         argument: the target of the command line; None or blank if there is none.
         environment: the environment variables.
         spec: the content of a kernel.json. Its ``metadata.remote_powershell`` holds ``target`` and,
-            beside it, options by name. They belong to that target alone: a key or password reference for one host is not
-            for another.
+            beside it, options by name. They belong to that target alone: a key or password reference for one
+            host is not for another.
         options: the options of the command line. They count more than those in a target's text, which count
             more than those of the kernelspec.
 
@@ -71,9 +71,7 @@ def resolve(
             raise TargetError("There is no target in it, or it is not text.")  # noqa: TRY301 - gets its source below
         return Target.parse(text, options, defaults=metadata)
     except TargetError as error:
-        raise TargetError(
-            f"{error} (The target is that of the kernelspec, metadata.remote_powershell.)"
-        ) from None
+        raise TargetError(f"{error} (The target is that of the kernelspec, metadata.remote_powershell.)") from None
 
 
 def _remote_powershell(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,9 +125,7 @@ def _read_spec(folder: Path) -> dict[str, Any] | None:
     except (UnicodeDecodeError, RecursionError):
         spec = None
     if not isinstance(spec, dict):
-        raise TargetError(
-            f"The kernelspec {file} is not a JSON object. Make it anew with `pskernel install`."
-        )
+        raise TargetError(f"The kernelspec {file} is not a JSON object. Make it anew with `pskernel install`.")
     return spec
 
 

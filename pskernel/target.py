@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
 from pskernel.errors import TargetError
-from pskernel.options import NO_PASSWORD_HERE, Options, check_option, read_options
+from pskernel.options import CREDENTIAL_ADVICE, Options, check_option, read_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,9 +69,7 @@ class Target:
         if self.scheme == "ssh":
             self._check_login()
         elif self.host is not None or self.port is not None or self.user is not None:
-            raise TargetError(
-                f"A {self.scheme} target has no host, port or user. Write {SCHEMES[self.scheme]}."
-            )
+            raise TargetError(f"A {self.scheme} target has no host, port or user. Write {SCHEMES[self.scheme]}.")
         else:
             self._check_path()
         for name in self.options.changed():
@@ -93,9 +91,7 @@ class Target:
         if not self.path:
             raise TargetError(f"The {self.scheme} target is incomplete. {shape}")
         if not self.path.isprintable() or self.path.startswith("//"):
-            raise TargetError(
-                f"The path of a target must not begin with // or hold control characters. {shape}"
-            )
+            raise TargetError(f"The path of a target must not begin with // or hold control characters. {shape}")
         if self.scheme == "unix" and not os.path.isabs(self.path):  # noqa: PTH117 - a pure question about the text
             raise TargetError(f"The path of a socket must be absolute. {shape}")
         if self.scheme == "pid" and not re.fullmatch(r"[1-9][0-9]{0,9}", self.path):
@@ -123,16 +119,16 @@ class Target:
         scheme, rest = _split_scheme(text.strip())
         below = read_options((defaults or {}).items(), scheme)
         above = read_options((overrides or {}).items(), scheme)
-        if "#" in rest:
-            raise TargetError("A target has no fragment. Write a '#' that belongs to it as %23.")
         if scheme == "ssh":
             _refuse_password(rest)
         try:
+            _refuse_fragment(rest)
             body, _, query = rest.partition("?")
             options = Options(**(below | _read_query(query, scheme) | above))
             return cls._from_body(scheme, body, options)
         except TargetError:
-            if scheme == "ssh" and ":" in rest[: max(rest.rfind("@"), 0)]:
+            # A password may hold any of "/?#", so that only its first part stands where a password is looked for.
+            if ":" in unquote(rest.rpartition("@")[0]):
                 raise TargetError(_MAYBE_PASSWORD) from None
             raise
 
@@ -203,7 +199,7 @@ class Target:
 
 _MAYBE_PASSWORD: Final = (
     "The target is not valid, and is not shown because it may hold a password. "
-    + NO_PASSWORD_HERE
+    + CREDENTIAL_ADVICE
     + " If the ':' and "
     "'@' in it belong to an option's value instead, write them as %3A and %40 to see what is wrong."
 )
@@ -213,9 +209,7 @@ def _split_scheme(text: str) -> tuple[str, str]:
     if not text:
         raise TargetError("The target is empty. Write for example ssh://web01 or process:.")
     if len(text) > _MAX_TEXT or not text.isprintable():
-        raise TargetError(
-            f"A target is one line of at most {_MAX_TEXT} characters, without control characters."
-        )
+        raise TargetError(f"A target is one line of at most {_MAX_TEXT} characters, without control characters.")
     match = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]{0,39}):(.*)", text)
     if match is None:
         example = f"ssh://{text}" if _PLAIN_LOGIN.fullmatch(text) else SCHEMES["ssh"]
@@ -235,11 +229,7 @@ def _check_scheme(scheme: str) -> None:
     if scheme in _LATER:
         raise TargetError(f"A {scheme} target is not supported by this version. {known}")
     near = difflib.get_close_matches(scheme, SCHEMES, n=1)
-    hint = (
-        f"Did you mean {SCHEMES[near[0]]}?"
-        if near
-        else f"For a host name and a port, write {SCHEMES['ssh']}."
-    )
+    hint = f"Did you mean {SCHEMES[near[0]]}?" if near else f"For a host name and a port, write {SCHEMES['ssh']}."
     raise TargetError(f"{scheme[:40]!r} is not a kind of target. {hint} {known}")
 
 
@@ -260,25 +250,26 @@ def _decode(text: str) -> str:
             return unquote(text, errors="strict")
         except UnicodeDecodeError:  # it holds the bytes
             pass
-    raise TargetError(
-        "A '%' in a target begins a two-digit code of UTF-8. Write a '%' that is meant as such as %25."
-    )
+    raise TargetError("A '%' in a target begins a two-digit code of UTF-8. Write a '%' that is meant as such as %25.")
 
 
 def _refuse_password(rest: str) -> None:
-    login = re.split("[/?]", rest.removeprefix("//"), maxsplit=1)[0]
+    login = re.split("[/?#]", rest.removeprefix("//"), maxsplit=1)[0]
     if ":" in login.rpartition("@")[0]:
-        raise TargetError(NO_PASSWORD_HERE)
+        raise TargetError(CREDENTIAL_ADVICE)
+
+
+def _refuse_fragment(rest: str) -> None:
+    if "#" in rest:
+        raise TargetError("A target has no fragment. Write a '#' that belongs to it as %23.")
 
 
 def _split_login(login: str) -> tuple[str | None, str, int | None]:
     """Split ``[user@]host[:port]``; only the port is checked."""
     user, at, address = login.rpartition("@")
-    match = re.fullmatch(r"(?:\[([^\[\]]*)\]|([^:\[\]]*))(?::(.*))?", address)
+    match = re.fullmatch(r"(?:\[([^\[\]]*)\]|([^:\[\]]*))(?::([^:]*))?", address)
     if match is None:
-        raise TargetError(
-            f"The host cannot be read. Write {SCHEMES['ssh']}, with an IPv6 address in brackets."
-        )
+        raise TargetError(f"The host cannot be read. Write {SCHEMES['ssh']}, with an IPv6 address in brackets.")
     inner, name, port = match.groups()
     if inner is not None and ":" not in inner:
         raise TargetError("Only an IPv6 address is written in brackets.")
@@ -299,16 +290,14 @@ def _canonical_host(host: str) -> str:
         except ValueError:
             raise TargetError("The IPv6 address is not valid. Write it as in ssh://[2001:db8::1].") from None
         if percent and not _ZONE.fullmatch(zone):
-            raise TargetError(
-                "The zone of the IPv6 address must be the name of a network interface, as in %25eth0."
-            )
+            raise TargetError("The zone of the IPv6 address must be the name of a network interface, as in %25eth0.")
         return canonical + percent + zone
     # The Kelvin sign, for one, becomes an ASCII letter in lower case.
     name = host.lower() if host.isascii() else ""
     if len(name) > 253 or not _HOST.fullmatch(name):
         raise TargetError(
             f"{host[:80]!r} is not a host name or an IP address. A host name is made of letters, digits, "
-            "'-', '_' and '.', and begins with a letter or digit; write an international name in its xn-- form."
+            "'-', '_' and '.', and begins with a letter or digit; write other names in their xn-- form."
         )
     if name.replace(".", "").isdigit():
         try:
@@ -320,7 +309,7 @@ def _canonical_host(host: str) -> str:
 
 def _check_user(user: str) -> None:
     if ":" in user:
-        raise TargetError(NO_PASSWORD_HERE)
+        raise TargetError(CREDENTIAL_ADVICE)
     if not user or len(user) > 256 or not user.isprintable() or _BAD_USER.search(user):
         raise TargetError(
             "The user name is not acceptable: it must not be empty, begin with '-', end in '\\', or contain "

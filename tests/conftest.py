@@ -25,3 +25,20 @@ def golden() -> Path:
     if not found:
         pytest.skip("no golden recordings: set PSKERNEL_TEST_GOLDEN")
     return Path(found)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the slow, real ones last, so that a broken rule shows first."""
+    order = {"unit": 0, "contract": 1, "kernel": 2, "integration": 3}
+    items.sort(key=lambda item: order.get(Path(item.path).relative_to(config.rootpath / "tests").parts[0], 0))
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Where every part is promised (PSKERNEL_TEST_NO_SKIPS), a skipped test is a failure."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or not os.environ.get("PSKERNEL_TEST_NO_SKIPS"):
+        return
+    skipped = len(reporter.stats.get("skipped", []))
+    if skipped and exitstatus == pytest.ExitCode.OK:
+        reporter.write_line(f"{skipped} tests were skipped, and none may be here", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

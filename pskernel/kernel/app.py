@@ -10,7 +10,7 @@ from pskernel.kernel.kernel import RemotePowerShellKernel
 __all__ = ["RemotePowerShellApp", "main"]
 
 
-class RemotePowerShellApp(IPKernelApp):  # type: ignore[misc]  # ipykernel is not typed
+class RemotePowerShellApp(IPKernelApp):
     """``python -m pskernel -f CONNECTION_FILE [--target URL] [--option name=value] [--spec-dir FOLDER]``."""
 
     name = "pskernel"

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Cell", "CellError", "Outcome"]
 
 # PowerShell's own sentence where a prompt meets a session that cannot ask.
-NON_INTERACTIVE = (
-    "PowerShell is in NonInteractive mode. Read and Prompt functionality is not available."
-)
+NON_INTERACTIVE = "PowerShell is in NonInteractive mode. Read and Prompt functionality is not available."
 _SET_SHOULD_EXIT, _POP_RUNSPACE = "SetShouldExit", "PopRunspace"
 _ERROR_DISPLAY_SECONDS = 5.0
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
 
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
@@ -13,9 +12,6 @@ from pskernel.errors import TargetError
 from pskernel.resolve import NO_TARGET_HELP, directive, load_spec, resolve
 from pskernel.session.interactive import InteractiveSession
 from pskernel.target import Target
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["SessionChoice"]
 
@@ -52,7 +48,7 @@ class SessionChoice:
         """
         named = directive(code)
         if named is not None:
-            target = Target.parse(named, self._options)
+            target = _from_cell(named, self._options)
             if self.target is None:
                 self._problem = None
                 self._take(target)
@@ -70,6 +66,17 @@ class SessionChoice:
     def _take(self, target: Target) -> None:
         self.target = target
         self.session = InteractiveSession(opener(target), target.label)
+
+
+def _from_cell(named: str, options: Mapping[str, str]) -> Target:
+    # Notebooks are passed around: a cell must not decide which stored password goes to which host.
+    plain = Target.parse(named)
+    if plain.options.credential is not None or plain.options.accept_host_key is not None:
+        raise TargetError(
+            "A cell may not name a credential or vouch for a host key. Give these options where the kernel is made: "
+            "`pskernel install NAME --target URL --option credential=…`, or in PSKERNEL_TARGET."
+        )
+    return Target.parse(named, options)
 
 
 def _find_spec(name: str) -> str | None:

@@ -39,7 +39,7 @@ _WHILE_BUSY = {
 _SHUTDOWN_SECONDS = 2.0
 
 
-class RemotePowerShellKernel(Kernel):  # type: ignore[misc]  # ipykernel is not typed
+class RemotePowerShellKernel(Kernel):
     """Forwards each cell verbatim to a remote runspace."""
 
     implementation = "pskernel"
@@ -83,7 +83,7 @@ class RemotePowerShellKernel(Kernel):  # type: ignore[misc]  # ipykernel is not 
         if self._choice.session is not None:
             self.io_loop.add_callback(self._choice.session.begin)
 
-    async def do_execute(  # noqa: PLR0913 - the signature is ipykernel's
+    async def do_execute(
         self,
         code: str,
         silent: bool,
@@ -98,27 +98,28 @@ class RemotePowerShellKernel(Kernel):  # type: ignore[misc]  # ipykernel is not 
         if not code.strip():
             return self._reply(None)
         parent = self.get_parent("shell")
-        output = CellOutput(lambda name, text: silent or self._stream(parent, name, text), self._limits())
+
+        def show(name: str, text: str) -> None:
+            if not silent:
+                self._send(parent, "stream", {"name": name, "text": text})
+
+        output = CellOutput(show, self._limits())
         try:
             session = self._choice.for_cell(code)
         except PSKernelError as error:
             outcome = Outcome(CellError("TargetError", str(error), str(error).splitlines()), sent=False)
         else:
-            outcome = await self._run(session, output, code, allow_stdin and not silent)
+            outcome = await self._run(session, output, code, interactive=allow_stdin and not silent)
         await output.finish()
         self._outcome = outcome
         if outcome.error is not None and not silent:
             self._send(parent, "error", _error_content(outcome.error))
         return self._reply(outcome.error)
 
-    async def _run(
-        self, session: InteractiveSession, output: CellOutput, code: str, interactive: bool
-    ) -> Outcome:
+    async def _run(self, session: InteractiveSession, output: CellOutput, code: str, *, interactive: bool) -> Outcome:
         parent = self.get_parent("shell")
         asker = (
-            StdinAsker(self.session, self.stdin_socket, self._stdin_ident(), parent)
-            if interactive
-            else NobodyToAsk()
+            StdinAsker(self.session, self.stdin_socket, self._stdin_ident(), parent) if interactive else NobodyToAsk()
         )
         target = self._choice.target
         assert target is not None  # noqa: S101 - a session has one
@@ -141,7 +142,11 @@ class RemotePowerShellKernel(Kernel):  # type: ignore[misc]  # ipykernel is not 
         return Limits(target.options.output_rate, target.options.output_limit, folder)
 
     def _reply(self, error: CellError | None) -> dict[str, Any]:
-        reply: dict[str, Any] = {"execution_count": self.execution_count, "payload": [], "user_expressions": {}}
+        reply: dict[str, Any] = {
+            "execution_count": self.execution_count,
+            "payload": [],
+            "user_expressions": {},
+        }
         if error is None:
             return {"status": "ok", **reply}
         return {"status": "error", **reply, **_error_content(error)}
@@ -160,9 +165,6 @@ class RemotePowerShellKernel(Kernel):  # type: ignore[misc]  # ipykernel is not 
         return metadata
 
     # Messages always carry the parent they belong to: ipykernel's own fallback is the latest request.
-
-    def _stream(self, parent: Any, name: str, text: str) -> None:
-        self._send(parent, "stream", {"name": name, "text": text})
 
     def _send(self, parent: Any, kind: str, content: dict[str, Any]) -> None:
         self.session.send(self.iopub_socket, kind, content, parent=parent, ident=self._topic(kind))

@@ -1,8 +1,8 @@
 """CLIXML (MS-PSRP 2.2.5) to plain Python values: light, inert and bounded.
 
-Stands in front of psrpcore for messages that carry output, which it reads more than ten times faster and keeps in a
-fraction of the memory. A document never selects a Python class and runs nothing: whatever it says becomes one of the
-fixed set of values that :func:`decode` lists. What is not CLIXML, or exceeds a limit, is a
+Stands in front of psrpcore for the messages that carry output, which it reads ten times faster and keeps in a
+fraction of the memory. A document selects no Python class and runs nothing: whatever it says becomes one of
+the values that :func:`decode` lists. What is not CLIXML, or exceeds a limit, is a
 :class:`~pskernel.errors.RemoteProtocolError` and nothing else.
 """
 
@@ -43,16 +43,17 @@ __all__ = [
 
 # Objects inside objects. PowerShell neither writes nor reads more (serialization.cs, MaxDepthBelowTopLevel).
 MAX_DEPTH = 50
-# Elements of one document. Tree and values take about 300 bytes an element, so this is about 600 MB: the most that a
-# remote may cost us with one message of the 200 MB that PowerShell allows.
+# Elements of one document. Tree and values take 100 to 400 bytes an element, so this is 800 MB at worst: the
+# most that a remote can cost us with one message of the 200 MB that PowerShell allows.
 MAX_ELEMENTS = 2_000_000
 # An element takes at least four bytes, so a shorter document cannot have too many.
 _MIN_ELEMENT_BYTES = 4
-# PowerShell writes three attributes at most (N, RefId, S). Without a limit they would be the way round the one above.
+# PowerShell writes three attributes at most (N, RefId, S). Unlimited, they would be a way round the limit above.
 _TOO_MANY_ATTRIBUTES = re.compile(rb"""<[^\s<>]++(?:\s++[^\s=<>]++\s*+=\s*+(?:"[^"<]*+"|'[^'<]*+')){5}""")
-# Hashes of these do not depend on the process, so keys can be chosen that all collide. Of int and float too few exist.
-_SAFE_KEYS = frozenset((str, int, float, bool, bytes, datetime, type(None)))
-MAX_UNSAFE_KEYS = 1000
+# A remote can choose any number of decimals, GUIDs or times that Python hashes alike, and make a dict of them take
+# hours. Of these types it cannot: the hash is salted, or too few values share one.
+_SAFE_KEYS = frozenset((str, int, float, bool, bytes))
+_MAX_UNSAFE_KEYS = 1000
 
 _MAX_INTEGER_CHARACTERS = 20  # of UInt64.MaxValue and Int64.MinValue
 _MAX_CHARACTER = 0xFFFF
@@ -72,12 +73,12 @@ class PSObject:
     Attributes:
         type_names: its type and base types, most derived first. ``Deserialized.`` is left in place.
         to_string: what its ToString returned on the server, if that was sent.
-        properties: adapted properties, then extended ones; an extended one replaces an adapted one of that name.
-        value: what it wraps, if anything: a primitive (of an enum: its number), a list, a dict or a list of pairs.
+        properties: adapted properties, then extended ones, which replace adapted ones of the same name.
+        value: what it wraps, if anything: a primitive (an enum's number), a list, a dict, a list of pairs.
 
-    ``obj.Name`` and ``obj.name`` both read the property ``Name``, as in PowerShell; the four names above and names
-    that begin and end with an underscore (Python's protocols) are only in ``properties``. Compared by identity,
-    because objects may refer to themselves.
+    ``obj.Name`` and ``obj.name`` both read the property ``Name``, as in PowerShell. Properties named like one of
+    the four above, or with an underscore at both ends (Python's protocols), are only found in ``properties``.
+    Objects are compared by identity, because they may refer to themselves.
     """
 
     type_names: tuple[str, ...] = ()
@@ -112,30 +113,30 @@ class PSObject:
 
 @dataclass(frozen=True, slots=True)
 class EncryptedString:
-    """A SecureString as it travels: encrypted with the session key. Only psrpcore, which holds the key, can read it."""
+    """A SecureString as it travels: encrypted with the session key, which psrpcore holds."""
 
     ciphertext: str = field(repr=False)
 
 
 def decode(data: bytes) -> Any:
-    """Read one CLIXML element, UTF-8 with or without a byte order mark. The caller bounds the size of ``data``.
+    """Read one CLIXML element, in UTF-8 with or without a byte order mark. The caller bounds its size.
 
-    =====================================  ==========================================================================
-    S, ToString, SBK, XD, URI, Version     str
-    C                                      str of one character (which may be half a surrogate pair)
-    B                                      bool
-    By, SB, I16, U16, I32, U32, I64, U64   int
-    Sg, Db; D                              float; Decimal
-    DT                                     datetime, with its zone if it has one; finer than microseconds is cut off
-    TS                                     timedelta; likewise. A DT or TS that Python cannot hold stays str
-    G; BA; SS                              UUID; bytes; :class:`EncryptedString`
-    Nil                                    None
-    Obj, PR                                :class:`PSObject`, also where it wraps nothing but a primitive
-    LST, IE, STK, QUE in an Obj            its value is a list, in the order of the document
-    DCT in an Obj                          its value is a dict; a list of (key, value) pairs where Python cannot tell
-                                           two keys apart, cannot hash one, or would be made to hash too slowly
-    Ref                                    the same object again
-    =====================================  ==========================================================================
+    ===================================== ================================================================
+    S, ToString, SBK, XD, URI, Version    str
+    C                                     str of one character, which may be half a surrogate pair
+    B                                     bool
+    By, SB, I16, U16, I32, U32, I64, U64  int
+    Sg, Db; D                             float; Decimal
+    DT, TS                                datetime (with its zone, if it has one), timedelta, both cut off
+                                          after the microseconds; str where Python cannot hold the value
+    G; BA; SS                             UUID; bytes; :class:`EncryptedString`
+    Nil                                   None
+    Obj, PR                               :class:`PSObject`, even if it wraps nothing but a primitive
+    LST, IE, STK, QUE in an Obj           its value is a list, in the order of the document
+    DCT in an Obj                         its value is a dict, or a list of (key, value) pairs where keys
+                                          are unhashable, the same to Python, or made to collide
+    Ref                                   the same object again
+    ===================================== ================================================================
 
     Raises:
         RemoteProtocolError: the bytes are no CLIXML, or exceed a limit.
@@ -160,9 +161,7 @@ def decode(data: bytes) -> Any:
 def _check_limits(data: bytes) -> None:
     # Without NUL there is no UTF-16, the one encoding that expat would switch to by itself.
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data or b"\0" in data:
-        raise RemoteProtocolError(
-            "The remote sent XML with a document type, entities or zero bytes: refused."
-        )
+        raise RemoteProtocolError("The remote sent XML with entities of its own, or with zero bytes: refused.")
     if len(data) <= MAX_ELEMENTS * _MIN_ELEMENT_BYTES:
         return
     if data.count(b"<") - data.count(b"</") > MAX_ELEMENTS:
@@ -182,11 +181,8 @@ class _Reader:
 
     def read(self, element: ET.Element, depth: int) -> Any:
         tag = element.tag
-        convert = _PRIMITIVES.get(tag)
-        if convert is not None:
-            if len(element):
-                raise RemoteProtocolError("The remote sent CLIXML with elements inside a primitive value.")
-            return convert(element.text or "")
+        if tag in _PRIMITIVES:
+            return _read_primitive(element)
         if tag == "Obj":
             return self._read_object(element, depth)
         if tag == "Ref":
@@ -210,21 +206,24 @@ class _Reader:
                 self._read_members(part, result.properties, depth)
             elif tag == "MS":
                 self._read_members(part, extended, depth)
-            elif tag == "TN":
-                names = tuple(decode_escapes(name.text or "") for name in part)
-                result.type_names = self._type_names[part.attrib["RefId"]] = names
-            elif tag == "TNRef":
-                result.type_names = self._type_names[part.attrib["RefId"]]
+            elif tag in {"TN", "TNRef"}:
+                result.type_names = self._read_type_names(part)
             elif tag == "ToString":
-                result.to_string = decode_escapes(part.text or "")
+                result.to_string = _read_primitive(part)
             elif tag in _SEQUENCES:
                 result.value = [self.read(item, depth + 1) for item in part]
             elif tag == "DCT":
                 result.value = self._read_dictionary(part, depth)
             else:
-                result.value = self.read(part, depth + 1)
+                result.value = _read_primitive(part)
         result.properties.update(extended)
         return result
+
+    def _read_type_names(self, element: ET.Element) -> tuple[str, ...]:
+        reference = element.attrib["RefId"]
+        if element.tag == "TN":
+            self._type_names[reference] = tuple(decode_escapes(name.text or "") for name in element)
+        return self._type_names[reference]
 
     def _read_members(self, element: ET.Element, members: dict[str, Any], depth: int) -> None:
         for member in element:
@@ -235,7 +234,7 @@ class _Reader:
         for entry in element:
             parts = {part.get("N"): part for part in entry}
             pairs.append((self.read(parts["Key"], depth + 1), self.read(parts["Value"], depth + 1)))
-        if len(pairs) > MAX_UNSAFE_KEYS and not all(type(key) in _SAFE_KEYS for key, _ in pairs):
+        if len(pairs) > _MAX_UNSAFE_KEYS and not all(type(key) in _SAFE_KEYS for key, _ in pairs):
             return pairs
         try:
             table = dict(pairs)
@@ -243,6 +242,12 @@ class _Reader:
             return pairs
         # 1 and $true are two keys in PowerShell and one in Python.
         return table if len(table) == len(pairs) else pairs
+
+
+def _read_primitive(element: ET.Element) -> Any:
+    if len(element):
+        raise RemoteProtocolError("The remote sent CLIXML with elements inside a primitive value.")
+    return _PRIMITIVES[element.tag](element.text or "")
 
 
 def _read_integer(text: str) -> int:
@@ -286,20 +291,15 @@ def _read_duration(text: str) -> timedelta | str:
             seconds=int(seconds or 0),
             microseconds=microseconds,
         )
-        return -length if sign else length
     except OverflowError:
         return text
+    return -length if sign else length
 
 
 def _read_progress_type(text: str) -> PSObject:
     # In the shape in which a PROGRESS_RECORD message carries it.
     return PSObject(
-        (
-            "System.Management.Automation.ProgressRecordType",
-            "System.Enum",
-            "System.ValueType",
-            "System.Object",
-        ),
+        ("System.Management.Automation.ProgressRecordType", "System.Enum"),
         to_string=text,
         value=("Processing", "Completed").index(text),
     )
@@ -310,7 +310,7 @@ def _read_nil(_text: str) -> None:
 
 
 def _read_progress(element: ET.Element) -> PSObject:
-    result = PSObject(("System.Management.Automation.ProgressRecord", "System.Object"))
+    result = PSObject(("System.Management.Automation.ProgressRecord",))
     for part in element:
         name, convert = _PROGRESS_MEMBERS[part.tag]
         result.properties[name] = convert(part.text or "")

@@ -11,6 +11,7 @@ None wherever an XML parser could see something else than they do.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from pskernel.errors import RemoteProtocolError
 
@@ -27,7 +28,6 @@ _FIRST_SURROGATE = "\ud800"
 # other controls, references that it would have to resolve.
 _NOT_PLAIN = bytes({*range(0x20), *b"<>"} - {*b"\t\n"})
 _NOT_PLAIN_REFERENCE = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos);)")
-_FFFE, _FFFF = b"\xef\xbf\xbe", b"\xef\xbf\xbf"  # in UTF-8; no XML characters
 
 _BOM = b"\xef\xbb\xbf"
 _START, _END, _EMPTY = b"<S>", b"</S>", (b"<S />", b"<S/>")
@@ -82,7 +82,7 @@ def decode_escapes(text: str) -> str:
     parts = _ESCAPE.split(text)
     if len(parts) == 1:
         return text
-    units = parts[1::2] = [chr(int(digits, 16)) for digits in parts[1::2]]
+    units = parts[1::2] = [_unit(digits) for digits in parts[1::2]]
     text = "".join(parts)
     if max(units) >= _FIRST_SURROGATE:
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
@@ -102,12 +102,13 @@ def decode_string_fast(data: bytes) -> str | None:
         return None
     if b"&" in content and _NOT_PLAIN_REFERENCE.search(content):
         return None
-    if not content.isascii() and (_FFFE in content or _FFFF in content):
-        return None
     try:
-        return unescape_text(content.decode())
+        text = content.decode()
     except UnicodeDecodeError:
         return None
+    if "\ufffe" in text or "\uffff" in text:
+        return None
+    return unescape_text(text)
 
 
 def host_call_text_fast(data: bytes) -> tuple[int, str, int | None, int | None] | None:
@@ -126,6 +127,11 @@ def host_call_text_fast(data: bytes) -> tuple[int, str, int | None, int | None] 
         return None
     text = "" if string is None else decode_string_fast(string)
     return None if text is None else (method, text, _colour(foreground), _colour(background))
+
+
+@lru_cache(maxsize=256)  # nearly all are of a few controls: ESC and the line ends
+def _unit(digits: str) -> str:
+    return chr(int(digits, 16))
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -187,9 +187,7 @@ def _error(record: Any, raw: bytes) -> ErrorRecord:
         flat = _get(record, f"InvocationInfo_{name}", None)
         return _get(invocation, name, None) if flat is None else flat
 
-    message = (
-        _text(_get(record, "ErrorDetails_Message")) or _text(_get(exception, "Message")) or _text(record)
-    )
+    message = _text(_get(record, "ErrorDetails_Message")) or _text(_get(exception, "Message")) or _text(record)
     line, column = _number(info("ScriptLineNumber"), 0), _number(info("OffsetInLine"), 0)
     return ErrorRecord(
         message=message,

@@ -1,13 +1,14 @@
 """The out-of-process framing that PowerShell speaks over stdio, SSH and named pipes: one XML element a line.
 
 ``<Data Stream='Default' PSGuid='…'>BASE64</Data>``, and empty elements ``<Command PSGuid='…' />``, ``CommandAck``,
-``DataAck``, ``Close``, ``CloseAck``, ``Signal``, ``SignalAck``. There is no published specification; the rules are those
-of PowerShell's OutOfProcTransportManager and what a real engine was seen to do:
+``DataAck``, ``Close``, ``CloseAck``, ``Signal``, ``SignalAck``. There is no published specification; the rules are
+those of PowerShell's OutOfProcTransportManager and what a real engine was seen to do:
 
 - the all-zero PSGuid is the runspace pool, any other a pipeline;
 - every Data, Command, Close and Signal of the client is acknowledged, and the next Data for the same PSGuid may only
   go out after the acknowledgement (the server handles lines on a thread pool and would lose their order);
-- the client never acknowledges the server's Data: the server takes a ``DataAck`` for an unknown element and falls silent;
+- the client never acknowledges the server's Data: the server takes a ``DataAck`` for an unknown element and falls
+  silent;
 - an empty line means "the client died" to the server.
 """
 

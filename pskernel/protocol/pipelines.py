@@ -40,7 +40,7 @@ class Screen:
 
 
 def host_info(screen: Screen) -> ps.HostInfo:
-    """Describe this client's host to the remote: everything present, so that no prompt fails there (MS-PSRP 2.2.3.14)."""
+    """Describe this client's host (MS-PSRP 2.2.3.14): all of it present, so that no prompt fails on the server."""
     size = ps.Size(screen.width, screen.height)
     origin = ps.Coordinates(0, 0)
     return ps.HostInfo(

@@ -112,9 +112,7 @@ class RunspaceProtocol:
         self._pool.open()
         return self._drain()
 
-    def start(
-        self, shape: PipelineShape, text: str = "", screen: Screen | None = None
-    ) -> tuple[UUID, Outgoing]:
+    def start(self, shape: PipelineShape, text: str = "", screen: Screen | None = None) -> tuple[UUID, Outgoing]:
         """Create a pipeline.
 
         Returns:
@@ -204,7 +202,7 @@ class RunspaceProtocol:
         call_id = None if event.ci == _VOID_CALL else int(event.ci)
         return HostCall(method.name, int(method), parameters, call_id)
 
-    def _psrpcore_event(self, raw: bytes) -> psrpcore.PSRPEvent:
+    def _psrpcore_event(self, raw: bytes) -> Any:
         whole = fragment(0, raw, len(raw) + 64)[0]
         self._pool.receive_data(psrpcore.PSRPPayload(whole, psrpcore.StreamType.default, None))
         event = _guarded(self._pool.next_event)
@@ -212,7 +210,7 @@ class RunspaceProtocol:
             raise RemoteProtocolError("a message without content")
         return event
 
-    def _pool_event(self, event: psrpcore.PSRPEvent) -> PoolEvent | None:
+    def _pool_event(self, event: Any) -> PoolEvent | None:
         if isinstance(event, psrpcore.RunspacePoolStateEvent):
             if event.state is ps.RunspacePoolState.Opened:
                 return PoolOpened()
@@ -244,10 +242,10 @@ class RunspaceProtocol:
 
 
 def _guarded(read: Callable[[], Any]) -> Any:
-    """psrpcore answers malformed input with nearly any exception; make them one."""
+    """Let psrpcore read: it answers malformed input with nearly any exception, of which this makes one."""
     try:
         return read()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         raise RemoteProtocolError(f"{type(error).__name__} while decoding it") from None
 
 

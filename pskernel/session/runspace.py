@@ -67,9 +67,7 @@ class Runspace:
         self._reader = asyncio.create_task(self._read(), name="pskernel-reader")
 
     @classmethod
-    async def open(
-        cls, transport: Transport, *, screen: Screen | None = None, open_timeout: float = 60.0
-    ) -> Runspace:
+    async def open(cls, transport: Transport, *, screen: Screen | None = None, open_timeout: float = 60.0) -> Runspace:
         """Open a runspace pool of one runspace over a connected transport, which it takes over.
 
         Args:
@@ -286,9 +284,7 @@ class Runspace:
                 if message.pipeline_id is None and self._state is RunspaceState.OPENING:
                     await self._transport.open(fragment)
                     continue
-                await self._transport.send(
-                    message.pipeline_id, fragment, prompt_response=message.prompt_response
-                )
+                await self._transport.send(message.pipeline_id, fragment, prompt_response=message.prompt_response)
 
     def _require_open(self) -> None:
         if self._state is not RunspaceState.OPEN:
@@ -315,13 +311,10 @@ class Runspace:
             return
         for pipeline_id, record in self._protocol.receive(item.data):
             if isinstance(record, PoolOpened):
-                if self._state is RunspaceState.OPENING:
-                    self._state = RunspaceState.OPEN
+                self._state = RunspaceState.OPEN
                 self._opened.set()
             elif isinstance(record, PoolStopped):
-                if self._state in (RunspaceState.OPEN, RunspaceState.OPENING):
-                    reason = record.reason or "The remote closed the runspace."
-                    self._break(TransportClosed(reason))
+                self._break(TransportClosed(record.reason or "The remote closed the runspace."))
             elif isinstance(record, PoolReset):
                 if self._reset_answer is not None and not self._reset_answer.done():
                     self._reset_answer.set_result(record.success)

@@ -1,7 +1,7 @@
 """OpenSSH's known_hosts files: which keys a server may show, and what to tell a user when it shows another.
 
-The format is that of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT". Checking the server's certificate and its proof of
-possession is the SSH library's part; this module only says which keys are on file, and adds one.
+The format is that of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT". Checking a server's certificate and its proof that
+it has the key is the SSH library's part; this module only says which keys are on file, and adds one.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ __all__ = [
     "HostKey",
     "KnownHosts",
     "KnownKey",
+    "ShownKey",
     "changed_key",
-    "fingerprint",
     "host_label",
+    "kind_of",
     "remember",
     "revoked_key",
     "unknown_key",
@@ -52,16 +53,19 @@ class HostKey:
     blob: bytes
 
     @property
-    def kind(self) -> str:
-        """The name people use: ED25519, ECDSA, RSA."""
-        if self.algorithm.startswith("ecdsa-"):
-            return "ECDSA"
-        return _ALGORITHM_NAMES.get(self.algorithm, self.algorithm)
+    def fingerprint(self) -> str:
+        """The key's fingerprint as OpenSSH shows it: ``SHA256:`` and unpadded base64."""
+        return "SHA256:" + base64.b64encode(hashlib.sha256(self.blob).digest()).decode().rstrip("=")
 
     @property
     def text(self) -> str:
         """The key as OpenSSH writes it: algorithm and base64."""
         return f"{self.algorithm} {base64.b64encode(self.blob).decode()}"
+
+    @property
+    def shown(self) -> ShownKey:
+        """The key as messages show it."""
+        return ShownKey(kind_of(self.algorithm), self.fingerprint, self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +78,11 @@ class KnownKey:
     line: int
 
 
-def fingerprint(key: HostKey) -> str:
-    """Return a key's fingerprint as OpenSSH shows it: ``SHA256:`` and unpadded base64."""
-    return "SHA256:" + base64.b64encode(hashlib.sha256(key.blob).digest()).decode().rstrip("=")
+def kind_of(algorithm: str) -> str:
+    """Return the name people use for a key algorithm: ED25519, ECDSA, RSA."""
+    if algorithm.startswith("ecdsa-"):
+        return "ECDSA"
+    return _ALGORITHM_NAMES.get(algorithm, algorithm)
 
 
 def host_label(host: str, port: int) -> str:
@@ -118,11 +124,10 @@ class KnownHosts:
         return self._marked("revoked")
 
     def conflict(self, key: HostKey) -> KnownKey | None:
-        """Return the line that speaks against an unknown ``key``: another key on file for this host and port."""
+        """Return the line that speaks against an unknown ``key``: another one for the same host and port."""
         known = [entry for entry in self._entries if not entry.marker]
-        return next(
-            (entry for entry in known if entry.key.algorithm == key.algorithm), known[0] if known else None
-        )
+        known.sort(key=lambda entry: entry.key.algorithm != key.algorithm)
+        return known[0] if known else None
 
     def _marked(self, marker: Marker) -> tuple[HostKey, ...]:
         return tuple(entry.key for entry in self._entries + self._portless if entry.marker == marker)
@@ -164,12 +169,10 @@ def _matches(patterns: str, name: str) -> bool:
 
 
 def _matches_hash(pattern: str, name: str) -> bool:
-    """Compare with a hashed name: ``|1|``, the base64 of a salt, ``|``, the base64 of HMAC-SHA1(salt, name)."""
+    """Compare with a hashed name: ``|1|SALT|HASH``, HASH being HMAC-SHA1(SALT, name), both in base64."""
     try:
         _, version, salt, digest = pattern.split("|")
-        return version == "1" and hmac.compare_digest(
-            _hash(base64.b64decode(salt), name), base64.b64decode(digest)
-        )
+        return version == "1" and hmac.compare_digest(_hash(base64.b64decode(salt), name), base64.b64decode(digest))
     except ValueError:
         return False
 
@@ -187,7 +190,7 @@ def remember(file: str, host: str, port: int, key: HostKey) -> None:
     path = Path(file)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     name = host_label(host.lower(), port)
-    with open(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "r+b") as opened:
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "r+b") as opened:
         present = opened.read()
         if re.search(rb"^(?:@\S+\s+)?\|1\|", present, re.MULTILINE):
             salt = secrets.token_bytes(20)
@@ -196,39 +199,49 @@ def remember(file: str, host: str, port: int, key: HostKey) -> None:
         opened.write(f"{gap}{name} {key.text}\n".encode())
 
 
-def unknown_key(host: str, port: int, key: HostKey, *, file: str, login: str, pinnable: bool) -> str:
+@dataclass(frozen=True, slots=True)
+class ShownKey:
+    """What is known of a key that a server showed. ``text`` is the whole of it, where it is known."""
+
+    kind: str
+    fingerprint: str
+    text: str = ""
+
+
+def unknown_key(label: str, shown: ShownKey, *, file: str, login: str, pin: str | None, pinnable: bool) -> str:
     """Return what to tell a user about a server whose key is not on file.
 
     Args:
-        host: its name.
-        port: its port.
-        key: the key it showed.
+        label: the server's name in known_hosts.
+        shown: the key it showed.
         file: the known_hosts file a line can be added to.
         login: the command that asks OpenSSH's own question, such as ``ssh -p 2222 user@host``.
-        pinnable: whether the option accept_host_key is about this host (it is not for a jump host).
+        pin: the option accept_host_key, if it is given and names another key.
+        pinnable: whether that option is about this server (it is not for a jump host).
     """
-    option = f"add the option accept_host_key={fingerprint(key)} to the target, or " if pinnable else ""
+    option = f"add the option accept_host_key={shown.fingerprint} to the target, or " if pinnable else ""
+    mismatch = f" The option accept_host_key names another one, {pin}." if pin is not None else ""
+    line = f", or add this line to {file}:\n{label} {shown.text}" if shown.text else "."
     return (
-        f"The server {host_label(host, port)} is not known: its {key.kind} key has the fingerprint "
-        f"{fingerprint(key)}. Compare that with what the server's administrator says. If it is right, {option}"
-        f"log in once with `{login}`, or add this line to {file}: {host_label(host, port)} {key.text}"
+        f"The server {label} is not known: its {shown.kind} key has the fingerprint {shown.fingerprint}.{mismatch} "
+        f"Compare that with what the server's administrator says. If it is right, {option}log in once with "
+        f"`{login}`{line}"
     )
 
 
-def changed_key(host: str, port: int, key: HostKey, known: KnownKey) -> str:
-    """Return what to tell a user about a server whose key is not the one on file."""
-    label = host_label(host, port)
+def changed_key(label: str, shown: ShownKey, file: str, line: int) -> str:
+    """Return what to tell a user about a server whose key is not the one on line ``line`` of ``file``."""
     return (
-        f"The server {label} is not the one known by that name: it showed the {key.kind} key {fingerprint(key)}, but "
-        f"line {known.line} of {known.file} holds the {known.key.kind} key {fingerprint(known.key)}. Somebody may be "
-        "listening on the line, or the server was set up anew. Nothing was sent to it. Ask its administrator; if the "
-        f'change is theirs, remove the old key with `ssh-keygen -f "{known.file}" -R "{label}"` and try again.'
+        f"The server {label} is not the one known by that name: it showed the {shown.kind} key {shown.fingerprint}, "
+        f"but line {line} of {file} holds another one. Somebody may be listening on the line, or the server was set up "
+        "anew. The login was not attempted. Ask the server's administrator; if the change is theirs, remove the old "
+        f'key with `ssh-keygen -f "{file}" -R "{label}"` and try again.'
     )
 
 
-def revoked_key(host: str, port: int, key: HostKey) -> str:
+def revoked_key(label: str, shown: ShownKey) -> str:
     """Return what to tell a user about a server whose key is marked as revoked."""
     return (
-        f"The server {host_label(host, port)} showed the {key.kind} key {fingerprint(key)}, which known_hosts marks "
-        "as revoked: it may be in the wrong hands. Nothing was sent to it. Ask the server's administrator."
+        f"The server {label} showed the {shown.kind} key {shown.fingerprint}, which known_hosts marks as revoked: it "
+        "may be in the wrong hands. The login was not attempted. Ask the server's administrator."
     )

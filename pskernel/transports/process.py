@@ -60,9 +60,7 @@ class Child(asyncio.SubprocessProtocol):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.inbox = Inbox(
-            pause=lambda: self._output().pause_reading(), resume=lambda: self._output().resume_reading()
-        )
+        self.inbox = Inbox(pause=lambda: self._output().pause_reading(), resume=lambda: self._output().resume_reading())
         self.gate = Gate()
         self.tail = Tail()
         self.exited = asyncio.Event()
@@ -72,15 +70,26 @@ class Child(asyncio.SubprocessProtocol):
         self._closed = False
 
     @property
+    def started(self) -> bool:
+        """Whether there is a child to end."""
+        return self._transport is not None
+
+    @property
     def pid(self) -> int:
         """The child's process id, which is also that of its process group."""
         return self._running().get_pid()
 
     def why_cut(self, status: int) -> str:
         """Say why the end of output is not an end in good order, or ``""`` if it is one."""
-        if status >= 0:
+        return self.how_left() if status < 0 else ""
+
+    def how_left(self) -> str:
+        """Say how the child ended, or ``""`` while it runs or if it ended well."""
+        if not self.status:
             return ""
-        return f"The process {self.name} was ended by {_signal_name(-status)}."
+        if self.status < 0:
+            return f"The process {self.name} was ended by {_signal_name(-self.status)}."
+        return f"The process {self.name} exited with status {self.status}."
 
     def stderr_received(self, data: bytes) -> None:
         """Keep what the child wrote to standard error."""
@@ -219,22 +228,19 @@ class ProcessStream:
 
     def diagnostics(self) -> str:
         """The tail of standard error, and how the child left."""
-        said = self._child.tail.text()
-        status = self._child.status
-        if status is None or (status == 0 and not said):
-            return said
-        left = f"was ended by {_signal_name(-status)}" if status < 0 else f"exited with status {status}"
-        return f"{said}\nThe process {self._child.name} {left}.".strip()
+        return f"{self._child.tail.text()}\n{self._child.how_left()}".strip()
 
 
 async def finish(task: asyncio.Task[None]) -> None:
     """Wait for a task that closes something. When cancelled, make it hurry by cancelling it; still wait."""
     try:
-        await asyncio.shield(task)
+        await asyncio.wait({task})
     except asyncio.CancelledError:
         task.cancel()
         await asyncio.wait({task})
         raise
+    if not task.cancelled():
+        task.result()
 
 
 async def start(
@@ -248,9 +254,7 @@ async def start(
     if sys.platform == "win32":
         own_group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     loop = asyncio.get_running_loop()
-    starting = asyncio.ensure_future(
-        loop.subprocess_exec(lambda: child, *argv, env=environment, cwd=cwd, **own_group)
-    )
+    starting = asyncio.ensure_future(loop.subprocess_exec(lambda: child, *argv, env=environment, cwd=cwd, **own_group))
     try:
         await asyncio.shield(starting)
     except asyncio.CancelledError:

@@ -91,8 +91,7 @@ def _check_alive(pid: int) -> None:
         raise TargetUnreachable(f"There is no process with the id {pid} on this machine.") from None
     except PermissionError:
         raise ConnectError(
-            f"Process {pid} belongs to another user. PowerShell lets only its own user attach: run as that "
-            "user."
+            f"Process {pid} belongs to another user. PowerShell lets only its own user attach: run as that user."
         ) from None
 
 

@@ -1,0 +1,301 @@
+"""A byte stream over an SSH subsystem, with the system's own ssh program.
+
+It honours everything in the user's ssh configuration (FIDO keys, ControlMaster, Kerberos, corporate wrappers) but for
+one thing: unknown host keys are always refused, whatever StrictHostKeyChecking says, unless the option
+accept_host_key names them. ssh tells what it is doing on standard error only: the lines read here are OpenSSH's, at
+its log level DEBUG2, which shows no secrets. They are not kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pskernel.errors import ConnectError, HostKeyRejected, TargetError, TargetUnreachable
+from pskernel.transports.hostkeys import ShownKey, changed_key, host_label, kind_of, revoked_key, unknown_key
+from pskernel.transports.process import Child, ProcessStream, child_environment, start
+from pskernel.transports.sshlogin import Deadline, Login, Secret, SSHEndpoint, Unreached
+from pskernel.transports.sshprompts import PromptBridge
+
+if TYPE_CHECKING:
+    from pskernel.questions import Asker
+
+__all__ = ["open_openssh"]
+
+_DEFAULT_TIMEOUT = 30.0
+_DEFAULT_KEEPALIVE = 15
+# ssh's own exit status for "the connection failed"; a remote program may use it too, hardly PowerShell.
+_CONNECTION_FAILED = 255
+_MAX_LINE = 8_192
+_NOTED_ELSEWHERE = {"publickey", "password", "keyboard-interactive"}
+# Lines of ssh's log, at VERBOSE and below.
+_LOG_LINE = re.compile(r"debug[123]: |Authenticated to |Transferred: sent |Bytes per second: sent ")
+# The channel runs: our own, or one of a shared connection (ControlMaster).
+_READY = re.compile(r"debug2: subsystem request accepted|debug1: mux_client_request_session: master session id")
+
+
+async def open_openssh(endpoint: SSHEndpoint, *, asker: Asker, secret: Secret | None = None) -> ProcessStream:
+    """Log in with the system's ssh and start a subsystem.
+
+    Arguments and errors are those of :func:`pskernel.transports.ssh.open_ssh`. Returns once the server has accepted
+    the subsystem. An existing shared connection is used (ControlPath); none is made, because it would outlive us.
+    """
+    if shutil.which("ssh") is None:
+        raise TargetUnreachable(
+            "The program ssh is not on PATH. Install OpenSSH's client, or use the built-in one (backend=asyncssh)."
+        )
+    config = await _read_config(endpoint)
+    deadline = Deadline(endpoint.connect_timeout or config.timeout)
+    login = Login(f"{config.user}@{endpoint.host}", asker=asker, deadline=deadline, secret=secret)
+    child = _SSH(endpoint, config, login)
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            environment: dict[str, str] = {}
+            if sys.platform != "win32":
+                bridge = PromptBridge(
+                    login, user=config.user, host=endpoint.host, accept_host_key=endpoint.accept_host_key
+                )
+                environment = (await stack.enter_async_context(bridge)).environment
+            await start(_argv(endpoint, config), child, env=environment)
+            async with deadline:
+                await child.settled.wait()
+    except TimeoutError:
+        await child.end(patience=0)
+        raise child.too_slow(deadline.seconds) from None
+    except BaseException:
+        if child.started:
+            await child.end(patience=0)
+        raise
+    if not child.ready:
+        await child.end(patience=0)
+        raise child.failure()
+    return ProcessStream(child)
+
+
+def _argv(endpoint: SSHEndpoint, config: _Config) -> list[str]:
+    """Return ssh's command line. What may be in the configuration is only given if the endpoint says so."""
+    options = {
+        "LogLevel": "DEBUG2",
+        "FingerprintHash": "sha256",
+        "ControlMaster": "no",
+        "StrictHostKeyChecking": "ask" if endpoint.accept_host_key and sys.platform != "win32" else "yes",
+        "BatchMode": "yes" if sys.platform == "win32" else "no",
+        "ConnectTimeout": str(math.ceil(endpoint.connect_timeout or config.timeout)),
+        "ServerAliveInterval": str(math.ceil(config.keepalive if endpoint.keepalive is None else endpoint.keepalive)),
+    }
+    if endpoint.key_file is not None:
+        options["IdentitiesOnly"] = "yes"
+    argv = ["ssh", "-T", "-s", *_where(endpoint)]
+    for name, value in options.items():
+        argv += ["-o", f"{name}={value}"]
+    return [*argv, "--", endpoint.host, endpoint.subsystem]
+
+
+def _where(endpoint: SSHEndpoint) -> list[str]:
+    argv: list[str] = []
+    if endpoint.ssh_config is not None:
+        argv += ["-F", str(Path(endpoint.ssh_config).expanduser())]
+    if endpoint.key_file is not None:
+        argv += ["-i", str(Path(endpoint.key_file).expanduser())]
+    if endpoint.user is not None:
+        argv += ["-l", endpoint.user]
+    if endpoint.port is not None:
+        argv += ["-p", str(endpoint.port)]
+    if endpoint.known_hosts is not None:
+        argv += ["-o", f'UserKnownHostsFile="{Path(endpoint.known_hosts).expanduser()}"']
+    if endpoint.proxy_jump is not None:
+        argv += ["-o", f"ProxyJump={endpoint.proxy_jump}"]
+    return argv
+
+
+@dataclass(frozen=True, slots=True)
+class _Config:
+    """What ``ssh -G`` says the configuration makes of an endpoint."""
+
+    host: str
+    port: int
+    user: str
+    known_as: str
+    known_hosts: str
+    timeout: float
+    keepalive: float
+
+
+def _check_key_file(endpoint: SSHEndpoint) -> None:
+    if endpoint.key_file is not None and not Path(endpoint.key_file).expanduser().is_file():
+        raise TargetError(f"The specified key file {endpoint.key_file} was not found.")
+
+
+async def _read_config(endpoint: SSHEndpoint) -> _Config:
+    _check_key_file(endpoint)
+    process = await asyncio.create_subprocess_exec(
+        "ssh",
+        "-G",
+        *_where(endpoint),
+        "--",
+        endpoint.host,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=child_environment(),
+    )
+    try:
+        output, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        reason = errors.decode(errors="replace").strip().splitlines()
+        raise TargetError(
+            f"The ssh configuration cannot be used: {reason[0] if reason else 'ssh -G failed'}. Correct it, or name "
+            "another file with the option ssh_config=FILE (or ssh_config=none to do without)."
+        )
+    values = dict(line.partition(" ")[::2] for line in output.decode(errors="replace").splitlines())
+    host, port = values.get("hostname", endpoint.host), int(values.get("port", "22"))
+    timeout, keepalive = values.get("connecttimeout", "none"), values.get("serveraliveinterval", "0")
+    return _Config(
+        host=host,
+        port=port,
+        user=values.get("user", endpoint.user or ""),
+        known_as=values.get("hostkeyalias") or host_label(host, port),
+        known_hosts=values.get("userknownhostsfile", "~/.ssh/known_hosts").split()[0],
+        timeout=float(timeout) if timeout.isdecimal() else _DEFAULT_TIMEOUT,
+        keepalive=float(keepalive) if keepalive.isdecimal() and keepalive != "0" else _DEFAULT_KEEPALIVE,
+    )
+
+
+class _SSH(Child):
+    """The ssh child: reads on its standard error how far the login got."""
+
+    def __init__(self, endpoint: SSHEndpoint, config: _Config, login: Login) -> None:
+        super().__init__("ssh")
+        # Set once the subsystem runs, or ssh has given up.
+        self.settled = asyncio.Event()
+        self.ready = False
+        self._endpoint = endpoint
+        self._config = config
+        self._login = login
+        self._unreached = Unreached(endpoint.host, config.port)
+        self._line = b""
+        self._connected = False
+        self._shown = ShownKey("host", "that ssh did not tell")
+        self._accepts = ""
+
+    def why_cut(self, status: int) -> str:
+        if status == _CONNECTION_FAILED:
+            return f"The SSH connection to {self._endpoint.host} was lost."
+        return super().why_cut(status)
+
+    def how_left(self) -> str:
+        if self.status and 0 < self.status < _CONNECTION_FAILED:
+            return f"The remote program exited with status {self.status}."
+        return super().how_left()
+
+    def stderr_received(self, data: bytes) -> None:
+        *lines, self._line = (self._line + data).split(b"\n")
+        for line in lines:
+            self._read_line(line)
+        if len(self._line) > _MAX_LINE:
+            self.tail.feed(self._line)
+            self._line = b""
+
+    def process_exited(self) -> None:
+        super().process_exited()
+        self.settled.set()
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        super().pipe_connection_lost(fd, exc)
+        if fd == 2 and self._line:
+            self._read_line(self._line)
+            self._line = b""
+
+    def _read_line(self, line: bytes) -> None:
+        text = line.decode("utf-8", "replace").strip()
+        if not _LOG_LINE.match(text):
+            self.tail.feed(line + b"\n")
+        elif _READY.match(text):
+            self.ready = True
+            self.settled.set()
+        elif not self.ready:
+            self._follow(text)
+
+    def _follow(self, text: str) -> None:
+        """Learn from a line of ssh's log before the subsystem runs."""
+        _, _, event = text.partition(": ")
+        name, _, value = event.partition(": ")
+        if event == "Connection established.":
+            self._connected = True
+        elif name == "Server host key":
+            algorithm, _, fingerprint = value.partition(" ")
+            self._shown = ShownKey(kind_of(algorithm.removesuffix("-cert-v01@openssh.com")), fingerprint.split()[0])
+        elif name == "Authentications that can continue":
+            self._accepts = self._accepts or value.replace(",", ", ")
+        elif name == "Offering public key":
+            self._login.note(f"key {value.split()[0]}")
+        elif name == "Next authentication method" and value not in _NOTED_ELSEWHERE:
+            self._login.note(value)
+
+    # ---- what went wrong ----
+
+    def too_slow(self, seconds: float) -> TargetUnreachable:
+        """Return the error of a login that took too long."""
+        return self._unreached.slow_login(seconds) if self._connected else self._unreached.no_answer(seconds)
+
+    def failure(self) -> ConnectError:
+        """Return the error that says what ssh's last words mean."""
+        said = self.tail.text()
+        return self._host_key_failure(said) or self._network_failure(said) or self._login_failure(said)
+
+    def _host_key_failure(self, said: str) -> ConnectError | None:
+        label, shown = self._config.known_as, self._shown
+        if "REVOKED HOST KEY" in said or "is marked as revoked" in said:
+            return HostKeyRejected(revoked_key(label, shown))
+        offending = re.search(r"^Offending (?:\S+ )?key in (.+):(\d+)$", said, re.MULTILINE)
+        if "IDENTIFICATION HAS CHANGED" in said and offending:
+            return HostKeyRejected(changed_key(label, shown, offending[1], int(offending[2])))
+        if "Host key verification failed" not in said:
+            return None
+        pin = self._endpoint.accept_host_key
+        text = unknown_key(
+            label,
+            shown,
+            file=self._config.known_hosts,
+            login=self._endpoint.login_command,
+            pin=pin if pin and pin.rstrip("=") != shown.fingerprint else None,
+            pinnable=True,
+        )
+        return HostKeyRejected(text)
+
+    def _network_failure(self, said: str) -> ConnectError | None:
+        seconds = self._endpoint.connect_timeout or self._config.timeout
+        causes = {
+            "Could not resolve hostname": self._unreached.name_not_found,
+            "Connection refused": self._unreached.refused,
+            "No route to host": self._unreached.no_route,
+            "Network is unreachable": self._unreached.no_route,
+            "timed out": lambda: self.too_slow(seconds),
+            "subsystem request failed": lambda: self._unreached.no_subsystem(self._endpoint.subsystem),
+            "kex_exchange_identification: banner line contains": self._unreached.not_ssh,
+            "Bad remote protocol version": self._unreached.not_ssh,
+            "kex_exchange_identification": self._unreached.hung_up,
+        }
+        return next((cause() for words, cause in causes.items() if words in said), None)
+
+    def _login_failure(self, said: str) -> ConnectError:
+        host, user = self._endpoint.host, self._config.user
+        denied = re.search(r"Permission denied \(([^)]*)\)", said)
+        if denied:
+            return self._login.refused(host, user, accepts=denied[1].replace(",", ", "))
+        disconnected = re.search(r"^Received disconnect from .*?:\d+: (.+)$", said, re.MULTILINE)
+        last = disconnected[1] if disconnected else said.rpartition("\n")[2] or "it gave no reason"
+        if self._accepts:
+            return self._login.refused(host, user, accepts=self._accepts, detail=f" ssh said: {last[:300]}.")
+        return ConnectError(f"ssh could not log in to {host}: {last[:300]}.")

@@ -1,0 +1,363 @@
+"""A byte stream over an SSH subsystem, with asyncssh (which only this module, sshconfig and sshkeys import).
+
+What asyncssh does not do is done here: host keys are always checked, also where the ssh configuration says not to;
+jump hosts are logged in to with the same care as the target; no key file of the configuration has to exist; a locked
+key is only unlocked once the server wants it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import re
+import socket
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import asyncssh
+
+from pskernel.errors import ConnectError, HostKeyRejected, TargetError, TargetUnreachable
+from pskernel.transports.hostkeys import (
+    HostKey,
+    KnownHosts,
+    changed_key,
+    host_label,
+    remember,
+    revoked_key,
+    unknown_key,
+)
+from pskernel.transports.sshconfig import Settings, config_files, read_settings
+from pskernel.transports.sshkeys import Keys
+from pskernel.transports.sshlogin import Deadline, Login, Secret, SSHEndpoint, Unreached
+from pskernel.transports.sshstream import ChannelSession, SSHStream
+from pskernel.transports.streams import plain_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pskernel.questions import Asker
+
+__all__ = ["SSHEndpoint", "SSHStream", "open_ssh"]
+
+# At DEBUG asyncssh names users, key files and commands, and at its own levels above that whole packets.
+logging.getLogger("asyncssh").setLevel(logging.WARNING)
+
+_MAX_HOPS = 8
+# Bytes a server may send ahead of the reader; also what limits the speed on a line with a long round trip.
+_WINDOW = 2_097_152
+_HOST_KEY_ALGORITHMS = (
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "rsa-sha2-512",
+    "rsa-sha2-256",
+)
+
+
+async def open_ssh(endpoint: SSHEndpoint, *, asker: Asker, secret: Secret | None = None) -> SSHStream:
+    """Log in to a server, by way of its jump hosts, and start a subsystem there.
+
+    Args:
+        endpoint: where, as whom, and which subsystem.
+        asker: who answers for passwords, codes and passphrases; each question names the user and the host.
+        secret: the password to try first, once, at the target (never at a jump host).
+
+    Raises:
+        TargetError: the ssh configuration or the key file is missing or wrong.
+        TargetUnreachable: the name, the route, the port, or no answer in time.
+        HostKeyRejected: a host key is unknown, changed or revoked.
+        AuthenticationFailed: the login was refused.
+        PromptUnavailable: it was, for lack of an answer from the user.
+        NotPowerShell: the port is not SSH's, or the server has no such subsystem.
+        ConnectError: anything else.
+    """
+    route = _Route(asker)
+    try:
+        settings = await route.reach(endpoint, secret)
+        session = await _start_subsystem(route.connections[-1], endpoint, settings)
+    except BaseException:
+        await route.abandon()
+        raise
+    return SSHStream(session, route.connections)
+
+
+async def _start_subsystem(
+    connection: asyncssh.SSHClientConnection, endpoint: SSHEndpoint, settings: Settings
+) -> ChannelSession:
+    session = ChannelSession(endpoint.host)
+    unreached = Unreached(endpoint.host, settings.port)
+    options: dict[str, Any] = {"command": None, "subsystem": endpoint.subsystem, "request_pty": False}
+    try:
+        async with asyncio.timeout(settings.timeout):
+            await connection.create_session(lambda: session, **options, encoding=None, window=_WINDOW)  # type: ignore[arg-type, return-value]
+    except TimeoutError:
+        raise unreached.slow_login(settings.timeout) from None
+    except asyncssh.ChannelOpenError:
+        raise unreached.no_subsystem(endpoint.subsystem) from None
+    except (asyncssh.Error, OSError):
+        raise unreached.hung_up() from None
+    return session
+
+
+class _Route:
+    """The connections on the way to a target: one for each jump host, and the target's own."""
+
+    def __init__(self, asker: Asker) -> None:
+        self.connections: list[asyncssh.SSHClientConnection] = []
+        self._asker = asker
+
+    async def reach(self, endpoint: SSHEndpoint, secret: Secret | None, hops: int = 0) -> Settings:
+        """Log in to ``endpoint``, through the last connection or through the jump hosts of its configuration."""
+        settings = await read_settings(endpoint)
+        jumps = [] if self.connections else [hop for hop in settings.jump.split(",") if hop]
+        if hops + len(jumps) > _MAX_HOPS:
+            raise TargetError(f"ProxyJump in the ssh configuration leads from {endpoint.host} in a circle.")
+        for jump in jumps:
+            at_jump = replace(
+                _parse_jump(jump),
+                ssh_config=endpoint.ssh_config,
+                known_hosts=endpoint.known_hosts,
+                connect_timeout=endpoint.connect_timeout,
+                keepalive=endpoint.keepalive,
+            )
+            # `Host *` with a ProxyJump is about the jump host too: it is not reached through itself.
+            if at_jump.host != endpoint.host:
+                await self.reach(at_jump, None, hops + len(jumps))
+        via = self.connections[-1] if self.connections else None
+        connection = await _log_in(endpoint, settings, via=via, asker=self._asker, secret=secret, is_target=hops == 0)
+        self.connections.append(connection)
+        return settings
+
+    async def abandon(self) -> None:
+        """Drop every connection at once."""
+        for connection in reversed(self.connections):
+            connection.abort()
+            await connection.wait_closed()
+
+
+def _parse_jump(text: str) -> SSHEndpoint:
+    """Read one ``[user@]host[:port]`` of a ProxyJump, which may also be written as an ssh:// URI."""
+    match = re.fullmatch(r"(?:ssh://)?(?:(.+)@)?(?:\[([^\]]+)\]|([^:@]+))(?::(\d+))?/?", text.strip())
+    if match is None:
+        raise TargetError(f"The ProxyJump {text!r} of the ssh configuration is not [user@]host[:port].")
+    user, address, name, port = match.groups()
+    return SSHEndpoint(address or name, port=int(port) if port else None, user=user)
+
+
+# ---- one login ----
+
+
+async def _log_in(
+    endpoint: SSHEndpoint,
+    settings: Settings,
+    *,
+    via: asyncssh.SSHClientConnection | None,
+    asker: Asker,
+    secret: Secret | None,
+    is_target: bool,
+) -> asyncssh.SSHClientConnection:
+    deadline = Deadline(settings.timeout)
+    login = Login(f"{settings.user}@{endpoint.host}", asker=asker, deadline=deadline, secret=secret)
+    keys = await Keys.load(settings, login, given=endpoint.key_file)
+    client = _Client(endpoint, settings, login, keys, is_target=is_target)
+    arguments: dict[str, Any] = {
+        "host": endpoint.host,
+        "port": settings.port,
+        "username": settings.user,
+        "config": config_files(endpoint),
+        "tunnel": via,
+        "client_factory": lambda: client,
+        "client_keys": None,
+        "known_hosts": client.trusted_keys,
+        "x509_trusted_certs": None,
+        "keepalive_interval": settings.keepalive,
+        # Ours, which stand still while the user is being asked, replace asyncssh's own.
+        "connect_timeout": None,
+        "login_timeout": 0,
+    }
+    if not settings.chooses_host_key_algorithms:
+        arguments["server_host_key_algs"] = client.host_key_algorithms()
+    try:
+        async with deadline:
+            connection = await asyncssh.connect(**arguments)
+    except TimeoutError:
+        raise client.too_slow() from None
+    except (asyncssh.Error, OSError, ValueError) as error:
+        raise client.failure(error) from None
+    finally:
+        client.keys.close()
+    await client.remember_key()
+    return connection
+
+
+class _Client(asyncssh.SSHClient):
+    """What asyncssh asks while it logs in, and what it learns."""
+
+    def __init__(self, endpoint: SSHEndpoint, settings: Settings, login: Login, keys: Keys, *, is_target: bool) -> None:
+        self.keys = keys
+        self._is_target = is_target
+        self._endpoint = endpoint
+        self._settings = settings
+        self._login = login
+        self._known = KnownHosts(settings.known_hosts, *settings.known_as)
+        self._unreached = Unreached(endpoint.host, settings.port)
+        self._connection: asyncssh.SSHClientConnection | None = None
+        self._logging_in = False
+        self._accepts = ""
+        self._rejection = ""
+        self._accepted: HostKey | None = None
+
+    # ---- the host key ----
+
+    def host_key_algorithms(self) -> list[str]:
+        """Order the algorithms so that the server shows a key that is on file, if it has one."""
+        on_file = {key.algorithm.replace("ssh-rsa", "rsa-sha2-512") for key in self._known.keys}
+        plain = sorted(_HOST_KEY_ALGORITHMS, key=lambda name: name not in on_file)
+        signed = [f"{name}-cert-v01@openssh.com" for name in plain] if self._known.authorities else []
+        return signed + plain
+
+    def trusted_keys(self, host: str, addr: str, port: int | None) -> tuple[Any, Any, Any]:  # noqa: ARG002 - asyncssh's
+        """Return the keys that asyncssh may take without asking, those that may sign, and those that may not."""
+        # Without authorities, revoked keys are left to validate_host_public_key, which says more about them.
+        revoked = self._known.revoked
+        keys = [key for key in self._known.keys if key not in revoked]
+        return _import(keys), _import(self._known.authorities), _import(revoked if self._known.authorities else ())
+
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:  # noqa: ARG002
+        shown = _host_key(key)
+        conflict = self._known.conflict(shown)
+        label = host_label(*self._settings.known_as)
+        pin = self._endpoint.accept_host_key
+        if shown in self._known.revoked:
+            self._rejection = revoked_key(label, shown.shown)
+        elif conflict is not None:
+            self._rejection = changed_key(label, shown.shown, conflict.file, conflict.line)
+        elif pin is not None and pin.rstrip("=") == shown.fingerprint:
+            self._accepted = shown
+        else:
+            self._rejection = unknown_key(
+                label,
+                shown.shown,
+                file=next(iter(self._settings.known_hosts), "known_hosts"),
+                login=self._endpoint.login_command,
+                pin=pin,
+                pinnable=self._is_target,
+            )
+        return self._accepted is not None
+
+    async def remember_key(self) -> None:
+        """Put a key that was accepted by its fingerprint on file; where that cannot be, the option is still there."""
+        if self._accepted is not None and self._settings.known_hosts:
+            with contextlib.suppress(OSError):
+                file = self._settings.known_hosts[0]
+                await asyncio.to_thread(remember, file, *self._settings.known_as, self._accepted)
+
+    # ---- the login ----
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        self._connection = conn
+
+    def begin_auth(self, username: str) -> None:  # noqa: ARG002 - asyncssh's signature
+        self._logging_in = True
+
+    async def public_key_auth_requested(self) -> asyncssh.SSHKeyPair | None:
+        self._note_methods()
+        return await self.keys.next()
+
+    async def password_auth_requested(self) -> str | None:
+        self._note_methods()
+        return await self._login.password()
+
+    def kbdint_auth_requested(self) -> str | None:
+        self._note_methods()
+        return "" if self._login.begin_challenges() else None
+
+    async def kbdint_challenge_received(
+        self,
+        name: str,
+        instructions: str,
+        lang: str,  # noqa: ARG002 - asyncssh's signature
+        prompts: Sequence[tuple[str, bool]],
+    ) -> list[str] | None:
+        return await self._login.answers(f"{name}\n{instructions}", prompts)
+
+    def password_change_requested(self, prompt: str, lang: str) -> Any:  # noqa: ARG002 - asyncssh's signature
+        self._login.note("password (it has expired: change it with ssh first)")
+        return NotImplemented
+
+    def _note_methods(self) -> None:
+        if self._connection is not None and not self._accepts:
+            self._accepts = ", ".join(self._connection.get_server_auth_methods())
+
+    # ---- what went wrong ----
+
+    def too_slow(self) -> TargetUnreachable:
+        """Return the error of a login that took too long."""
+        seconds = self._settings.timeout
+        return self._unreached.no_answer(seconds) if self._connection is None else self._unreached.slow_login(seconds)
+
+    def failure(self, error: Exception) -> ConnectError:
+        """Return the error that says what ``error`` means here."""
+        host = self._endpoint.host
+        reason = plain_text(str(error))[:300]
+        if isinstance(error, asyncssh.HostKeyNotVerifiable):
+            return HostKeyRejected(self._rejection or f"The host certificate of {host} is not accepted: {reason}.")
+        if isinstance(error, asyncssh.PermissionDenied) or (
+            self._logging_in and isinstance(error, asyncssh.DisconnectError)
+        ):
+            return self._refused(error, reason)
+        if isinstance(error, asyncssh.Error):
+            return self._misunderstood(error, reason)
+        if isinstance(error, OSError):
+            return self._network(error)
+        return ConnectError(f"The login to {host} failed: {reason}.")
+
+    def _refused(self, error: Exception, reason: str) -> ConnectError:
+        detail = f" The server said: {reason}."
+        if isinstance(error, asyncssh.PermissionDenied):
+            detail = ""
+        elif isinstance(error, asyncssh.ConnectionLost):
+            detail = " The server hung up: it allows no more attempts, or has waited too long."
+        return self._login.refused(self._endpoint.host, self._settings.user, accepts=self._accepts, detail=detail)
+
+    def _misunderstood(self, error: asyncssh.Error, reason: str) -> ConnectError:
+        host, port = self._endpoint.host, self._settings.port
+        if isinstance(error, asyncssh.ChannelOpenError):
+            return TargetUnreachable(f"The jump host cannot connect to {host}, port {port}: {reason}.")
+        if isinstance(error, asyncssh.KeyExchangeFailed):
+            return ConnectError(
+                f"{host} and this client have no algorithm in common: {reason}. Update the server, or name the "
+                "algorithm in the ssh configuration."
+            )
+        if isinstance(error, asyncssh.ConnectionLost):
+            return self._unreached.hung_up()
+        return self._unreached.not_ssh()
+
+    def _network(self, error: OSError) -> ConnectError:
+        # asyncio joins the errors of several addresses into one text, without an errno.
+        numbers = {error.errno, *(int(number) for number in re.findall(r"\[Errno (\d+)\]", str(error)))}
+        if isinstance(error, socket.gaierror):
+            return self._unreached.name_not_found()
+        if errno.ECONNREFUSED in numbers:
+            return self._unreached.refused()
+        if numbers & {errno.EHOSTUNREACH, errno.ENETUNREACH}:
+            return self._unreached.no_route()
+        if numbers & {errno.ECONNRESET, errno.EPIPE}:
+            return self._unreached.hung_up()
+        return TargetUnreachable(f"{self._endpoint.host} cannot be reached: {error.strerror or error}.")
+
+
+def _host_key(key: asyncssh.SSHKey) -> HostKey:
+    return HostKey(key.get_algorithm(), key.public_data)
+
+
+def _import(keys: Sequence[HostKey]) -> list[asyncssh.SSHKey]:
+    """Return the keys asyncssh understands; a file may hold others."""
+    imported: list[asyncssh.SSHKey] = []
+    for key in keys:
+        with contextlib.suppress(asyncssh.KeyImportError):
+            imported.append(asyncssh.import_public_key(key.text))
+    return imported

@@ -1,0 +1,127 @@
+"""Answers the questions of the system's ssh: a private socket for askpass.py, and what each prompt means."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import shlex
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from pskernel.errors import ConnectError
+from pskernel.transports import askpass
+from pskernel.transports.streams import plain_text
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from pskernel.transports.sshlogin import Login
+
+__all__ = ["PromptBridge"]
+
+_MAX_REQUEST = 16_384
+_MAX_PROMPT = 2_000
+_PASSPHRASE = re.compile(r"Enter passphrase for (?:key )?'?(.+?)'?:")
+
+
+class PromptBridge:
+    """While open (``async with``), ssh children started with ``environment`` ask ``login``, and through it the user.
+
+    A question about a host key is never put to the user: it is answered with the fingerprint that is accepted, which
+    ssh compares itself, or with no.
+    """
+
+    def __init__(self, login: Login, *, user: str, host: str, accept_host_key: str | None) -> None:
+        """Answer for the login of ``user`` at ``host``; questions that name others are those of jump hosts."""
+        self._login = login
+        # As ssh writes them: sshconnect2.c, userauth_passwd and input_userauth_info_req.
+        self._password_prompt = f"{user[:30]}@{host.lower()[:128]}'s password:"
+        self._challenge_prefix = f"({user}@{host.lower()}) "
+        self._accept = accept_host_key
+        self._asked_before: set[str] = set()
+        self._folder = ""
+        self._server: asyncio.AbstractServer | None = None
+        self._answering: set[asyncio.Task[None]] = set()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes ssh ask here. DISPLAY is for OpenSSH before 8.4, which asks nobody without it."""
+        return {"SSH_ASKPASS": f"{self._folder}/ask", "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": ":0"}
+
+    async def __aenter__(self) -> Self:
+        """Make the socket and the script.
+
+        Raises:
+            ConnectError: programs cannot be run from the temporary folder.
+        """
+        # mkdtemp makes a folder that only this user may enter, under a name nobody can guess.
+        self._folder = tempfile.mkdtemp(prefix="pskernel-")
+        script = Path(self._folder) / "ask"
+        words = [sys.executable, "-I", "-S", askpass.__file__, f"{self._folder}/socket"]
+        script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$1"\n')
+        script.chmod(0o700)
+        if shutil.which(str(script)) is None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise ConnectError(
+                f"The folder {tempfile.gettempdir()} does not allow programs to run, so ssh could not ask for a "
+                "password. Set TMPDIR to another folder, or use the built-in SSH client (backend=asyncssh)."
+            )
+        self._server = await asyncio.start_unix_server(self._serve, f"{self._folder}/socket", limit=_MAX_REQUEST)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove both, and drop questions that are still open."""
+        if self._server is not None:
+            self._server.close()
+        for task in self._answering:
+            task.cancel()
+        await asyncio.gather(*self._answering, return_exceptions=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+        try:
+            request = json.loads(await reader.readline())
+            answer = await self.answer(str(request["prompt"]), str(request["kind"]))
+            writer.write(json.dumps(answer).encode())
+            await writer.drain()
+        except (OSError, ValueError, KeyError, TypeError):
+            # ssh has given up, or somebody else of this user knocked.
+            return
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def answer(self, prompt: str, kind: str) -> str | None:
+        """Return the answer to one prompt of ssh's, or None."""
+        text = plain_text(prompt)[:_MAX_PROMPT].strip()
+        if text.startswith(self._challenge_prefix):
+            answers = await self._login.answers("", [(text.removeprefix(self._challenge_prefix), False)])
+            return answers[0] if answers else None
+        if kind or text.startswith(("The authenticity of host", "Please type 'yes'")):
+            return self._confirm(text)
+        passphrase = _PASSPHRASE.search(text)
+        if passphrase:
+            again = text in self._asked_before
+            self._asked_before.add(text)
+            return await self._login.passphrase(passphrase[1], again=again)
+        if text == self._password_prompt:
+            return await self._login.password()
+        return await self._login.ask(f"{text} ")
+
+    def _confirm(self, text: str) -> str | None:
+        """Answer a question for yes or no; those about anything but a host key are declined."""
+        if self._accept is not None and f"key fingerprint is {self._accept}" in text:
+            return self._accept
+        return "no"

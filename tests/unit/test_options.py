@@ -1,0 +1,261 @@
+"""The table of options: reading, refusing, describing, writing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pskernel.errors import TargetError
+from pskernel.options import OptionInfo, Options, check_option, describe, read_options
+
+FINGERPRINT = "SHA256:" + "Ab+/" * 10 + "xyz"
+SCHEME = {row.name: (row.schemes or ("ssh",))[0] for row in describe()}
+
+DEFAULTS = {
+    "key_file": None,
+    "subsystem": "powershell",
+    "backend": "asyncssh",
+    "ssh_config": None,
+    "known_hosts": None,
+    "accept_host_key": None,
+    "proxy_jump": None,
+    "keepalive": 15.0,
+    "credential": None,
+    "connect_timeout": 30.0,
+    "open_timeout": 60.0,
+    "stop_timeout": 5.0,
+    "width": 120,
+    "output_rate": 600_000,
+    "output_limit": 8_000_000,
+    "arguments": ("-NoLogo", "-NoProfile"),
+    "strict": False,
+    "speed": 1.0,
+}
+
+ACCEPTED = [
+    ("key_file", "~/.ssh/id_x", str(Path("~/.ssh/id_x").expanduser())),
+    ("key_file", "~no-such-user-here/id", "~no-such-user-here/id"),
+    ("key_file", None, None),
+    ("known_hosts", "/etc/hosts of mine", "/etc/hosts of mine"),
+    ("ssh_config", "None", "none"),
+    ("ssh_config", "~/none", str(Path("~/none").expanduser())),
+    ("subsystem", "pwsh-7.6", "pwsh-7.6"),
+    ("backend", "OpenSSH", "openssh"),
+    ("accept_host_key", FINGERPRINT, FINGERPRINT),
+    ("accept_host_key", FINGERPRINT + "=", FINGERPRINT),
+    ("proxy_jump", "a@bastion:2222, [2001:db8::1]:22,third", "a@bastion:2222,[2001:db8::1]:22,third"),
+    ("proxy_jump", r"CORP\ops@b1", r"CORP\ops@b1"),
+    ("proxy_jump", "ops@corp.example@b1", "ops@corp.example@b1"),
+    ("proxy_jump", "NONE", "none"),
+    ("keepalive", "0", 0.0),
+    ("keepalive", 3600, 3600.0),
+    ("credential", "Keyring:web servers", "keyring:web servers"),
+    ("credential", "prompt", "prompt"),
+    ("credential", "file:~/pw", "file:" + str(Path("~/pw").expanduser())),
+    ("connect_timeout", "0.1", 0.1),
+    ("connect_timeout", "2.5e1", 25.0),
+    ("open_timeout", 7, 7.0),
+    ("stop_timeout", 0.5, 0.5),
+    ("width", "20", 20),
+    ("width", 1000, 1000),
+    ("output_rate", "0", 0),
+    ("output_limit", 10**9, 10**9),
+    ("arguments", "-File 'my script.ps1' \"\"", ("-File", "my script.ps1", "")),
+    ("arguments", "", ()),
+    ("arguments", ["-NoLogo", "a b"], ("-NoLogo", "a b")),
+    ("strict", "YES", True),
+    ("strict", "0", False),
+    ("strict", True, True),
+    ("speed", "0", 0.0),
+]
+
+REFUSED = [
+    ("key_file", ""),
+    ("key_file", 3),
+    ("key_file", "a\nb"),
+    ("key_file", "x" * 5000),
+    ("subsystem", None),
+    ("subsystem", "-oProxyCommand=x"),
+    ("subsystem", "a b"),
+    ("subsystem", "a;b"),
+    ("backend", "putty"),
+    ("accept_host_key", "MD5:00:11"),
+    ("accept_host_key", FINGERPRINT[:-1]),
+    (
+        "accept_host_key",
+        FINGERPRINT + "==",
+    ),
+    ("proxy_jump", "-oProxyCommand=x"),
+    ("proxy_jump", "a@-oProxyCommand=x"),
+    ("proxy_jump", "a,,b"),
+    ("proxy_jump", "a:0"),
+    ("proxy_jump", "a:65536"),
+    ("proxy_jump", "$(reboot)"),
+    ("proxy_jump", "a;b"),
+    ("proxy_jump", "a b"),
+    ("proxy_jump", "user:pw@b"),
+    ("keepalive", "-1"),
+    ("keepalive", "nan"),
+    ("keepalive", "inf"),
+    ("keepalive", 10**400),
+    ("keepalive", True),
+    ("keepalive", "1_0"),
+    ("keepalive", "\u0661"),
+    ("keepalive", None),
+    ("credential", "hunter2"),
+    ("credential", "vault:x"),
+    ("credential", {"keyring": "x"}),
+    ("connect_timeout", "0"),
+    ("connect_timeout", "soon"),
+    ("width", "19"),
+    ("width", "1001"),
+    ("width", 120.5),
+    ("width", True),
+    ("width", "1e2"),
+    ("width", "9" * 5000),
+    ("output_rate", "-1"),
+    ("arguments", "'open"),
+    ("arguments", "a\nb"),
+    ("arguments", ["a", 1]),
+    ("arguments", ["a\0b"]),
+    ("arguments", {"a": 1}),
+    ("arguments", ["x" * 5000]),
+    ("strict", "maybe"),
+    ("strict", 1),
+    ("speed", "1001"),
+]
+
+
+def test_the_table_is_complete_and_has_the_documented_defaults() -> None:
+    options = Options()
+    assert {f.name: getattr(options, f.name) for f in dataclasses.fields(options)} == DEFAULTS
+    assert options.changed() == ()
+    assert options.query() == ""
+
+
+@pytest.mark.parametrize(("name", "given", "expected"), ACCEPTED)
+def test_accepts(name: str, given: object, expected: object) -> None:
+    values = read_options([(name, given)], SCHEME[name])
+    assert values == {name: expected}
+    assert type(values[name]) is type(expected)
+    assert getattr(Options(**{name: given}), name) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "given"), REFUSED)
+def test_refuses_with_the_name_and_without_the_value(name: str, given: object) -> None:
+    with pytest.raises(TargetError) as caught:
+        read_options([(name, given)], SCHEME[name])
+    message = str(caught.value)
+    assert message.startswith(f"The option {name} ")
+    assert len(message) < 400
+    if isinstance(given, str) and len(given) > 4:
+        assert given not in message
+    with pytest.raises(TargetError):
+        Options(**{name: given})  # type: ignore[arg-type]
+
+
+def test_every_option_is_in_both_tables_of_this_test() -> None:
+    names = set(DEFAULTS)
+    assert {row[0] for row in ACCEPTED} == names
+    assert {row[0] for row in REFUSED} == names - {
+        "ssh_config",
+        "known_hosts",
+        "open_timeout",
+        "stop_timeout",
+        "output_limit",
+    }
+
+
+@pytest.mark.parametrize("written", ["connect_timeout", "connect-timeout", "Connect-Timeout", "CONNECT_TIMEOUT"])
+def test_names_may_be_written_in_every_style(written: str) -> None:
+    assert read_options([(written, "3")], "pid") == {"connect_timeout": 3.0}
+
+
+def test_an_option_given_in_two_styles_is_given_twice() -> None:
+    with pytest.raises(TargetError, match="width is given twice"):
+        read_options([("width", "80"), ("Width", "90")], "ssh")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("widht", "There is no option widht. Did you mean width? `pskernel options` lists all of them."),
+        ("keyfile", "Did you mean key_file?"),
+        ("zzz", "There is no option zzz. `pskernel options` lists"),
+        ("", "written name=value"),
+        ("a b", "written name=value"),
+        ("x" * 41, "written name=value"),
+        ("password", "credential=keyring:NAME"),
+        ("PWD", "credential=keyring:NAME"),
+    ],
+)
+def test_unknown_options(name: str, expected: str) -> None:
+    with pytest.raises(TargetError) as caught:
+        read_options([(name, "Zq9secret")], "ssh")
+    assert expected in str(caught.value)
+    assert "zq9" not in str(caught.value).lower()
+
+
+@pytest.mark.parametrize("info", describe(), ids=lambda info: info.name)
+def test_an_option_applies_to_its_schemes_alone(info: OptionInfo) -> None:
+    for scheme in ("ssh", "process", "unix", "pid", "replay"):
+        if not info.schemes or scheme in info.schemes:
+            check_option(info.name, scheme)
+        else:
+            with pytest.raises(TargetError, match=f"The option {info.name} is for {info.schemes[0]} targets"):
+                check_option(info.name, scheme)
+
+
+def test_describe_says_everything_about_every_option() -> None:
+    rows = {row.name: row for row in describe()}
+    assert list(rows) == list(DEFAULTS)
+    assert all(row.help.endswith(".") and row.expects for row in rows.values())
+    assert rows["width"].default == "120"
+    assert rows["width"].expects == "a whole number of columns from 20 to 1000"
+    assert rows["connect_timeout"].unit == "seconds"
+    assert rows["connect_timeout"].default == "30"
+    assert rows["arguments"].default == "-NoLogo -NoProfile"
+    assert rows["strict"].default == "false"
+    assert rows["key_file"].default == ""
+    assert rows["output_limit"].schemes == ()
+
+
+def test_the_described_defaults_read_back_as_the_defaults() -> None:
+    for row in describe():
+        if row.default:
+            assert read_options([(row.name, row.default)], SCHEME[row.name])[row.name] == DEFAULTS[row.name]
+
+
+def test_query_is_made_of_what_differs_from_the_defaults() -> None:
+    options = Options(width=100, proxy_jump="a@b", accept_host_key=FINGERPRINT, connect_timeout=30)
+    assert options.query() == f"accept_host_key={FINGERPRINT}&proxy_jump=a%40b&width=100"
+
+
+def test_values_survive_json() -> None:
+    document = json.loads('{"width": 90, "keepalive": 2, "arguments": ["-a"], "strict": true, "key_file": null}')
+    assert Options(**document) == Options(width=90, keepalive=2.0, arguments=("-a",), strict=True)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.sampled_from(sorted(DEFAULTS)),
+    st.one_of(st.text(), st.floats(), st.integers(), st.booleans(), st.lists(st.text())),
+)
+def test_any_value_is_read_or_refused_with_the_one_error(name: str, value: object) -> None:
+    try:
+        read = read_options([(name, value)], SCHEME[name])[name]
+    except TargetError:
+        return
+    assert read_options([(name, read)], SCHEME[name])[name] == read
+
+
+def test_options_are_frozen_and_hashable() -> None:
+    options = Options()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        options.width = 3  # type: ignore[misc]
+    assert hash(Options(arguments=["x"])) == hash(Options(arguments=("x",)))  # type: ignore[arg-type]
