@@ -56,7 +56,7 @@ class Row:
 def target_of(sshd: Sshd, **options: str) -> Target:
     return Target.parse(
         f"ssh://{sshd.user}@127.0.0.1:{sshd.port}",
-        {"key_file": str(sshd.key), "known_hosts": str(sshd.known_hosts), "ssh_config": "none", **options},
+        {"ssh_config": str(sshd.config), **options},
     )
 
 
@@ -107,7 +107,7 @@ async def cell_times(runspace: Runspace, cells: int) -> list[float]:
 
 
 def wire_figures(sshd: Sshd, lines: int) -> dict[str, float]:
-    client = WireClient(["ssh", "-T", "-F", str(sshd.config), "-s", "127.0.0.1", "powershell"])
+    client = WireClient(["ssh", "-T", "-F", str(sshd.config), "-p", str(sshd.port), "-s", "127.0.0.1", "powershell"])
     numbers = f"1..{lines} | ForEach-Object {{ {LINE} }}"
     client.count(PipelineShape.CELL, "1")
     line_count, line_seconds = client.count(PipelineShape.CELL, numbers)
@@ -119,11 +119,9 @@ def wire_figures(sshd: Sshd, lines: int) -> dict[str, float]:
 
 def engine_figures(pwsh: str, sshd: Sshd, lines: int, cells: int) -> dict[str, float]:
     script = Path(__file__).with_name("yardstick.ps1")
-    login = ["-HostName", "127.0.0.1", "-Port", str(sshd.port), "-UserName", sshd.user, "-KeyFilePath", str(sshd.key)]
-    size = ["-KnownHosts", str(sshd.known_hosts), "-Lines", str(lines), "-Cells", str(cells)]
-    said = subprocess.run(
-        [pwsh, "-NoProfile", "-File", str(script), *login, *size], capture_output=True, text=True, check=True
-    )
+    login = f"-HostName 127.0.0.1 -Port {sshd.port} -UserName {sshd.user} -KeyFilePath '{sshd.key}'"
+    call = f"& '{script}' {login} -KnownHosts '{sshd.known_hosts}' -Lines {lines} -Cells {cells}"
+    said = subprocess.run([pwsh, "-NoProfile", "-c", call], stdout=subprocess.PIPE, text=True, check=True)
     return {**json.loads(said.stdout.strip().splitlines()[-1]), "lines_per_s": entered_lines(pwsh, sshd, lines)}
 
 

@@ -15,9 +15,9 @@ $opens = foreach ($i in 1..3) {
 $result.open_ms = ($opens | Sort-Object)[1]
 
 foreach ($i in 1..30) { $null = Invoke-Command -Session $s { 1 } }
-$cells = foreach ($i in 1..$Cells) { $watch.Restart(); $null = Invoke-Command -Session $s { 1 }; $watch.Elapsed.TotalMilliseconds }
-$result.cell_p50_ms = ($cells | Sort-Object)[[int] ($Cells / 2)]
-$result.cell_p95_ms = ($cells | Sort-Object)[[int] ($Cells * 0.95)]
+$times = foreach ($i in 1..$Cells) { $watch.Restart(); $null = Invoke-Command -Session $s { 1 }; $watch.Elapsed.TotalMilliseconds }
+$result.cell_p50_ms = ($times | Sort-Object)[[int] ($Cells / 2)]
+$result.cell_p95_ms = ($times | Sort-Object)[[int] ($Cells * 0.95)]
 
 $watch.Restart()
 $n = 0

@@ -19,35 +19,48 @@ if TYPE_CHECKING:
 __all__ = ["connect", "open_transport", "opener"]
 
 _SERVER_MODE = "-s"
+# Options that are fields of an SSHEndpoint under the same name.
+_SSH_OPTIONS = (
+    "key_file",
+    "subsystem",
+    "ssh_config",
+    "known_hosts",
+    "accept_host_key",
+    "proxy_jump",
+    "connect_timeout",
+    "keepalive",
+)
 
-Wrap = Callable[["Transport"], "Transport"]
 
-
-async def connect(target: Target, *, asker: Asker | None = None, wrap: Wrap | None = None) -> Runspace:
+async def connect(target: Target, *, asker: Asker | None = None, record_to: str | None = None) -> Runspace:
     """Open a runspace on a target.
 
     Args:
         target: where.
         asker: whom to ask for passwords and codes; None asks nobody.
-        wrap: puts another transport around the target's own, such as one that records.
+        record_to: a file; what the remote sends is recorded, and written there when the runspace closes.
 
     Raises:
         TargetError: the target or its credential cannot be used; nothing was contacted.
         ConnectError: no session could be opened; the subclasses say why.
     """
     transport = await open_transport(target, asker or NobodyToAsk())
+    if record_to is not None:
+        from pskernel.transports.recording import RecordingTransport
+
+        transport = RecordingTransport(transport, target=target.redacted, save_to=record_to)
     return await Runspace.open(
-        wrap(transport) if wrap else transport,
+        transport,
         screen=Screen(width=target.options.width),
         open_timeout=target.options.open_timeout,
     )
 
 
-def opener(target: Target, wrap: Wrap | None = None) -> Callable[[Asker], Awaitable[Runspace]]:
+def opener(target: Target, *, record_to: str | None = None) -> Callable[[Asker], Awaitable[Runspace]]:
     """What an :class:`pskernel.session.interactive.InteractiveSession` opens its runspaces with."""
 
     async def open_with(asker: Asker) -> Runspace:
-        return await connect(target, asker=asker, wrap=wrap)
+        return await connect(target, asker=asker, record_to=record_to)
 
     return open_with
 
@@ -82,7 +95,28 @@ async def open_stream(target: Target, asker: Asker) -> ByteStream:
         return await open_process([program, _SERVER_MODE, *target.options.arguments])
     from pskernel.transports.unix import find_pipe, open_unix
 
-    if target.scheme == "pid":
-        assert target.pid is not None  # noqa: S101 - the target's own check
-        return await open_unix(find_pipe(target.pid))
-    return await open_unix(target.path)
+    return await open_unix(target.path if target.pid is None else find_pipe(target.pid))
+
+
+async def _open_ssh(target: Target, asker: Asker) -> ByteStream:
+    from pskernel.transports.sshlogin import SSHEndpoint
+
+    options = target.options
+    # What the user did not choose is left to their ssh configuration.
+    chosen = {name: getattr(options, name) for name in _SSH_OPTIONS if name in options.changed()}
+    endpoint = SSHEndpoint(target.host, target.port, target.user, **chosen)
+    secret = await _secret(target, asker)
+    if options.backend == "openssh":
+        from pskernel.transports.openssh import open_openssh
+
+        return await open_openssh(endpoint, asker=asker, secret=secret)
+    from pskernel.transports.ssh import open_ssh
+
+    return await open_ssh(endpoint, asker=asker, secret=secret)
+
+
+async def _secret(target: Target, asker: Asker) -> Secret | None:
+    if target.options.credential is None:
+        return None
+    reference = CredentialReference.parse(target.options.credential)
+    return await resolve(reference, asker, Question(f"Password for {target.label}: "))

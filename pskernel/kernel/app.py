@@ -16,11 +16,15 @@ class RemotePowerShellApp(IPKernelApp):
     name = "pskernel"
     kernel_class = RemotePowerShellKernel
     classes = [RemotePowerShellKernel]  # noqa: RUF012 - a trait of traitlets, not a shared default
+    # Nothing of a cell goes through this process's own stdout. Left alone, a library's stray line ends up in the
+    # server's log instead of in some cell, and each cell is spared the wait for two streams to be flushed.
+    outstream_class = None
     aliases = Dict(
         {
             **kernel_aliases,
             "target": "RemotePowerShellKernel.target",
             "option": "RemotePowerShellKernel.option",
+            "record": "RemotePowerShellKernel.record",
             # A hyphenated option that traitlets does not know would end the process.
             "spec-dir": "RemotePowerShellKernel.spec_dir",
         }

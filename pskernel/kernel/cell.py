@@ -7,8 +7,9 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pskernel.errors import PSKernelError, TransportClosed
+from pskernel.errors import PSKernelError, RunspaceStateError
 from pskernel.records import ErrorRecord, HostCall, PipelineEnd, PipelineState
+from pskernel.render.ansi import neutralise, strip
 from pskernel.render.text import error_traceback, render
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pskernel.questions import Asker
     from pskernel.session.interactive import InteractiveSession
     from pskernel.session.pipeline import Pipeline
+    from pskernel.session.runspace import Runspace
 
 __all__ = ["Cell", "CellError", "Outcome"]
 
@@ -56,29 +58,53 @@ class Cell:
         self._session = session
         self._output = output
         self._stop_timeout = stop_timeout
-        self._pipeline: Pipeline | None = None
-        self._deadline: asyncio.Timeout | None = None
-        self._waiting: asyncio.Task[Pipeline] | None = None
-        self._interrupted = False
+        self._opening: asyncio.Task[Runspace] | None = None
+        self._sending: asyncio.Task[Pipeline] | None = None
         self._stopping: asyncio.Task[None] | None = None
+        self._interrupted = False
+        self._given_up = False
         self._exit: tuple[str, int] | None = None
 
     async def run(self, text: str, asker: Asker) -> Outcome:
         """Run the cell to its end. Every outcome is returned; nothing is raised for what the remote does."""
-        self._waiting = asyncio.ensure_future(self._session.run(text, asker))
+        self._opening = asyncio.ensure_future(self._session.ready(asker))
         try:
-            self._pipeline = await self._waiting
+            runspace = await self._opening
         except asyncio.CancelledError:
             if not self._interrupted:
                 raise
-            return Outcome(_plain("Interrupted", "The cell was interrupted before it was sent."), sent=False)
-        except TransportClosed as error:
-            return Outcome(self._cut(error))
+            return _interrupted()
         except PSKernelError as error:
             return Outcome(_plain(type(error).__name__, str(error)), sent=False)
         finally:
-            self._waiting = None
-        outcome = Outcome(await self._watch(self._pipeline))
+            self._opening = None
+        if self._interrupted:
+            return _interrupted()
+        try:
+            return await self._send(runspace, text)
+        finally:
+            if self._stopping is not None and not self._given_up:
+                self._stopping.cancel()
+                await asyncio.gather(self._stopping, return_exceptions=True)
+
+    def interrupt(self) -> None:
+        """Stop the cell: before it is sent, or on the remote. Must be called on the session's loop."""
+        self._interrupted = True
+        if self._opening is not None:
+            self._opening.cancel()
+        elif self._sending is not None and self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop(self._sending))
+
+    async def _send(self, runspace: Runspace, text: str) -> Outcome:
+        # An interrupt does not cut this short: half a command on the line would cost the session.
+        self._sending = asyncio.create_task(runspace.run_cell(text))
+        try:
+            pipeline = await self._sending
+        except RunspaceStateError as error:
+            return Outcome(_plain(type(error).__name__, str(error)), sent=False)
+        except PSKernelError as error:
+            return Outcome(await self._cut(error))
+        outcome = Outcome(await self._watch(pipeline))
         if self._exit is not None:
             how, outcome.exit_code = self._exit
             await self._session.leave(how)
@@ -88,27 +114,28 @@ class Cell:
                 outcome.error = _plain("SecondHop", str(moved))
         return outcome
 
-    def interrupt(self) -> None:
-        """Stop the cell: before it is sent, or on the remote. Must be called on the session's loop."""
-        self._interrupted = True
-        if self._waiting is not None:
-            self._waiting.cancel()
-        elif self._pipeline is not None and self._deadline is not None and not self._pipeline.ended:
-            self._deadline.reschedule(asyncio.get_running_loop().time() + self._stop_timeout)
-            self._stopping = asyncio.ensure_future(self._stop(self._pipeline))
-
-    async def _stop(self, pipeline: Pipeline) -> None:
-        await pipeline.stop()
-        await self._output.spill("interrupted")
+    async def _stop(self, sending: asyncio.Task[Pipeline]) -> None:
+        """Stop the command and its output; after the time allowed, give the session up, which ends the waiting."""
+        self._output.spill("interrupted")
+        try:
+            async with asyncio.timeout(self._stop_timeout):
+                pipeline = await asyncio.shield(sending)
+                await pipeline.stop()
+                await pipeline.wait_ended()
+        except TimeoutError:
+            self._given_up = True
+            await self._session.abandon(
+                f"The last command on {self._session.label} could not be stopped, so its session was abandoned; "
+                "that command may still be running there. Its variables, functions and location are gone."
+            )
+        except PSKernelError:
+            return  # whoever waits for the command learns it too
 
     async def _watch(self, pipeline: Pipeline) -> CellError | None:
         try:
-            async with asyncio.timeout(None) as self._deadline:
-                return await self._follow(pipeline)
-        except TimeoutError:
-            return await self._give_up()
-        except TransportClosed as error:
-            return self._cut(error)
+            return await self._follow(pipeline)
+        except PSKernelError as error:
+            return await self._cut(error)
 
     async def _follow(self, pipeline: Pipeline) -> CellError | None:
         async for batch in pipeline.batches():
@@ -134,11 +161,8 @@ class Cell:
             with contextlib.suppress(PSKernelError, TimeoutError):
                 async with asyncio.timeout(_ERROR_DISPLAY_SECONDS):
                     shown = await runspace.display_error(error)
-        return CellError(
-            error.fully_qualified_error_id or error.exception_type or "RemoteException",
-            error.message,
-            error_traceback(error, shown),
-        )
+        name = error.fully_qualified_error_id or error.exception_type or "RemoteException"
+        return CellError(_clean(name), _clean(error.message), error_traceback(error, shown))
 
     async def _host_call(self, pipeline: Pipeline, call: HostCall) -> None:
         if call.method == _SET_SHOULD_EXIT:
@@ -149,19 +173,15 @@ class Cell:
         elif call.expects_reply:
             await pipeline.refuse(call, NON_INTERACTIVE)
 
-    async def _give_up(self) -> CellError:
-        text = (
-            f"The command did not stop within {self._stop_timeout:g} seconds of the interrupt (a call that cannot be "
-            f"interrupted, most likely). The session on {self._session.label} was abandoned, and the command may still "
-            "be running there."
-        )
-        await self._session.abandon(
-            f"The last command on {self._session.label} could not be stopped, so its session was abandoned; "
-            "that command may still be running there. Its variables, functions and location are gone."
-        )
-        return _plain("SessionAbandoned", text)
-
-    def _cut(self, error: TransportClosed) -> CellError:
+    async def _cut(self, error: PSKernelError) -> CellError:
+        if self._given_up and self._stopping is not None:
+            await self._stopping
+            return _plain(
+                "SessionAbandoned",
+                f"The command did not stop within {self._stop_timeout:g} seconds of the interrupt (a call that cannot "
+                f"be interrupted, most likely). The session on {self._session.label} was abandoned, and the command "
+                "may still be running there.",
+            )
         return _plain(
             "ConnectionLost",
             f"The connection to {self._session.label} was lost while this cell was running. What is shown above had "
@@ -169,5 +189,15 @@ class Cell:
         )
 
 
+def _interrupted() -> Outcome:
+    return Outcome(_plain("Interrupted", "The cell was interrupted before it was sent."), sent=False)
+
+
 def _plain(name: str, message: str) -> CellError:
-    return CellError(name, message, [f"\x1b[31;1m{message}\x1b[0m"])
+    shown = neutralise(message)
+    return CellError(_clean(name), strip(shown), [f"\x1b[31;1m{shown}\x1b[0m"])
+
+
+def _clean(text: str) -> str:
+    # `throw` makes any text both the id and the message, and headless runs write them to terminals.
+    return strip(neutralise(text))

@@ -24,12 +24,16 @@ class SessionChoice:
         spec_dir: the kernelspec's folder as the front end substituted it, or empty.
         kernel_name: the kernelspec's name from the connection file, or empty.
         options: ``--option name=value`` of the command line.
+        record: the file to record the session to, or empty.
     """
 
-    def __init__(self, argument: str, spec_dir: str, kernel_name: str, options: Mapping[str, str]) -> None:
+    def __init__(
+        self, argument: str, spec_dir: str, kernel_name: str, options: Mapping[str, str], *, record: str = ""
+    ) -> None:
         self.target: Target | None = None
         self.session: InteractiveSession | None = None
         self._options = options
+        self._record = record or None
         self._problem: TargetError | None = None
         try:
             spec = load_spec(spec_dir or None, kernel_name or None, _find_spec)
@@ -65,7 +69,7 @@ class SessionChoice:
 
     def _take(self, target: Target) -> None:
         self.target = target
-        self.session = InteractiveSession(opener(target), target.label)
+        self.session = InteractiveSession(opener(target, record_to=self._record), target.label)
 
 
 def _from_cell(named: str, options: Mapping[str, str]) -> Target:

@@ -10,6 +10,7 @@ from contextvars import copy_context
 from typing import Any, ClassVar
 
 from ipykernel.kernelbase import Kernel
+from jupyter_client.session import protocol_version
 from platformdirs import user_log_path
 from traitlets import Dict, Unicode
 
@@ -47,14 +48,18 @@ class RemotePowerShellKernel(Kernel):
     banner = "Remote PowerShell: cells run on the target of this kernel."
     help_links: ClassVar = [{"text": "PowerShell", "url": "https://learn.microsoft.com/powershell/"}]
 
+    # ipykernel sleeps before each reply so that its own output threads can catch up; ours is sent in order.
+    _execute_sleep = 0.0
+
     target = Unicode("", help="Where cells run, such as ssh://admin@web01.").tag(config=True)
     spec_dir = Unicode("", help="The kernelspec's folder; its metadata may name the target.").tag(config=True)
     option = Dict(help="Options of the target: name=value.").tag(config=True)
+    record = Unicode("", help="File to which what the remote sends is recorded, for replay.").tag(config=True)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         name = getattr(self.parent, "kernel_name", "") or ""
-        self._choice = SessionChoice(self.target, self.spec_dir, name, self.option)
+        self._choice = SessionChoice(self.target, self.spec_dir, name, self.option, record=self.record)
         self._cell: Cell | None = None
         self._outcome: Outcome | None = None
 
@@ -74,8 +79,20 @@ class RemotePowerShellKernel(Kernel):
 
     @property
     def kernel_info(self) -> dict[str, Any]:
-        """The kernel_info_reply. ipykernel would claim a debugger and subshells, which a remote runspace has not."""
-        return {**super().kernel_info, "supported_features": []}
+        """The content of kernel_info_reply.
+
+        ipykernel's own claims a debugger and subshells, which a remote runspace has not, and imports its debugger to
+        find out: a third of the time that a kernel takes to start.
+        """
+        return {
+            "protocol_version": protocol_version,
+            "implementation": self.implementation,
+            "implementation_version": self.implementation_version,
+            "language_info": self.language_info,
+            "banner": self.banner,
+            "help_links": self.help_links,
+            "supported_features": [],
+        }
 
     def start(self) -> None:
         """Begin to serve, and to connect, without waiting for the connection."""
@@ -95,8 +112,16 @@ class RemotePowerShellKernel(Kernel):
         cell_id: str | None = None,
     ) -> dict[str, Any]:
         """Run one cell on the remote."""
+        outcome = self._outcome = await self._outcome_of(code, silent=silent, allow_stdin=allow_stdin)
+        reply = self._reply(outcome.error if outcome else None)
+        if not store_history and not silent:
+            # ipykernel has counted it; the protocol counts only what is stored.
+            self.execution_count -= 1
+        return reply
+
+    async def _outcome_of(self, code: str, *, silent: bool, allow_stdin: bool) -> Outcome | None:
         if not code.strip():
-            return self._reply(None)
+            return None
         parent = self.get_parent("shell")
 
         def show(name: str, text: str) -> None:
@@ -111,10 +136,15 @@ class RemotePowerShellKernel(Kernel):
         else:
             outcome = await self._run(session, output, code, interactive=allow_stdin and not silent)
         await output.finish()
-        self._outcome = outcome
         if outcome.error is not None and not silent:
             self._send(parent, "error", _error_content(outcome.error))
-        return self._reply(outcome.error)
+        return outcome
+
+    def _publish_execute_input(self, code: str, parent: Any, execution_count: int) -> None:
+        # Half characters (an emoji cut in two) arrive escaped, and cannot be sent on as ipykernel would: the request
+        # would never be answered. The remote gets them as they are.
+        shown = code.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        super()._publish_execute_input(shown, parent, execution_count)
 
     async def _run(self, session: InteractiveSession, output: CellOutput, code: str, *, interactive: bool) -> Outcome:
         parent = self.get_parent("shell")

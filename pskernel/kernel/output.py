@@ -8,6 +8,7 @@ size that nobody reads in a notebook, the rest goes to a file and the cell shows
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import tempfile
@@ -75,26 +76,31 @@ class CellOutput:
 
     async def write(self, piece: StreamText) -> None:
         """Add text. Returns at once unless the front end's rate is used up."""
+        if piece.stream != self._stream and self._held:
+            await self._flush()
         if self._overflow is not None:
             self._overflow.write(piece.text)
             return
-        if piece.stream != self._stream and self._held:
-            await self._flush()
         self._stream = piece.stream
         if not self._held:
             self._held_since = time.monotonic()
-        self._held.append(piece.text)
+        # One text may be of any size, and a message above the server's limit is dropped whole.
+        self._held.extend(
+            piece.text[at : at + _BATCH_CHARACTERS] for at in range(0, len(piece.text), _BATCH_CHARACTERS)
+        )
         self._held_characters += len(piece.text)
         if self._held_characters >= _BATCH_CHARACTERS:
             await self._flush()
         elif self._flusher is None:
             self._flusher = asyncio.create_task(self._flush_soon())
 
-    async def spill(self, why: str) -> None:
+    def spill(self, why: str) -> None:
         """From here on show only the tail: the user interrupted, or nobody could read it all."""
         if self._overflow is None:
-            await self._flush(paced=False)
-            self._begin_overflow(why)
+            self._overflow = _Overflow(why, self._limits.log_folder, self._head, whole=bool(self._limits.size))
+            for text in self._held:
+                self._overflow.write(text)
+            self._head, self._held, self._held_characters = [], [], 0
 
     async def finish(self) -> None:
         """Send what is held back, and the tail if there was too much. Nothing may be written after this."""
@@ -102,9 +108,10 @@ class CellOutput:
             self._flusher.cancel()
             await asyncio.gather(self._flusher, return_exceptions=True)
             self._flusher = None
-        await self._flush(paced=self._overflow is None)
+        await self._flush()
         if self._overflow is not None:
             for text in self._overflow.close():
+                await self._wait_for_allowance(_cost(text))
                 self._send("stdout", text)
 
     async def _flush_soon(self) -> None:
@@ -116,22 +123,30 @@ class CellOutput:
         self._flusher = None
         await self._flush()
 
-    async def _flush(self, *, paced: bool = True) -> None:
+    async def _flush(self) -> None:
         async with self._sending:
-            if not self._held:
-                return
-            text, stream = "".join(self._held), self._stream
-            self._held, self._held_characters = [], 0
-            size = len(json.dumps(text)) + _MESSAGE_BYTES
-            if paced:
-                await self._wait_for_allowance(size)
-            self._last_flush = time.monotonic()
-            self._send(stream, text)
-            self._shown_bytes += size
-            if self._limits.size:
-                self._head.append(text)
-                if self._shown_bytes > self._limits.size:
-                    self._begin_overflow("too long for a notebook")
+            while self._held:
+                stream, text = self._stream, self._take()
+                if self._limits.size:
+                    self._head.append(text)
+                await self._wait_for_allowance(_cost(text))
+                self._last_flush = time.monotonic()
+                self._send(stream, text)
+                self._shown_bytes += _cost(text)
+                if self._limits.size and self._shown_bytes > self._limits.size:
+                    self.spill("too long for a notebook")
+
+    def _take(self) -> str:
+        """The next message's worth of what is held."""
+        count = characters = 0
+        for text in self._held:
+            if count and characters + len(text) > _BATCH_CHARACTERS:
+                break
+            count += 1
+            characters += len(text)
+        taken, self._held = self._held[:count], self._held[count:]
+        self._held_characters -= characters
+        return "".join(taken)
 
     async def _wait_for_allowance(self, size: int) -> None:
         if not self._limits.rate:
@@ -143,57 +158,68 @@ class CellOutput:
         if self._allowance < 0:
             await asyncio.sleep(-self._allowance / self._limits.rate)
 
-    def _begin_overflow(self, why: str) -> None:
-        if self._overflow is None:
-            self._overflow = _Overflow(why, self._limits.log_folder, self._head)
-            self._head = []
-
 
 class _Overflow:
-    """The part of an output that is not shown: written whole to a file, its last lines kept."""
+    """The part of an output that is not shown: written to a file behind ``head``, its last lines kept."""
 
-    def __init__(self, why: str, folder: Path, head: list[str]) -> None:
+    def __init__(self, why: str, folder: Path, head: list[str], *, whole: bool) -> None:
         self._why = why
         self._file: IO[str] | None = None
-        self._path = ""
+        self._path: Path | None = None
         self._problem = ""
+        self._what = "the whole output" if whole else "the output from here on"
         self._lines = 0
+        self._characters = 0
         self._tail: deque[str] = deque()
         self._tail_characters = 0
         self._rest = ""
         try:
             self._file = _log_file(folder)
-            self._path = self._file.name
+            self._path = Path(self._file.name)
             self._file.writelines(head)
         except OSError as error:
             self._problem = f"it could not be kept in a file: {error.strerror}"
 
     def write(self, text: str) -> None:
+        self._characters += len(text)
         if self._file is not None:
             try:
                 self._file.write(text)
             except OSError as error:
-                self._problem = f"the file is incomplete: {error.strerror}"
-                self._file = None
-        lines = (self._rest + text).splitlines(keepends=True)
-        self._rest = lines.pop() if lines and not lines[-1].endswith("\n") else ""
+                self._incomplete(error)
+        lines = (self._rest + text).split("\n")
         # A line without an end must not grow without bound.
-        self._rest = self._rest[-_TAIL_CHARACTERS:]
+        self._rest = lines.pop()[-_TAIL_CHARACTERS:]
         for line in lines:
-            self._keep(line)
+            self._keep(f"{line}\n")
 
     def close(self) -> list[str]:
         """The texts that end the cell's output."""
         if self._rest:
             self._keep(self._rest)
         if self._file is not None:
-            self._file.close()
-        left_out = self._lines - len(self._tail)
-        if left_out <= 0 and not self._problem:
-            return ["".join(self._tail)] if self._tail else []
-        where = self._problem or f"the whole output is in {self._path}"
-        note = f"\n… {left_out:,} lines are left out here ({self._why}); {where} …\n\n"
-        return [note, "".join(self._tail)]
+            try:
+                self._file.close()
+            except OSError as error:
+                self._incomplete(error)
+        tail = "".join(self._tail)
+        if self._characters == len(tail):
+            # All of it is shown after all.
+            if self._path is not None:
+                self._path.unlink(missing_ok=True)
+            return [tail] if tail else []
+        lines = self._lines - len(self._tail)
+        left_out = f"{lines:,} lines" if lines else f"{self._characters - len(tail):,} characters"
+        where = self._problem or f"{self._what} is in {self._path}"
+        return [f"\n… {left_out} are left out here ({self._why}); {where} …\n\n", tail]
+
+    def _incomplete(self, error: OSError) -> None:
+        self._problem = f"the file {self._path} is incomplete: {error.strerror}"
+        if self._file is not None:
+            # Its buffer holds what could not be written, and would be tried again.
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._file = None
 
     def _keep(self, line: str) -> None:
         self._lines += 1
@@ -202,6 +228,11 @@ class _Overflow:
         self._tail_characters += len(line)
         while len(self._tail) > _TAIL_LINES or self._tail_characters > _TAIL_CHARACTERS:
             self._tail_characters -= len(self._tail.popleft())
+
+
+def _cost(text: str) -> int:
+    """Bytes of a message with this text, generously."""
+    return len(json.dumps(text)) + _MESSAGE_BYTES
 
 
 def _log_file(folder: Path) -> IO[str]:

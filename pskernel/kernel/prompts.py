@@ -52,19 +52,25 @@ class StdinAsker:
         async with self._turn:
             self._discard_stale_replies()
             content = {"prompt": question.text, "password": question.secret}
-            self._session.send(self._socket, "input_request", content, self._parent, ident=self._ident)
-            while True:
-                try:
-                    _, reply = self._session.recv(self._socket, mode=zmq.NOBLOCK)
-                except ValueError:
-                    continue  # a message with a wrong signature is not an answer
-                if reply is not None:
-                    break
-                await asyncio.sleep(_POLL_SECONDS)
+            request = self._session.send(self._socket, "input_request", content, self._parent, ident=self._ident)
+            reply = await self._reply_to(str(request["header"]["msg_id"]))
         value = str(reply["content"].get("value", ""))
         if value == _END_OF_INPUT:
             raise PromptUnavailable(f"{question.text.rstrip(': ')}: the prompt was closed without an answer.")
         return value
+
+    async def _reply_to(self, request: str) -> dict[str, Any]:
+        while True:
+            try:
+                _, reply = self._session.recv(self._socket, mode=zmq.NOBLOCK)
+            except (ValueError, TypeError):
+                continue  # a message with a wrong signature, or none, is not an answer
+            if reply is None:
+                await asyncio.sleep(_POLL_SECONDS)
+            # JupyterLab names the question it answers, jupyter_client does not. The late answer to a withdrawn question
+            # may be a password for another host.
+            elif reply["parent_header"].get("msg_id", request) == request:
+                return dict(reply)
 
     def _discard_stale_replies(self) -> None:
         while True:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
+from pskernel.render.ansi import strip
 from pskernel.session.interactive import InteractiveSession
 
 __all__ = ["ConnectionNote"]
@@ -54,8 +55,8 @@ class ConnectionNote:
 
     def _connected(self) -> str:
         facts = self._session.facts
-        who = f" as {facts.user}" if facts.user else ""
-        version = f" (PowerShell {facts.version})" if facts.version else ""
+        who = f" as {strip(facts.user)}" if facts.user else ""
+        version = f" (PowerShell {strip(facts.version)})" if facts.version else ""
         return f"Connected to {self._session.label}{who}{version}"
 
     def _show(self, text: str) -> None:

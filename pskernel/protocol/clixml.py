@@ -134,7 +134,8 @@ def decode(data: bytes) -> Any:
     Obj, PR                               :class:`PSObject`, even if it wraps nothing but a primitive
     LST, IE, STK, QUE in an Obj           its value is a list, in the order of the document
     DCT in an Obj                         its value is a dict, or a list of (key, value) pairs where keys
-                                          are unhashable, the same to Python, or made to collide
+                                          are the same to Python (1 and $true) or could be made to collide.
+                                          A key that is an Obj is found by its identity only
     Ref                                   the same object again
     ===================================== ================================================================
 
@@ -236,10 +237,7 @@ class _Reader:
             pairs.append((self.read(parts["Key"], depth + 1), self.read(parts["Value"], depth + 1)))
         if len(pairs) > _MAX_UNSAFE_KEYS and not all(type(key) in _SAFE_KEYS for key, _ in pairs):
             return pairs
-        try:
-            table = dict(pairs)
-        except TypeError:
-            return pairs
+        table = dict(pairs)
         # 1 and $true are two keys in PowerShell and one in Python.
         return table if len(table) == len(pairs) else pairs
 

@@ -88,10 +88,16 @@ def host_text(method_id: int, parameters: tuple[Any, ...]) -> HostText | None:
         return None
     kind, end = _TEXT_KINDS[method_id]
     text = str(parameters[-1]) if parameters else ""
-    colours = [int(colour) for colour in parameters[:-1]]
+    colours = [_colour(colour) for colour in parameters[:-1]]
     if len(colours) == 2:
         return HostText(text + end, kind, colours[0], colours[1])
     return HostText(text + end, kind)
+
+
+def _colour(value: Any) -> int | None:
+    """A ConsoleColor; PowerShell sends -1 for "no change"."""
+    number = int(value)
+    return number if 0 <= number <= 15 else None
 
 
 def decode_host_progress(body: bytes) -> ProgressRecord | None:

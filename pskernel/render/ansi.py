@@ -16,16 +16,19 @@ _SEQUENCE = re.compile(
     r"|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]"  # other control characters; tab, newline, return stay
 )
 _SGR = re.compile(r"\x1b\[[0-9;:]{0,64}m\Z")
-_NEEDS_WORK = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_NEEDS_WORK = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 # ConsoleColor to SGR foreground codes; background is ten more.
 _FOREGROUND = (30, 34, 32, 36, 31, 35, 33, 37, 90, 94, 92, 96, 91, 95, 93, 97)
 
 
 def neutralise(text: str) -> str:
-    """Take out every control sequence but colours."""
+    """Take out every control sequence but colours, and half characters, which no message can carry."""
     if not _NEEDS_WORK.search(text):
         return text
+    if _SURROGATE.search(text):
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return _SEQUENCE.sub(lambda match: match[0] if _SGR.match(match[0]) else "", text)
 
 

@@ -190,6 +190,8 @@ class InteractiveSession:
             await runspace.abandon("The session was not wanted any more.")
             raise
         self._runspace = runspace
+        # Opened in the background, nobody may ever wait for it, and it must not be taken for the next session.
+        self._opening = None
         self._watch = asyncio.create_task(self._note_loss(runspace))
         return runspace
 

@@ -60,22 +60,25 @@ async def open_openssh(endpoint: SSHEndpoint, *, asker: Asker, secret: Secret | 
             environment: dict[str, str] = {}
             if sys.platform != "win32":
                 bridge = PromptBridge(
-                    login, user=config.user, host=endpoint.host, accept_host_key=endpoint.accept_host_key
+                    login,
+                    user=config.user,
+                    host=endpoint.host,
+                    accept_host_key=endpoint.accept_host_key,
+                    give_up=child.settled.set,
                 )
                 environment = (await stack.enter_async_context(bridge)).environment
             await start(_argv(endpoint, config), child, env=environment)
+            # Ended before the bridge closes: ssh would take that for an empty password, and send it.
+            stack.push_async_exit(child.end_on_error)
             async with deadline:
                 await child.settled.wait()
+            if not child.ready:
+                raise child.failure()
     except TimeoutError:
-        await child.end(patience=0)
         raise child.too_slow(deadline.seconds) from None
-    except BaseException:
-        if child.started:
-            await child.end(patience=0)
-        raise
-    if not child.ready:
+    except asyncio.CancelledError:
         await child.end(patience=0)
-        raise child.failure()
+        raise
     return ProcessStream(child)
 
 
@@ -86,10 +89,14 @@ def _argv(endpoint: SSHEndpoint, config: _Config) -> list[str]:
         "FingerprintHash": "sha256",
         "ControlMaster": "no",
         "StrictHostKeyChecking": "ask" if endpoint.accept_host_key and sys.platform != "win32" else "yes",
-        "BatchMode": "yes" if sys.platform == "win32" else "no",
+        # It would take the place of the subsystem.
+        "RemoteCommand": "none",
         "ConnectTimeout": str(math.ceil(endpoint.connect_timeout or config.timeout)),
         "ServerAliveInterval": str(math.ceil(config.keepalive if endpoint.keepalive is None else endpoint.keepalive)),
     }
+    if sys.platform == "win32":
+        # Nobody can be asked there: PromptBridge needs Unix sockets.
+        options["BatchMode"] = "yes"
     if endpoint.key_file is not None:
         options["IdentitiesOnly"] = "yes"
     argv = ["ssh", "-T", "-s", *_where(endpoint)]
@@ -243,6 +250,11 @@ class _SSH(Child):
         elif name == "Next authentication method" and value not in _NOTED_ELSEWHERE:
             self._login.note(value)
 
+    async def end_on_error(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Leave no ssh behind when the login has failed."""
+        if kind is not None:
+            await self.end(patience=0)
+
     # ---- what went wrong ----
 
     def too_slow(self, seconds: float) -> TargetUnreachable:
@@ -250,7 +262,9 @@ class _SSH(Child):
         return self._unreached.slow_login(seconds) if self._connected else self._unreached.no_answer(seconds)
 
     def failure(self) -> ConnectError:
-        """Return the error that says what ssh's last words mean."""
+        """Return the error that says what ssh's last words mean, or that it was told to give up."""
+        if self.status is None:
+            return self._login.refused(self._endpoint.host, self._config.user, accepts=self._accepts)
         said = self.tail.text()
         return self._host_key_failure(said) or self._network_failure(said) or self._login_failure(said)
 
@@ -283,8 +297,8 @@ class _SSH(Child):
             "Network is unreachable": self._unreached.no_route,
             "timed out": lambda: self.too_slow(seconds),
             "subsystem request failed": lambda: self._unreached.no_subsystem(self._endpoint.subsystem),
-            "kex_exchange_identification: banner line contains": self._unreached.not_ssh,
-            "Bad remote protocol version": self._unreached.not_ssh,
+            "could not read protocol version": self._unreached.not_ssh,
+            "invalid format": self._unreached.not_ssh,
             "kex_exchange_identification": self._unreached.hung_up,
         }
         return next((cause() for words, cause in causes.items() if words in said), None)

@@ -97,7 +97,11 @@ class Child(asyncio.SubprocessProtocol):
 
     def write(self, data: bytes) -> None:
         """Hand bytes for the child's standard input to the event loop."""
-        cast("asyncio.WriteTransport", self._pipe(0)).write(data)
+        pipe = cast("asyncio.WriteTransport", self._pipe(0))
+        pipe.write(data)
+        if pipe.is_closing():
+            # The event loop tells only later, and until then would take any amount of data for nothing.
+            self.pipe_connection_lost(0, None)
 
     # ---- what the event loop calls ----
 
@@ -152,6 +156,8 @@ class Child(asyncio.SubprocessProtocol):
 
         ``patience`` is how many seconds each of the first two steps gets. When cancelled, it kills at once.
         """
+        if self._closed:
+            return
         self._closed = True
         self.inbox.close()
         self.gate.break_(CLOSED_HERE)

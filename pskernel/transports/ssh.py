@@ -178,6 +178,8 @@ async def _log_in(
         "connect_timeout": None,
         "login_timeout": 0,
     }
+    if settings.proxy_command:
+        arguments["proxy_command"] = settings.proxy_command
     if not settings.chooses_host_key_algorithms:
         arguments["server_host_key_algs"] = client.host_key_algorithms()
     try:
@@ -306,7 +308,7 @@ class _Client(asyncssh.SSHClient):
         if isinstance(error, asyncssh.HostKeyNotVerifiable):
             return HostKeyRejected(self._rejection or f"The host certificate of {host} is not accepted: {reason}.")
         if isinstance(error, asyncssh.PermissionDenied) or (
-            self._logging_in and isinstance(error, asyncssh.DisconnectError)
+            self._logging_in and isinstance(error, asyncssh.DisconnectError | OSError)
         ):
             return self._refused(error, reason)
         if isinstance(error, asyncssh.Error):
@@ -319,7 +321,7 @@ class _Client(asyncssh.SSHClient):
         detail = f" The server said: {reason}."
         if isinstance(error, asyncssh.PermissionDenied):
             detail = ""
-        elif isinstance(error, asyncssh.ConnectionLost):
+        elif isinstance(error, asyncssh.ConnectionLost | OSError):
             detail = " The server hung up: it allows no more attempts, or has waited too long."
         return self._login.refused(self._endpoint.host, self._settings.user, accepts=self._accepts, detail=detail)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -33,6 +34,7 @@ class Settings:
     known_as: tuple[str, int]
     known_hosts: tuple[str, ...]
     jump: str
+    proxy_command: tuple[str, ...]
     timeout: float
     keepalive: int | float
     keys: tuple[str, ...]
@@ -98,6 +100,7 @@ def _settle(endpoint: SSHEndpoint, options: asyncssh.SSHClientConnectionOptions)
         known_as=(str(alias), 22) if alias else (options.host, options.port),
         known_hosts=tuple(_expand(file, tokens) for file in known),
         jump="" if jump == "none" else jump,
+        proxy_command=_without_our_variables(options.proxy_command),
         timeout=endpoint.connect_timeout or options.connect_timeout or _DEFAULT_TIMEOUT,
         keepalive=endpoint.keepalive if endpoint.keepalive is not None else alive,
         keys=tuple(os.path.expanduser(file) for file in keys),  # noqa: PTH111 - the other half of _expand
@@ -106,6 +109,14 @@ def _settle(endpoint: SSHEndpoint, options: asyncssh.SSHClientConnectionOptions)
         agent=os.environ.get("SSH_AUTH_SOCK", "") if agent == "SSH_AUTH_SOCK" else _expand(str(agent or ""), tokens),
         chooses_host_key_algorithms=bool(options.config.get("HostKeyAlgorithms")),
     )
+
+
+def _without_our_variables(command: Any) -> tuple[str, ...]:
+    """Return ProxyCommand's words such that what it starts does not get PSKERNEL_* variables of ours."""
+    ours = [name for name in os.environ if name.startswith("PSKERNEL_")]
+    if not command or not ours or sys.platform == "win32":
+        return tuple(command or ())
+    return ("env", *(f"-u{name}" for name in ours), *command)
 
 
 def _expand(path: str, tokens: dict[str, str]) -> str:

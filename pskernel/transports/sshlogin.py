@@ -302,7 +302,8 @@ class Unreached:
         """It closed the connection before any login."""
         return TargetUnreachable(
             f"{self._host} closed the connection on port {self._port} before the login. It may turn this address "
-            "away, have too many logins open (MaxStartups), or not be an SSH server."
+            "away, have too many logins open (MaxStartups), share no algorithm with this client, or not be an SSH "
+            "server."
         )
 
     def not_ssh(self) -> NotPowerShell:

@@ -18,6 +18,7 @@ from pskernel.transports import askpass
 from pskernel.transports.streams import plain_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from pskernel.transports.sshlogin import Login
@@ -36,9 +37,16 @@ class PromptBridge:
     ssh compares itself, or with no.
     """
 
-    def __init__(self, login: Login, *, user: str, host: str, accept_host_key: str | None) -> None:
-        """Answer for the login of ``user`` at ``host``; questions that name others are those of jump hosts."""
+    def __init__(
+        self, login: Login, *, user: str, host: str, accept_host_key: str | None, give_up: Callable[[], None]
+    ) -> None:
+        """Answer for the login of ``user`` at ``host``; questions that name others are those of jump hosts.
+
+        ``give_up`` is called when there is no answer for the server: ssh is then kept waiting, because it would take
+        a refusal for an empty password, send it, and ask again. Whoever started ssh has to end it.
+        """
         self._login = login
+        self._give_up = give_up
         # As ssh writes them: sshconnect2.c, userauth_passwd and input_userauth_info_req.
         self._password_prompt = f"{user[:30]}@{host.lower()[:128]}'s password:"
         self._challenge_prefix = f"({user}@{host.lower()}) "
@@ -93,6 +101,9 @@ class PromptBridge:
         try:
             request = json.loads(await reader.readline())
             answer = await self.answer(str(request["prompt"]), str(request["kind"]))
+            if answer is None:
+                self._give_up()
+                await asyncio.get_running_loop().create_future()
             writer.write(json.dumps(answer).encode())
             await writer.drain()
         except (OSError, ValueError, KeyError, TypeError):
@@ -104,7 +115,7 @@ class PromptBridge:
                 await writer.wait_closed()
 
     async def answer(self, prompt: str, kind: str) -> str | None:
-        """Return the answer to one prompt of ssh's, or None."""
+        """Return the answer to one prompt of ssh's, or None if there is none and the login cannot go on."""
         text = plain_text(prompt)[:_MAX_PROMPT].strip()
         if text.startswith(self._challenge_prefix):
             answers = await self._login.answers("", [(text.removeprefix(self._challenge_prefix), False)])
@@ -115,7 +126,8 @@ class PromptBridge:
         if passphrase:
             again = text in self._asked_before
             self._asked_before.add(text)
-            return await self._login.passphrase(passphrase[1], again=again)
+            # Without it, ssh goes on to the next key: nothing has reached the server.
+            return await self._login.passphrase(passphrase[1], again=again) or ""
         if text == self._password_prompt:
             return await self._login.password()
         return await self._login.ask(f"{text} ")

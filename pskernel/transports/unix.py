@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import re
 import socket
 import stat
 import struct
+import sys
 import tempfile
 from pathlib import Path
 from typing import cast
@@ -17,6 +17,8 @@ from pskernel.errors import ConnectError, TargetError, TargetUnreachable
 from pskernel.transports.streams import CHUNK, CLOSED_HERE, Gate, Inbox
 
 __all__ = ["UnixStream", "find_pipe", "open_unix"]
+
+_GONE = "The process at the other end of the socket has gone away."
 
 
 async def open_unix(path: str) -> UnixStream:
@@ -28,6 +30,7 @@ async def open_unix(path: str) -> UnixStream:
         TargetUnreachable: there is no socket, or nobody listens on it.
         ConnectError: the socket is another user's, or may not be opened.
     """
+    _check_platform()
     await asyncio.to_thread(_check_owner, path)
     loop = asyncio.get_running_loop()
     try:
@@ -63,6 +66,7 @@ def find_pipe(pid: int, *, temp_dir: str | None = None) -> str:
         ConnectError: the process is another user's.
         TargetError: several pipes carry this process id.
     """
+    _check_platform()
     folder = temp_dir or os.environ.get("TMPDIR") or tempfile.gettempdir()
     pattern = re.compile(rf"CoreFxPipe_PSHost\.[^.]+\.{pid}\..+")
     try:
@@ -82,6 +86,11 @@ def find_pipe(pid: int, *, temp_dir: str | None = None) -> str:
             f"{', '.join(found)}. Give the path of the newest (unix:PATH), or delete the others."
         )
     return found[0]
+
+
+def _check_platform() -> None:
+    if sys.platform == "win32":
+        raise ConnectError("On Windows, the session of a running process cannot be entered: it has no Unix socket.")
 
 
 def _check_alive(pid: int) -> None:
@@ -137,7 +146,11 @@ class UnixStream(asyncio.Protocol):
         view = memoryview(data)
         for start in range(0, len(view), CHUNK):
             await self._gate.passed()
-            self._connected().write(bytes(view[start : start + CHUNK]))
+            transport = self._connected()
+            transport.write(bytes(view[start : start + CHUNK]))
+            if transport.is_closing():
+                # The event loop tells only later, and until then would take any amount of data for nothing.
+                self._gate.break_(_GONE)
         await self._gate.passed()
 
     async def aclose(self) -> None:
@@ -176,12 +189,9 @@ class UnixStream(asyncio.Protocol):
         # The peer may have closed only its sending half.
         return True
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        why = "The connection was cut."
-        if isinstance(exc, OSError) and exc.errno in {errno.ECONNRESET, errno.EPIPE}:
-            why = "The process at the other end of the socket has gone away."
-        self._inbox.end(why)
-        self._gate.break_(why)
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self._inbox.end(_GONE)
+        self._gate.break_(_GONE)
         self._lost.set()
 
     def pause_writing(self) -> None:

@@ -38,13 +38,18 @@ class Far(Protocol):
 
 @dataclass
 class Subject:
-    """A stream to check. ``most_buffered`` bounds what may be on its way between the two sides."""
+    """A stream to check, and what its kind of line can do.
+
+    ``most_buffered`` bounds the bytes on their way between the two sides. ``cut_shows``: a cut differs from an end.
+    ``stderr_arrives``: what the far side writes to standard error can be seen here.
+    """
 
     stream: ByteStream
     far: Far
     child: int | None = None
     most_buffered: int = MEGABYTE
     cut_shows: bool = True
+    stderr_arrives: bool = True
 
 
 Opener = Callable[..., AbstractAsyncContextManager[Subject]]
@@ -221,7 +226,7 @@ async def check_diagnostics(open_with: Opener) -> None:
     async with open_with("complain") as subject:
         assert await read_all(subject.stream) == b""
         said = subject.stream.diagnostics()
-        assert "last words" in said
+        assert ("last words\n" in said) is subject.stderr_arrives
         assert "first words" not in said
         assert "\x1b" not in said
         assert "title" not in said

@@ -28,13 +28,6 @@ from tests.fakes.memory import MemoryStream, memory_pair
 from tests.parts.sshd import Sshd
 
 PEER = str(Path(__file__).with_name("peer.py"))
-KINDS = [
-    "memory",
-    "process",
-    "unix",
-    pytest.param("ssh", marks=pytest.mark.sshd),
-    pytest.param("openssh", marks=pytest.mark.sshd),
-]
 TOTAL = str(16 * MEGABYTE)
 SUBSYSTEMS = {"echo": "", "flood": TOTAL, "sink": "", "close": "", "cut": "", "complain": "", "deaf": ""}
 
@@ -149,7 +142,7 @@ async def memory_subject(behaviour: str, *arguments: str) -> AsyncIterator[Subje
 async def peer_control(path: str) -> AsyncIterator[PeerFar]:
     far = PeerFar()
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
+        await asyncio.to_thread(os.remove, path)
     server = await asyncio.start_unix_server(far.serve, path)
     try:
         yield far
@@ -176,6 +169,8 @@ def peer_opener(folder: Path, open_stream: Callable[..., Awaitable[ByteStream]],
                     child=child,
                     most_buffered=int(str(traits.get("most_buffered", MEGABYTE))),
                     cut_shows=traits.get("cut_shows", True) is True,
+                    # sshd throws away what a subsystem writes to standard error.
+                    stderr_arrives=not far.line_is_sshd,
                 )
             finally:
                 await stream.aclose()
@@ -192,15 +187,13 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def peer_sshd(sshd_factory: Callable[..., Sshd]) -> Sshd:
-    """An sshd with each behaviour of peer.py as a subsystem."""
+def peer_sshd(sshd_factory: Callable[..., Sshd]) -> tuple[Sshd, Path]:
+    """An sshd with each behaviour of peer.py as a subsystem, and the folder of their control socket."""
     control = Path(tempfile.mkdtemp(prefix="psk-", dir="/tmp"))
     commands = {
         name: f"{sys.executable} {PEER} {name} {control}/control {argument}" for name, argument in SUBSYSTEMS.items()
     }
-    server = sshd_factory(commands)
-    server.control = control  # type: ignore[attr-defined]
-    return server
+    return sshd_factory(commands), control
 
 
 def endpoint(server: Sshd, subsystem: str) -> SSHEndpoint:
@@ -213,10 +206,10 @@ def make_opener(kind: str, folder: Path, request: pytest.FixtureRequest) -> Open
     if kind == "memory":
         return memory_subject
     if kind in {"ssh", "openssh"}:
-        server: Sshd = request.getfixturevalue("peer_sshd")
+        server, control = request.getfixturevalue("peer_sshd")
         opener = open_ssh if kind == "ssh" else open_openssh
         return peer_opener(
-            server.control,  # type: ignore[attr-defined]
+            control,
             lambda _far, behaviour, *_: opener(endpoint(server, behaviour), asker=NobodyToAsk()),
             # The window of an SSH channel is 2 MiB; add what sshd, the pipes and we hold.
             most_buffered=5 * MEGABYTE,
@@ -252,18 +245,19 @@ def make_opener(kind: str, folder: Path, request: pytest.FixtureRequest) -> Open
     return open_and_reap
 
 
-CHECKS = [value for name, value in vars(check_byte_stream).items() if name.startswith("check_")]
-# A pair in memory and a socket have no second channel for diagnostics.
-SKIPPED = {("memory", "check_diagnostics"), ("unix", "check_diagnostics")}
+def cases() -> Iterator[object]:
+    """Every check for every kind of stream. A pair in memory and a socket have no diagnostics to check."""
+    for kind in ("memory", "process", "unix", "ssh", "openssh"):
+        for name, check in vars(check_byte_stream).items():
+            if name.startswith("check_") and not (name == "check_diagnostics" and kind in {"memory", "unix"}):
+                marks = [pytest.mark.sshd] if "ssh" in kind else []
+                yield pytest.param(kind, check, id=f"{kind}-{name.removeprefix('check_')}", marks=marks)
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "check"), list(cases()))
 def test_contract(
     kind: str, check: Callable[[Opener], Awaitable[None]], folder: Path, request: pytest.FixtureRequest
 ) -> None:
-    if (kind, check.__name__) in SKIPPED:
-        pytest.skip(f"{kind} has no diagnostics")
     opener = make_opener(kind, folder, request)
 
     async def main() -> None:
@@ -282,7 +276,7 @@ def test_cancelled_opening_leaves_nothing(kind: str, request: pytest.FixtureRequ
         def opening() -> Awaitable[ByteStream]:
             return open_process([sys.executable, "-c", "import sys; sys.stdin.read()"])
     else:
-        server: Sshd = request.getfixturevalue("peer_sshd")
+        server, _ = request.getfixturevalue("peer_sshd")
 
         def opening() -> Awaitable[ByteStream]:
             opener = open_ssh if kind == "ssh" else open_openssh

@@ -18,6 +18,9 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from pskernel.errors import PromptUnavailable
+from pskernel.questions import Question
+
 SSHD = "/usr/sbin/sshd"
 
 
@@ -156,6 +159,24 @@ def sshd_factory() -> Iterator[Callable[..., Sshd]]:
     """Start as many sshd as wanted; all end with the test session. Arguments as :func:`running_sshd`."""
     with contextlib.ExitStack() as stack:
         yield lambda *args, **kwargs: stack.enter_context(running_sshd(*args, **kwargs))
+
+
+class Answers:
+    """A user who gives these answers, in turn, and then is not there any more."""
+
+    def __init__(self, *answers: str) -> None:
+        self.questions: list[Question] = []
+        self._answers = list(answers)
+
+    async def ask(self, question: Question) -> str:
+        self.questions.append(question)
+        if not self._answers:
+            raise PromptUnavailable(f"Nobody answers {question.text!r}.")
+        return self._answers.pop(0)
+
+    @property
+    def texts(self) -> list[str]:
+        return [question.text for question in self.questions]
 
 
 # ---- asyncssh's server, in this process ----

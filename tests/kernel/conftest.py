@@ -1,0 +1,52 @@
+"""Kernels for the tests of this folder."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.parts.kernels import Gate, Kernel, Relay, Starter
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Starter]:
+    """Starts kernels that end with the test."""
+    starter = Starter(tmp_path)
+    yield starter
+    starter.end_all()
+
+
+@pytest.fixture(scope="module")
+def kernel(pwsh: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    """One kernel on the real engine for a whole module: for tests that leave it as it was."""
+    starter = Starter(tmp_path_factory.mktemp("kernel"))
+    yield starter(f"process:{pwsh}", "stop_timeout=20")
+    starter.end_all()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    """Something a cell waits for until the test lets it go on."""
+    return Gate(tmp_path / "gate")
+
+
+@pytest.fixture
+def relay(pwsh: str) -> Iterator[Relay]:
+    """An engine behind a socket whose way back the test governs."""
+    relay = Relay(pwsh)
+    yield relay
+    relay.close()
+
+
+@pytest.fixture
+def silent_socket() -> Iterator[str]:
+    """A socket on which every connection is taken, and nothing is ever said."""
+    with tempfile.TemporaryDirectory(prefix="psk-") as folder, socket.socket(socket.AF_UNIX) as listener:
+        path = f"{folder}/silent"
+        listener.bind(path)
+        listener.listen()
+        yield path

@@ -1,0 +1,5 @@
+"""Fixtures of the transports' tests."""
+
+from tests.parts.sshd import sshd_factory
+
+__all__ = ["sshd_factory"]
