@@ -1,3 +1,68 @@
-"""PowerShell Remoting from Python: as a library, as a Jupyter kernel, as IPython magics."""
+"""PowerShell Remoting from Python: as a library, as a Jupyter kernel, as a command.
+
+The library's surface is what this module lists; docs/library.md describes it.
+"""
+
+from pskernel.connect import connect
+from pskernel.errors import (
+    AuthenticationFailed,
+    ConnectError,
+    HostKeyRejected,
+    NotPowerShell,
+    PipelineFailed,
+    PromptUnavailable,
+    PSKernelError,
+    TargetError,
+    TargetUnreachable,
+    TransportClosed,
+)
+from pskernel.protocol.clixml import PSObject
+from pskernel.questions import Asker, Question
+from pskernel.records import (
+    ErrorRecord,
+    HostCall,
+    HostText,
+    Notice,
+    Output,
+    PipelineEnd,
+    PipelineState,
+    ProgressRecord,
+    StreamRecord,
+    TextKind,
+)
+from pskernel.session.pipeline import Pipeline
+from pskernel.session.runspace import Runspace, RunspaceState
+from pskernel.target import Target
 
 __version__ = "0.1.0.dev0"
+
+__all__ = [
+    "Asker",
+    "AuthenticationFailed",
+    "ConnectError",
+    "ErrorRecord",
+    "HostCall",
+    "HostKeyRejected",
+    "HostText",
+    "NotPowerShell",
+    "Notice",
+    "Output",
+    "PSKernelError",
+    "PSObject",
+    "Pipeline",
+    "PipelineEnd",
+    "PipelineFailed",
+    "PipelineState",
+    "ProgressRecord",
+    "PromptUnavailable",
+    "Question",
+    "Runspace",
+    "RunspaceState",
+    "StreamRecord",
+    "Target",
+    "TargetError",
+    "TargetUnreachable",
+    "TextKind",
+    "TransportClosed",
+    "connect",
+]

@@ -10,6 +10,9 @@ from pskernel.kernel.kernel import RemotePowerShellKernel
 __all__ = ["RemotePowerShellApp", "main"]
 
 
+_CONTROL_SECONDS = 1.0
+
+
 class RemotePowerShellApp(IPKernelApp):
     """``python -m pskernel -f CONNECTION_FILE [--target URL] [--option name=value] [--spec-dir FOLDER]``."""
 
@@ -29,6 +32,14 @@ class RemotePowerShellApp(IPKernelApp):
             "spec-dir": "RemotePowerShellKernel.spec_dir",
         }
     )
+
+    def start(self) -> None:
+        """Serve until the kernel is shut down."""
+        super().start()
+        # The control thread still says that it is idle. ipykernel 7.4 closes the sockets under it at exit, and then
+        # waits for ever in one shutdown of fifteen, until Jupyter kills the process.
+        if self.control_thread is not None:
+            self.control_thread.join(_CONTROL_SECONDS)
 
 
 def main() -> None:

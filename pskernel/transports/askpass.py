@@ -35,7 +35,7 @@ def main() -> int:
     answer = ask(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "", os.environ.get("SSH_ASKPASS_PROMPT", ""))
     if answer is None:
         return 1
-    sys.stdout.write(f"{answer}\n")
+    sys.stdout.buffer.write(answer.encode() + b"\n")
     return 0
 
 

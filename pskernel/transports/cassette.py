@@ -5,8 +5,9 @@ first pipeline, and each further line is one pipeline: what the client asked for
 for it. Of what the client sends only keys are kept: no answer to a prompt, no key material. That the client answered a
 host call or stopped the pipeline is kept as a mark, so that a replay waits there too.
 
-What is kept is kept as it was: a password in the text of a cell, or printed by one, is in the cassette. SecureStrings
-are in it as the server encrypted them; the session key is not, so they stay unreadable in a replay.
+What is kept is kept as it was: a password in the text of a cell, or printed by one, is in the cassette, and so are the
+names of the user and the computer, which PowerShell sends along with some messages. SecureStrings are in it as the
+server encrypted them; the session key is not, so they stay unreadable in a replay.
 
 A file that was cut exactly between two lines passes for a shorter cassette.
 """
@@ -312,11 +313,10 @@ def _read_event(value: _Object) -> Event:
 
 
 def _event_json(event: Event) -> dict[str, Any]:
-    seconds = round(event.seconds, 3)
     if isinstance(event, Mark):
-        return {"t": seconds, event.act.value: True}
+        return {"t": event.seconds, event.act.value: True}
     name = _NAMES.get(event.message_type, f"0x{event.message_type:08X}")
-    return {"t": seconds, "type": name, "clixml": event.body.decode("utf-8", "surrogateescape")}
+    return {"t": event.seconds, "type": name, "clixml": event.body.decode("utf-8", "surrogateescape")}
 
 
 def _to_line(value: dict[str, Any]) -> bytes:
@@ -332,16 +332,15 @@ def _read_file(name: str) -> bytes:
         status = Path(name).stat()
         if not stat.S_ISREG(status.st_mode):
             raise _unusable(name, "it is not a file")
-        with Path(name).open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        if status.st_size > MAX_BYTES:
+            raise _unusable(name, f"it is larger than {MAX_BYTES >> 20} MB")
+        data = Path(name).read_bytes()
     except FileNotFoundError:
         raise ReplayError(
             f"The recording {name} does not exist: check the path, or make it with `pskernel record`."
         ) from None
     except (OSError, ValueError) as error:
         raise _unusable(name, f"it cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    if len(data) > MAX_BYTES:
-        raise _unusable(name, f"it is larger than {MAX_BYTES >> 20} MB")
     if not data.strip():
         raise _unusable(name, "it is empty")
     return data.removeprefix(_BOM)

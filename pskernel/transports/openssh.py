@@ -2,8 +2,11 @@
 
 It honours everything in the user's ssh configuration (FIDO keys, ControlMaster, Kerberos, corporate wrappers) but for
 one thing: unknown host keys are always refused, whatever StrictHostKeyChecking says, unless the option
-accept_host_key names them. ssh tells what it is doing on standard error only: the lines read here are OpenSSH's, at
-its log level DEBUG2, which shows no secrets. They are not kept.
+accept_host_key names them. (For jump hosts, which ssh logs in to through an ssh of its own, StrictHostKeyChecking
+counts, and its question is answered with no.)
+
+ssh tells what it is doing on standard error only: the lines read here are OpenSSH's, at its log level DEBUG2, which
+shows no secrets. They are not kept.
 """
 
 from __future__ import annotations
@@ -11,10 +14,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import os
 import re
 import shutil
+import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +42,12 @@ _MAX_LINE = 8_192
 _NOTED_ELSEWHERE = {"publickey", "password", "keyboard-interactive"}
 # Lines of ssh's log, at VERBOSE and below.
 _LOG_LINE = re.compile(r"debug[123]: |Authenticated to |Transferred: sent |Bytes per second: sent ")
+_CHANGED = re.compile(
+    r"^The fingerprint for the (?P<kind>\S+) key sent by the remote host is\n(?P<fingerprint>SHA256:[\w+/=]+)\.$"
+    r".*?^Offending (?:\S+ )?key in (?P<file>.+?):(?P<line>\d+)$"
+    r".*?^Host key for (?P<label>\S+) has changed",
+    re.MULTILINE | re.DOTALL,
+)
 # The channel runs: our own, or one of a shared connection (ControlMaster).
 _READY = re.compile(r"debug2: subsystem request accepted|debug1: mux_client_request_session: master session id")
 
@@ -51,7 +62,12 @@ async def open_openssh(endpoint: SSHEndpoint, *, asker: Asker, secret: Secret | 
         raise TargetUnreachable(
             "The program ssh is not on PATH. Install OpenSSH's client, or use the built-in one (backend=asyncssh)."
         )
-    config = await _read_config(endpoint)
+    try:
+        # The configuration may run commands and look up names.
+        async with asyncio.timeout(endpoint.connect_timeout or _DEFAULT_TIMEOUT):
+            config = await _read_config(endpoint)
+    except TimeoutError:
+        raise TargetError(f"ssh did not get to the end of its configuration for {endpoint.host} in time.") from None
     deadline = Deadline(endpoint.connect_timeout or config.timeout)
     login = Login(f"{config.user}@{endpoint.host}", asker=asker, deadline=deadline, secret=secret)
     child = _SSH(endpoint, config, login)
@@ -67,6 +83,7 @@ async def open_openssh(endpoint: SSHEndpoint, *, asker: Asker, secret: Secret | 
                     give_up=child.settled.set,
                 )
                 environment = (await stack.enter_async_context(bridge)).environment
+                child.bridge = bridge
             await start(_argv(endpoint, config), child, env=environment)
             # Ended before the bridge closes: ssh would take that for an empty password, and send it.
             stack.push_async_exit(child.end_on_error)
@@ -152,12 +169,14 @@ async def _read_config(endpoint: SSHEndpoint) -> _Config:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=child_environment(),
+        start_new_session=sys.platform != "win32",
     )
     try:
         output, errors = await process.communicate()
     finally:
         if process.returncode is None:
-            process.kill()
+            # With what it has started (Match exec).
+            process.kill() if sys.platform == "win32" else os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     if process.returncode:
         reason = errors.decode(errors="replace").strip().splitlines()
@@ -187,13 +206,14 @@ class _SSH(Child):
         # Set once the subsystem runs, or ssh has given up.
         self.settled = asyncio.Event()
         self.ready = False
+        self.bridge: PromptBridge | None = None
         self._endpoint = endpoint
         self._config = config
         self._login = login
         self._unreached = Unreached(endpoint.host, config.port)
         self._line = b""
         self._connected = False
-        self._shown = ShownKey("host", "that ssh did not tell")
+        self._shown: ShownKey | None = None
         self._accepts = ""
 
     def why_cut(self, status: int) -> str:
@@ -269,30 +289,47 @@ class _SSH(Child):
         return self._host_key_failure(said) or self._network_failure(said) or self._login_failure(said)
 
     def _host_key_failure(self, said: str) -> ConnectError | None:
-        label, shown = self._config.known_as, self._shown
-        if "REVOKED HOST KEY" in said or "is marked as revoked" in said:
-            return HostKeyRejected(revoked_key(label, shown))
-        offending = re.search(r"^Offending (?:\S+ )?key in (.+):(\d+)$", said, re.MULTILINE)
-        if "IDENTIFICATION HAS CHANGED" in said and offending:
-            return HostKeyRejected(changed_key(label, shown, offending[1], int(offending[2])))
-        if "Host key verification failed" not in said:
-            return None
-        pin = self._endpoint.accept_host_key
-        text = unknown_key(
-            label,
-            shown,
-            file=self._config.known_hosts,
-            login=self._endpoint.login_command,
-            pin=pin if pin and pin.rstrip("=") != shown.fingerprint else None,
-            pinnable=True,
+        # Of a jump host, there is only what the ssh that was started for it says.
+        shown = self._shown or ShownKey("host", "that ssh did not show")
+        revoked = re.search(r"^The (\S+) host key for (\S+) is marked as revoked", said, re.MULTILINE)
+        if revoked:
+            return HostKeyRejected(revoked_key(revoked[2], replace(shown, kind=revoked[1])))
+        changed = _CHANGED.search(said)
+        if changed:
+            shown = ShownKey(changed["kind"], changed["fingerprint"])
+            return HostKeyRejected(changed_key(changed["label"], shown, changed["file"], int(changed["line"])))
+        return self._unknown_host() if "Host key verification failed" in said else None
+
+    def _unknown_host(self) -> ConnectError:
+        label, shown, login, pin = self._config.known_as, self._shown, self._endpoint.login_command, None
+        if shown is not None:
+            accepted = (self._endpoint.accept_host_key or shown.fingerprint).rstrip("=")
+            pin = accepted if accepted != shown.fingerprint else None
+        elif self.bridge is not None and self.bridge.declined is not None:
+            label, shown = self.bridge.declined
+            login = f"ssh {label}"
+        else:
+            return HostKeyRejected(
+                f"The key of a server on the way to {self._endpoint.host} is not known. Log in once with `{login}` to "
+                "see which, and to accept it."
+            )
+        return HostKeyRejected(
+            unknown_key(
+                label,
+                shown,
+                file=self._config.known_hosts,
+                login=login,
+                pin=pin,
+                pinnable=self._shown is not None,
+            )
         )
-        return HostKeyRejected(text)
 
     def _network_failure(self, said: str) -> ConnectError | None:
         seconds = self._endpoint.connect_timeout or self._config.timeout
         causes = {
             "Could not resolve hostname": self._unreached.name_not_found,
             "Connection refused": self._unreached.refused,
+            "open failed: administratively prohibited": self._unreached.no_session,
             "No route to host": self._unreached.no_route,
             "Network is unreachable": self._unreached.no_route,
             "timed out": lambda: self.too_slow(seconds),
@@ -309,7 +346,8 @@ class _SSH(Child):
         if denied:
             return self._login.refused(host, user, accepts=denied[1].replace(",", ", "))
         disconnected = re.search(r"^Received disconnect from .*?:\d+: (.+)$", said, re.MULTILINE)
-        last = disconnected[1] if disconnected else said.rpartition("\n")[2] or "it gave no reason"
-        if self._accepts:
-            return self._login.refused(host, user, accepts=self._accepts, detail=f" ssh said: {last[:300]}.")
-        return ConnectError(f"ssh could not log in to {host}: {last[:300]}.")
+        if disconnected:
+            detail = f" The server said: {disconnected[1][:300]}."
+            return self._login.refused(host, user, accepts=self._accepts, detail=detail)
+        last = said.rpartition("\n")[2][:300] or "it gave no reason"
+        return ConnectError(f"ssh could not log in to {host}: {last}.")

@@ -60,24 +60,19 @@ class Child(asyncio.SubprocessProtocol):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.inbox = Inbox(pause=lambda: self._output().pause_reading(), resume=lambda: self._output().resume_reading())
+        self.inbox: Inbox
         self.gate = Gate()
         self.tail = Tail()
         self.exited = asyncio.Event()
         self.status: int | None = None
-        self._transport: asyncio.SubprocessTransport | None = None
+        self._transport: asyncio.SubprocessTransport
         self._output_ended = False
         self._closed = False
 
     @property
-    def started(self) -> bool:
-        """Whether there is a child to end."""
-        return self._transport is not None
-
-    @property
     def pid(self) -> int:
         """The child's process id, which is also that of its process group."""
-        return self._running().get_pid()
+        return self._transport.get_pid()
 
     def why_cut(self, status: int) -> str:
         """Say why the end of output is not an end in good order, or ``""`` if it is one."""
@@ -107,6 +102,8 @@ class Child(asyncio.SubprocessProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.SubprocessTransport", transport)
+        output = cast("asyncio.ReadTransport", self._pipe(1))
+        self.inbox = Inbox(pause=output.pause_reading, resume=output.resume_reading)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         if fd == 1:
@@ -122,7 +119,7 @@ class Child(asyncio.SubprocessProtocol):
             self._settle()
 
     def process_exited(self) -> None:
-        self.status = self._running().get_returncode()
+        self.status = self._transport.get_returncode()
         self.gate.break_(f"The process {self.name} has ended.")
         self.exited.set()
         self._settle()
@@ -173,7 +170,7 @@ class Child(asyncio.SubprocessProtocol):
             try:
                 await self._gone(_KILLED_SECONDS)
             finally:
-                self._running().close()
+                self._transport.close()
 
     async def _gone(self, seconds: float) -> bool:
         with contextlib.suppress(TimeoutError):
@@ -184,21 +181,13 @@ class Child(asyncio.SubprocessProtocol):
         if sys.platform == "win32":
             if self.status is None:
                 with contextlib.suppress(ProcessLookupError):
-                    self._running().kill() if force else self._running().terminate()
+                    self._transport.kill() if force else self._transport.terminate()
         else:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL if force else signal.SIGTERM)
 
-    def _running(self) -> asyncio.SubprocessTransport:
-        if self._transport is None:
-            raise RuntimeError("the child was not started")
-        return self._transport
-
     def _pipe(self, fd: int) -> asyncio.BaseTransport:
-        return cast("asyncio.BaseTransport", self._running().get_pipe_transport(fd))
-
-    def _output(self) -> asyncio.ReadTransport:
-        return cast("asyncio.ReadTransport", self._pipe(1))
+        return cast("asyncio.BaseTransport", self._transport.get_pipe_transport(fd))
 
 
 class ProcessStream:
@@ -206,7 +195,7 @@ class ProcessStream:
 
     def __init__(self, child: Child) -> None:
         self._child = child
-        self._ending: asyncio.Task[None] | None = None
+        self._closed: asyncio.Event | None = None
 
     @property
     def pid(self) -> int:
@@ -228,25 +217,18 @@ class ProcessStream:
 
     async def aclose(self) -> None:
         """Close the child's input and see it out: 1 s to leave, 1 s to obey, then its group is killed."""
-        if self._ending is None:
-            self._ending = asyncio.create_task(self._child.end())
-        await finish(self._ending)
+        if self._closed is not None:
+            await self._closed.wait()
+            return
+        self._closed = asyncio.Event()
+        try:
+            await self._child.end()
+        finally:
+            self._closed.set()
 
     def diagnostics(self) -> str:
         """The tail of standard error, and how the child left."""
         return f"{self._child.tail.text()}\n{self._child.how_left()}".strip()
-
-
-async def finish(task: asyncio.Task[None]) -> None:
-    """Wait for a task that closes something. When cancelled, make it hurry by cancelling it; still wait."""
-    try:
-        await asyncio.wait({task})
-    except asyncio.CancelledError:
-        task.cancel()
-        await asyncio.wait({task})
-        raise
-    if not task.cancelled():
-        task.result()
 
 
 async def start(

@@ -37,6 +37,10 @@ class _Track:
     signalled: bool = False
     ended: bool = False
 
+    def seconds(self) -> float:
+        """How long ago it began, as a cassette has it."""
+        return round(_now() - self.began, 3)
+
 
 class RecordingTransport:
     """A :class:`pskernel.transports.base.Transport` that passes everything on unchanged and remembers it.
@@ -110,7 +114,7 @@ class RecordingTransport:
         track = self._tracks.get(pipeline_id)
         if track is not None and not track.ended and not track.signalled:
             track.signalled = True
-            self._keep(track, Mark(_now() - track.began, Act.SIGNALLED))
+            self._keep(track, Mark(track.seconds(), Act.SIGNALLED))
         await self._inner.signal(pipeline_id)
 
     async def close_pipeline(self, pipeline_id: UUID) -> None:
@@ -152,7 +156,7 @@ class RecordingTransport:
         if message.message_type == Kind.PipelineHostResponse:
             # An answer that crosses the stop, or the end, may as well not be given the next time.
             if not track.signalled and not track.ended:
-                self._keep(track, Mark(_now() - track.began, Act.ANSWERED))
+                self._keep(track, Mark(track.seconds(), Act.ANSWERED))
         elif message.message_type == Kind.CreatePipeline:
             track.asked = Request(message.body)
         elif message.message_type == Kind.PipelineInput and track.asked is not None:
@@ -176,7 +180,7 @@ class RecordingTransport:
             track = self._tracks.get(message.pipeline_id)
             if track is None or track.ended:
                 return
-        event = Sent(_now() - (track or self._opening).began, message.message_type, message.body)
+        event = Sent((track or self._opening).seconds(), message.message_type, message.body)
         self._keep(track, event)
         if track is not None and final_state(event) is not None:
             track.ended = True

@@ -13,8 +13,9 @@ from psrpcore import types as ps
 from psrpcore.types import PSRPMessageType as Kind
 
 from pskernel.errors import TransportClosed
+from pskernel.protocol.clixml import escape_text
 from pskernel.protocol.fragments import build_message, fragment
-from pskernel.records import Notice
+from pskernel.records import Notice, PipelineState
 from pskernel.transports.asked import ClientMessage, ClientReader, Key, Request
 from pskernel.transports.base import Payload
 from pskernel.transports.cassette import Act, Event, Mark, Sent
@@ -35,6 +36,35 @@ _FIRST_OBJECT_ID = 1 << 32
 _TO_CLIENT = b"\x01\x00\x00\x00"
 _NEEDS_REPLY = {Kind.PublicKey, Kind.ResetRunspaceState}
 _HOW_TO_GO_LIVE = "use a live target (--target ssh://user@host), or record it anew with `pskernel record`"
+
+# How PowerShell reports a pipeline that failed or was stopped (MS-PSRP 2.2.2.21), without what is empty here.
+_END = (
+    '<Obj RefId="0"><MS><I32 N="PipelineState">{state}</I32><Obj N="ExceptionAsErrorRecord" RefId="1"><TN RefId="0">'
+    "<T>System.Management.Automation.ErrorRecord</T><T>System.Object</T></TN><ToString>{message}</ToString><MS>"
+    '<Obj N="Exception" RefId="2"><TN RefId="1">{types}</TN><ToString>{exception}: {message}</ToString><Props>'
+    '<S N="Message">{message}</S><Nil N="InnerException" /><I32 N="HResult">-2146233087</I32></Props></Obj>'
+    '<Nil N="TargetObject" /><S N="FullyQualifiedErrorId">{id}</S><Nil N="InvocationInfo" />'
+    '<I32 N="ErrorCategory_Category">{category}</I32><S N="ErrorCategory_Activity"></S>'
+    '<S N="ErrorCategory_Reason">{reason}</S><S N="ErrorCategory_TargetName"></S><S N="ErrorCategory_TargetType"></S>'
+    '<S N="ErrorCategory_Message">{category_name}: (:) [], {reason}</S><B N="SerializeExtendedInfo">false</B>'
+    "</MS></Obj></MS></Obj>"
+)
+_RUNTIME_EXCEPTION = (
+    "System.Management.Automation.RuntimeException",
+    "System.SystemException",
+    "System.Exception",
+    "System.Object",
+)
+# FullyQualifiedErrorId, ErrorCategory, and the exception's type with its base types.
+_ENDS = {
+    PipelineState.STOPPED: (
+        "PipelineStopped",
+        14,
+        "OperationStopped",
+        ("System.Management.Automation.PipelineStoppedException", *_RUNTIME_EXCEPTION),
+    ),
+    PipelineState.FAILED: ("CellNotRecorded", 13, "ObjectNotFound", _RUNTIME_EXCEPTION),
+}
 
 
 class ReplayTransport:
@@ -59,7 +89,7 @@ class ReplayTransport:
         self._speed = speed
         self._strict = strict
         self._client = ClientReader()
-        # Only writes the few messages that are not in the recording.
+        # Only answers what a recording cannot: it never learns of pipelines.
         self._server = ServerRunspacePool()
         self._server.state = ps.RunspacePoolState.Opened
         self._next_object_id = _FIRST_OBJECT_ID
@@ -107,7 +137,7 @@ class ReplayTransport:
         elif track is not None or waiting is not None:
             if track is not None:
                 self._tracks.remove(track)
-            self._end(pipeline_id, ps.PSInvocationState.Stopped, _stopped())
+            self._end(pipeline_id, PipelineState.STOPPED, "The pipeline has been stopped.")
 
     async def close_pipeline(self, pipeline_id: UUID) -> None:
         """Forget a pipeline."""
@@ -192,7 +222,8 @@ class ReplayTransport:
         event = self._server.next_event()
         if isinstance(event, ResetRunspaceStateEvent):
             self._server.runspace_availability_response(event.ci, response=True)
-        self._flush(None)
+        while (payload := self._server.data_to_send(_MAX_PAYLOAD)) is not None:
+            self._ready.append(Payload(None, payload.data))
 
     def _start(self, pipeline_id: UUID, key: Key) -> None:
         found = self._found.get(key, [])
@@ -237,7 +268,7 @@ class ReplayTransport:
             track = self._tracks[0]
             sent = track.take(now)
             if sent is not None:
-                items.append(self._payload(track, sent))
+                items.append(self._payload(track.pipeline_id, sent))
                 size += len(sent.body)
                 continue
             if not track.exhausted:
@@ -250,29 +281,29 @@ class ReplayTransport:
                 break
         return items
 
-    def _payload(self, track: _Track, sent: Sent) -> Payload:
-        pipeline_id = None if sent.for_pool else track.pipeline_id
+    def _payload(self, track_id: UUID | None, sent: Sent) -> Payload:
+        pipeline_id = None if sent.for_pool else track_id
         message = build_message(sent.message_type, self._server.runspace_pool_id, pipeline_id, sent.body)
         message = _TO_CLIENT + message[len(_TO_CLIENT) :]
         self._next_object_id += 1
         return Payload(pipeline_id, b"".join(fragment(self._next_object_id, message, _MAX_PAYLOAD)))
 
     def _refuse(self, pipeline_id: UUID, text: str) -> None:
-        error = ps.ErrorRecord(
-            Exception=ps.NETException(Message=text),
-            CategoryInfo=ps.ErrorCategoryInfo(Category=ps.ErrorCategory.ObjectNotFound, Reason="CellNotRecorded"),
-            FullyQualifiedErrorId="CellNotRecorded",
+        self._end(pipeline_id, PipelineState.FAILED, text)
+
+    def _end(self, pipeline_id: UUID, state: PipelineState, text: str) -> None:
+        identifier, category, name, exceptions = _ENDS[state]
+        body = _END.format(
+            state=int(state),
+            message=escape_text(text).decode(),
+            id=identifier,
+            category=category,
+            category_name=name,
+            exception=exceptions[0],
+            types="".join(f"<T>{exception}</T>" for exception in exceptions),
+            reason=exceptions[0].rpartition(".")[2],
         )
-        self._end(pipeline_id, ps.PSInvocationState.Failed, error)
-
-    def _end(self, pipeline_id: UUID, state: ps.PSInvocationState, error: ps.ErrorRecord) -> None:
-        message = ps.PipelineState(PipelineState=int(state), ExceptionAsErrorRecord=error)
-        self._server.prepare_message(message, pipeline_id=pipeline_id)
-        self._flush(pipeline_id)
-
-    def _flush(self, pipeline_id: UUID | None) -> None:
-        while (payload := self._server.data_to_send(_MAX_PAYLOAD)) is not None:
-            self._ready.append(Payload(pipeline_id, payload.data))
+        self._ready.append(self._payload(pipeline_id, Sent(0.0, Kind.PipelineState, body.encode())))
         self._changed.set()
 
 
@@ -353,24 +384,6 @@ class _Track:
     def _step(self, event: Event, now: float) -> None:
         self._position += 1
         self._played_at, self._recorded_at = now, event.seconds
-
-
-def _stopped() -> ps.ErrorRecord:
-    """What the engine says of a pipeline that was stopped."""
-    exception = ps.NETException(Message="The pipeline has been stopped.", HResult=-2146233087)
-    exception.PSObject.type_names = [
-        "System.Management.Automation.PipelineStoppedException",
-        "System.Management.Automation.RuntimeException",
-        "System.SystemException",
-        *exception.PSObject.type_names,
-    ]
-    return ps.ErrorRecord(
-        Exception=exception,
-        CategoryInfo=ps.ErrorCategoryInfo(
-            Category=ps.ErrorCategory.OperationStopped, Reason="PipelineStoppedException"
-        ),
-        FullyQualifiedErrorId="PipelineStopped",
-    )
 
 
 def _times(found: list[int]) -> str:

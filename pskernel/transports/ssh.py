@@ -95,10 +95,12 @@ async def _start_subsystem(
             await connection.create_session(lambda: session, **options, encoding=None, window=_WINDOW)  # type: ignore[arg-type, return-value]
     except TimeoutError:
         raise unreached.slow_login(settings.timeout) from None
-    except asyncssh.ChannelOpenError:
-        raise unreached.no_subsystem(endpoint.subsystem) from None
+    except asyncssh.ChannelOpenError as error:
+        if error.code == asyncssh.OPEN_REQUEST_SESSION_FAILED:
+            raise unreached.no_subsystem(endpoint.subsystem) from None
+        raise unreached.no_session() from None
     except (asyncssh.Error, OSError):
-        raise unreached.hung_up() from None
+        raise unreached.no_session() from None
     return session
 
 
@@ -335,10 +337,18 @@ class _Client(asyncssh.SSHClient):
                 "algorithm in the ssh configuration."
             )
         if isinstance(error, asyncssh.ConnectionLost):
-            return self._unreached.hung_up()
+            return self._proxy_failure() if self._settings.proxy_command else self._unreached.hung_up()
         return self._unreached.not_ssh()
 
+    def _proxy_failure(self) -> ConnectError:
+        return ConnectError(
+            f"The ProxyCommand that the ssh configuration gives for {self._endpoint.host} did not reach an SSH server. "
+            "Run it by hand to see why."
+        )
+
     def _network(self, error: OSError) -> ConnectError:
+        if self._settings.proxy_command:
+            return self._proxy_failure()
         # asyncio joins the errors of several addresses into one text, without an errno.
         numbers = {error.errno, *(int(number) for number in re.findall(r"\[Errno (\d+)\]", str(error)))}
         if isinstance(error, socket.gaierror):

@@ -106,6 +106,8 @@ class Deadline:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._timeout = asyncio.timeout(seconds)
+        self._holders = 0
+        self._left = seconds
 
     async def __aenter__(self) -> Self:
         await self._timeout.__aenter__()
@@ -120,12 +122,16 @@ class Deadline:
     def held(self) -> Iterator[None]:
         """Stop the clock for the time of the block."""
         now = asyncio.get_running_loop().time
-        left = (self._timeout.when() or now()) - now()
-        self._move(None)
+        if not self._holders:
+            self._left = (self._timeout.when() or now()) - now()
+            self._move(None)
+        self._holders += 1
         try:
             yield
         finally:
-            self._move(now() + left)
+            self._holders -= 1
+            if not self._holders:
+                self._move(now() + self._left)
 
     def _move(self, when: float | None) -> None:
         # RuntimeError: the time is up, or the limited block has been left, while the question was open.
@@ -309,6 +315,13 @@ class Unreached:
     def not_ssh(self) -> NotPowerShell:
         """Something else is listening."""
         return NotPowerShell(f"What answers at {self._host}, port {self._port}, is not an SSH server. Check the port.")
+
+    def no_session(self) -> ConnectError:
+        """The login worked, but no channel was opened."""
+        return ConnectError(
+            f"The login to {self._host} worked, but its SSH server opened no session. It may allow this user no "
+            "commands, or have reached MaxSessions; its log says why."
+        )
 
     def no_subsystem(self, subsystem: str) -> NotPowerShell:
         """The login worked, but sshd does not know the subsystem, or could not start it."""

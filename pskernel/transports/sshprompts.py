@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from pskernel.errors import ConnectError
 from pskernel.transports import askpass
+from pskernel.transports.hostkeys import ShownKey
 from pskernel.transports.streams import plain_text
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ __all__ = ["PromptBridge"]
 
 _MAX_REQUEST = 16_384
 _MAX_PROMPT = 2_000
+_UNKNOWN_HOST = re.compile(r"host '(\S+).*?' can't be established\.\s+(\S+) key fingerprint is (SHA256:[\w+/=]+)")
 _PASSPHRASE = re.compile(r"Enter passphrase for (?:key )?'?(.+?)'?:")
 
 
@@ -51,6 +53,8 @@ class PromptBridge:
         self._password_prompt = f"{user[:30]}@{host.lower()[:128]}'s password:"
         self._challenge_prefix = f"({user}@{host.lower()}) "
         self._accept = accept_host_key
+        # The last server whose unknown key was declined: its name as in known_hosts, and the key.
+        self.declined: tuple[str, ShownKey] | None = None
         self._asked_before: set[str] = set()
         self._folder = ""
         self._server: asyncio.AbstractServer | None = None
@@ -116,7 +120,8 @@ class PromptBridge:
 
     async def answer(self, prompt: str, kind: str) -> str | None:
         """Return the answer to one prompt of ssh's, or None if there is none and the login cannot go on."""
-        text = plain_text(prompt)[:_MAX_PROMPT].strip()
+        # What was not UTF-8 on ssh's command line cannot be shown as it is.
+        text = plain_text(prompt.encode("utf-8", "replace").decode())[:_MAX_PROMPT].strip()
         if text.startswith(self._challenge_prefix):
             answers = await self._login.answers("", [(text.removeprefix(self._challenge_prefix), False)])
             return answers[0] if answers else None
@@ -136,4 +141,7 @@ class PromptBridge:
         """Answer a question for yes or no; those about anything but a host key are declined."""
         if self._accept is not None and f"key fingerprint is {self._accept}" in text:
             return self._accept
+        found = _UNKNOWN_HOST.search(text)
+        if found is not None:
+            self.declined = (found[1], ShownKey(found[2], found[3]))
         return "no"

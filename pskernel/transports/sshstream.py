@@ -7,7 +7,6 @@ import contextlib
 from typing import TYPE_CHECKING, Protocol
 
 from pskernel.errors import TransportClosed
-from pskernel.transports.process import finish
 from pskernel.transports.streams import CHUNK, CLOSED_HERE, Gate, Inbox, Tail, plain_text
 
 if TYPE_CHECKING:
@@ -39,23 +38,18 @@ class ChannelSession:
     """Where asyncssh delivers what arrives on a channel (it has the methods of asyncssh.SSHClientSession)."""
 
     def __init__(self, host: str) -> None:
-        self.inbox = Inbox(pause=self._pause_reading, resume=self._resume_reading)
+        self.inbox: Inbox
         self.gate = Gate()
         self.tail = Tail()
         self.left = ""
         self._host = host
         self.channel: _Channel
 
-    def _pause_reading(self) -> None:
-        self.channel.pause_reading()
-
-    def _resume_reading(self) -> None:
-        self.channel.resume_reading()
-
     # ---- what asyncssh calls ----
 
     def connection_made(self, channel: _Channel) -> None:
         self.channel = channel
+        self.inbox = Inbox(pause=channel.pause_reading, resume=channel.resume_reading)
 
     def session_started(self) -> None:
         """Nothing to do: whoever opened the channel is told by other means."""
@@ -104,7 +98,7 @@ class SSHStream:
         """Take over ``connections``: the jump hosts' in the order in which they were opened, the target's last."""
         self._session = session
         self._connections = tuple(connections)
-        self._closing: asyncio.Task[None] | None = None
+        self._closed: asyncio.Event | None = None
 
     async def receive(self, max_bytes: int = 262_144) -> bytes:
         """Return what the remote program wrote to standard output."""
@@ -124,9 +118,14 @@ class SSHStream:
 
     async def aclose(self) -> None:
         """Close the channel and every connection; a server that does not answer gets 1 s."""
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._close())
-        await finish(self._closing)
+        if self._closed is not None:
+            await self._closed.wait()
+            return
+        self._closed = asyncio.Event()
+        try:
+            await self._close()
+        finally:
+            self._closed.set()
 
     def diagnostics(self) -> str:
         """The tail of the remote program's standard error, and how it ended."""
@@ -145,6 +144,7 @@ class SSHStream:
                         connection.close()
                         await connection.wait_closed()
         finally:
-            for connection in reversed(self._connections):
+            for connection in self._connections:
                 connection.abort()
+            for connection in self._connections:
                 await connection.wait_closed()

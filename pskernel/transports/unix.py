@@ -129,11 +129,9 @@ class UnixStream(asyncio.Protocol):
     """A :class:`pskernel.transports.base.ByteStream` over a connected Unix-domain socket."""
 
     def __init__(self) -> None:
-        self._inbox = Inbox(
-            pause=lambda: self._connected().pause_reading(), resume=lambda: self._connected().resume_reading()
-        )
+        self._inbox: Inbox
         self._gate = Gate()
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.Transport
         self._lost = asyncio.Event()
 
     async def receive(self, max_bytes: int = 262_144) -> bytes:
@@ -146,9 +144,8 @@ class UnixStream(asyncio.Protocol):
         view = memoryview(data)
         for start in range(0, len(view), CHUNK):
             await self._gate.passed()
-            transport = self._connected()
-            transport.write(bytes(view[start : start + CHUNK]))
-            if transport.is_closing():
+            self._transport.write(bytes(view[start : start + CHUNK]))
+            if self._transport.is_closing():
                 # The event loop tells only later, and until then would take any amount of data for nothing.
                 self._gate.break_(_GONE)
         await self._gate.passed()
@@ -157,7 +154,7 @@ class UnixStream(asyncio.Protocol):
         """Close the socket. What was sent but not yet taken by the peer may be lost."""
         self._inbox.close()
         self._gate.break_(CLOSED_HERE)
-        self._connected().abort()
+        self._transport.abort()
         await self._lost.wait()
 
     def diagnostics(self) -> str:
@@ -171,7 +168,7 @@ class UnixStream(asyncio.Protocol):
             ConnectError: it does.
         """
         if hasattr(socket, "SO_PEERCRED"):
-            peer = cast("socket.socket", self._connected().get_extra_info("socket"))
+            peer = cast("socket.socket", self._transport.get_extra_info("socket"))
             _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
             if uid != os.geteuid():
                 raise ConnectError(_not_ours(path, uid))
@@ -180,6 +177,7 @@ class UnixStream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._inbox = Inbox(pause=self._transport.pause_reading, resume=self._transport.resume_reading)
 
     def data_received(self, data: bytes) -> None:
         self._inbox.feed(data)
@@ -199,8 +197,3 @@ class UnixStream(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._gate.open()
-
-    def _connected(self) -> asyncio.Transport:
-        if self._transport is None:
-            raise RuntimeError("the socket is not connected")
-        return self._transport

@@ -186,7 +186,7 @@ class Starter:
         argv += ["--target", target] if target else []
         for option in options:
             argv += ["--option", option]
-        manager = KernelManager(shutdown_wait_time=8.0)
+        manager = KernelManager(transport="ipc", shutdown_wait_time=8.0)
         manager._kernel_spec = KernelSpec(
             argv=argv, display_name="test", language="powershell", interrupt_mode="message", resource_dir=""
         )

@@ -103,7 +103,7 @@ def test_markers(tmp_path: Path, keys: list[HostKey]) -> None:
 def test_lines_that_are_none(tmp_path: Path, keys: list[HostKey]) -> None:
     text = (
         "\n# comment line here\n  \nserver01\nserver01 ssh-ed25519\nserver01 ssh-ed25519 !!!\n@unknown server01 x y\n"
-        f"|1|x server01 y\n|2|AAAA|AAAA {keys[1].text}\n|1|%%|%% {keys[1].text}\n\xff\xfe\nserver01 {keys[0].text}"
+        f"|1|x {keys[1].text}\n|2|AAAA|AAAA {keys[1].text}\n|1|%%|%% {keys[1].text}\n\xff\xfe\nserver01 {keys[0].text}"
     )
     assert known(tmp_path, text).keys == (keys[0],)
 

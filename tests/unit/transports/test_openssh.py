@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pskernel.errors import TargetUnreachable
+from pskernel.errors import TargetError, TargetUnreachable, TransportClosed
 from pskernel.questions import NobodyToAsk, Question
 from pskernel.transports.openssh import open_openssh
 from pskernel.transports.sshlogin import SSHEndpoint
@@ -62,6 +63,36 @@ def test_options_of_the_configuration_that_would_break_the_stream(server: Sshd, 
     config = config_of(tmp_path / "config", server, *lines, f"ControlPath {server.folder}/never")
     asyncio.run(echoes(at(server, config=config)))
     assert not (server.folder / "never").exists()
+
+
+def test_standard_error_without_newlines_is_kept_in_bounds(server: Sshd, tmp_path: Path) -> None:
+    relay = (
+        "import os, socket, sys, threading; s = socket.create_connection((sys.argv[1], int(sys.argv[2])))\n"
+        "os.write(2, b'y' * 20_000)\n"
+        "def up():\n"
+        "    while d := os.read(0, 65536): s.sendall(d)\n"
+        "threading.Thread(target=up, daemon=True).start()\n"
+        "while d := s.recv(65536): os.write(1, d)\n"
+        "os.write(2, b'last words')\n"
+    )
+    (tmp_path / "relay.py").write_text(relay)
+    config = config_of(tmp_path / "config", server, f"ProxyCommand {sys.executable} {tmp_path}/relay.py %h %p")
+
+    async def main() -> None:
+        stream = await open_openssh(at(server, config=config), asker=NobodyToAsk())
+        await stream.send(b"hello")
+        assert await stream.receive() == b"hello"
+        for process in psutil.Process(server.process.pid).children(recursive=True):
+            process.kill()
+        with pytest.raises(TransportClosed):
+            await stream.receive()
+        said = stream.diagnostics()
+        assert "yyy" in said
+        assert "last words" in said
+        assert len(said) < 9_000
+        await stream.aclose()
+
+    asyncio.run(main())
 
 
 def test_shared_connection_is_used(server: Sshd, tmp_path: Path) -> None:
@@ -132,6 +163,16 @@ def test_interrupt_of_the_terminal_does_not_reach_ssh(server: Sshd) -> None:
         await stream.aclose()
 
     asyncio.run(main())
+
+
+def test_configuration_that_does_not_come_to_an_end(server: Sshd, tmp_path: Path) -> None:
+    marker = "3601"
+    config = config_of(tmp_path / "config", server, f'Match exec "sleep {marker}"')
+    with pytest.raises(
+        TargetError, match=r"^ssh did not get to the end of its configuration for 127\.0\.0\.1 in time\.$"
+    ):
+        asyncio.run(echoes(replace(at(server, config=config), connect_timeout=0.3)))
+    assert not [process for process in psutil.process_iter(["cmdline"]) if marker in (process.info["cmdline"] or ())]
 
 
 def test_user_and_port_of_the_configuration_are_in_the_errors(server: Sshd, tmp_path: Path) -> None:

@@ -147,6 +147,24 @@ def test_end_is_seen_although_a_grandchild_holds_the_output() -> None:
     asyncio.run(main())
 
 
+def test_output_of_a_child_that_has_left_waits_for_its_reader() -> None:
+    code = "import os, signal\nif os.fork() == 0: os.close(2); signal.pause()\nos.write(1, b'x' * 310_000)"
+
+    async def main() -> None:
+        stream = await opened(code)
+        await stream._child.exited.wait()
+        # Longer than the child's end and that of its output may be apart.
+        await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=1.5)
+        received = 0
+        while data := await stream.receive():
+            received += len(data)
+        assert received == 310_000
+        os.killpg(stream.pid, signal.SIGKILL)
+        await stream.aclose()
+
+    asyncio.run(main())
+
+
 def test_end_is_seen_although_the_child_stays() -> None:
     async def main() -> None:
         stream = await opened("import os, sys; os.close(1); sys.stdin.read()")

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import contextlib
 import logging
-import socket
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -17,7 +17,14 @@ import asyncssh
 import psutil
 import pytest
 
-from pskernel.errors import AuthenticationFailed, ConnectError, HostKeyRejected, TargetError, TransportClosed
+from pskernel.errors import (
+    AuthenticationFailed,
+    ConnectError,
+    HostKeyRejected,
+    TargetError,
+    TargetUnreachable,
+    TransportClosed,
+)
 from pskernel.questions import NobodyToAsk
 from pskernel.transports.ssh import SSHEndpoint, SSHStream, open_ssh
 from tests.parts.sshd import Answers, LoginServer, Sshd, login_server, make_key, running_sshd
@@ -299,12 +306,6 @@ def test_server_that_hangs_up_during_the_login(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_server_that_disconnects_during_the_login(server: Sshd) -> None:
-    with running_sshd({}, options=["MaxAuthTries 1"]) as impatient:
-        endpoint = replace(at(impatient), key_file=str(server.key))
-        assert "The server said: Too many authentication failures." in fails(endpoint, AuthenticationFailed)
-
-
 def test_password_that_has_expired(tmp_path: Path) -> None:
     async def main() -> None:
         async with serving(LoginServer(password="right", expired=True), tmp_path) as endpoint:
@@ -584,15 +585,108 @@ def test_stored_password_is_for_the_target_only(server: Sshd, tmp_path: Path) ->
     asyncio.run(main())
 
 
-def test_server_without_a_route(server: Sshd) -> None:
-    """240.0.0.0/4 is reserved: the system refuses it, or nobody answers."""
-    try:
-        with socket.socket() as probe:
-            probe.settimeout(0.2)
-            probe.connect(("240.0.0.1", 22))
-    except TimeoutError:
-        pytest.skip("this machine sends packets for reserved addresses somewhere")
-    except OSError as error:
-        text = fails(replace(at(server), host="240.0.0.1", port=22), ConnectError)
-        expected = {101: "There is no route to 240.0.0.1.", 113: "There is no route to 240.0.0.1."}
-        assert text.startswith(expected.get(error.errno or 0, "240.0.0.1 cannot be reached: "))
+# ---- what the user's own files say ----
+
+
+def test_home_of_the_user(server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """~/.ssh/config, ~/.ssh/known_hosts and the keys with the usual names are found without a word."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    folder = tmp_path / ".ssh"
+    folder.mkdir()
+    (folder / "known_hosts").write_text(server.known_hosts.read_text())
+    (folder / "id_ed25519").write_bytes(server.key.read_bytes())
+    endpoint = SSHEndpoint("127.0.0.1", server.port, server.user)
+    works(endpoint)
+    (folder / "config").write_text(f"Host box\nHostName 127.0.0.1\nPort {server.port}\nUser {server.user}\n")
+    works(SSHEndpoint("box"))
+
+
+# ---- after the login ----
+
+
+def test_session_that_is_not_opened(tmp_path: Path) -> None:
+    class Refusing(asyncssh.SSHServer):
+        def begin_auth(self, username: str) -> bool:
+            return False
+
+        def session_requested(self) -> bool:
+            return False
+
+    async def main() -> None:
+        make_key(tmp_path / "host_key")
+        async with asyncssh.listen(
+            "127.0.0.1", 0, server_factory=Refusing, server_host_keys=[str(tmp_path / "host_key")]
+        ) as acceptor:
+            port = acceptor.get_port()
+            known_hosts = tmp_path / "known_hosts"
+            known_hosts.write_text(f"[127.0.0.1]:{port} {public(tmp_path / 'host_key')}\n")
+            with pytest.raises(
+                ConnectError, match=r"^The login to 127\.0\.0\.1 worked, but its SSH server opened no session"
+            ):
+                await opened(SSHEndpoint("127.0.0.1", port, ssh_config="none", known_hosts=str(known_hosts)))
+
+    asyncio.run(main())
+
+
+def test_session_that_is_cut_off_while_it_opens(tmp_path: Path) -> None:
+    class Cutting(asyncssh.SSHServer):
+        def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+            self._conn = conn
+
+        def begin_auth(self, username: str) -> bool:
+            return False
+
+        def session_requested(self) -> bool:
+            self._conn.abort()
+            return False
+
+    async def main() -> None:
+        make_key(tmp_path / "host_key")
+        async with asyncssh.listen(
+            "127.0.0.1", 0, server_factory=Cutting, server_host_keys=[str(tmp_path / "host_key")]
+        ) as acceptor:
+            port = acceptor.get_port()
+            known_hosts = tmp_path / "known_hosts"
+            known_hosts.write_text(f"[127.0.0.1]:{port} {public(tmp_path / 'host_key')}\n")
+            with pytest.raises(ConnectError, match="opened no session"):
+                await opened(SSHEndpoint("127.0.0.1", port, ssh_config="none", known_hosts=str(known_hosts)))
+
+    asyncio.run(main())
+
+
+def test_session_that_takes_too_long(tmp_path: Path) -> None:
+    class Slow(asyncssh.SSHServer):
+        def begin_auth(self, username: str) -> bool:
+            return False
+
+        async def session_requested(self) -> asyncssh.SSHServerSession[bytes]:
+            return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+    async def main() -> None:
+        make_key(tmp_path / "host_key")
+        async with asyncssh.listen(
+            "127.0.0.1", 0, server_factory=Slow, server_host_keys=[str(tmp_path / "host_key")]
+        ) as acceptor:
+            port = acceptor.get_port()
+            known_hosts = str(tmp_path / "known_hosts")
+            (tmp_path / "known_hosts").write_text(f"[127.0.0.1]:{port} {public(tmp_path / 'host_key')}\n")
+            endpoint = SSHEndpoint("127.0.0.1", port, ssh_config="none", known_hosts=known_hosts, connect_timeout=0.5)
+            with pytest.raises(TargetUnreachable, match=r"the login was not complete after 0\.5 seconds"):
+                await opened(endpoint)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("variable", ["PSKERNEL_TARGET", "OTHER"])
+def test_proxy_command_that_does_not_exist(
+    server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    for name in [name for name in os.environ if name.startswith("PSKERNEL_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv(variable, "something")
+    config = config_of(tmp_path / "config", server, "ProxyCommand /no/such/program %h %p")
+    assert fails(replace(at(server), ssh_config=config), ConnectError) == (
+        "The ProxyCommand that the ssh configuration gives for 127.0.0.1 did not reach an SSH server. Run it by hand "
+        "to see why."
+    )

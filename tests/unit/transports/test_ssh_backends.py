@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -147,6 +148,21 @@ def test_server_that_takes_the_connection_and_says_nothing(opener: Opener, serve
         "may be overloaded, or something else may be listening on that port. The option connect_timeout=SECONDS waits "
         "longer."
     )
+
+
+@pytest.fixture
+def address_without_a_route() -> Iterator[str]:
+    """An address of TEST-NET-1 (RFC 5737) that this machine is told not to be able to reach."""
+    route = ["unreachable", "192.0.2.77/32"]
+    if shutil.which("ip") is None or subprocess.run(["ip", "route", "add", *route], check=False).returncode:
+        pytest.skip("a route can only be set by root, with iproute2")
+    yield "192.0.2.77"
+    subprocess.run(["ip", "route", "del", *route], check=True)
+
+
+def test_address_without_a_route(opener: Opener, server: Sshd, address_without_a_route: str) -> None:
+    text = fails(opener, replace(at(server), host=address_without_a_route), TargetUnreachable)
+    assert text == ("There is no route to 192.0.2.77. Check this machine's network, its VPN, and the address.")
 
 
 @contextlib.asynccontextmanager
@@ -352,6 +368,14 @@ def test_key_the_server_does_not_take(opener: Opener, server: Sshd, tmp_path: Pa
             f"publickey. Check the user name, the password, and that the public key is in {server.user}'s "
             "authorized_keys on the server."
         )
+
+
+def test_server_that_disconnects_during_the_login(opener: Opener, server: Sshd) -> None:
+    with running_sshd({}, options=["MaxAuthTries 1"]) as impatient:
+        endpoint = replace(at(impatient), key_file=str(server.key), ssh_config="none")
+        endpoint = replace(endpoint, known_hosts=str(impatient.known_hosts))
+        text = fails(opener, endpoint, AuthenticationFailed)
+    assert "The server said: Too many authentication failures." in text
 
 
 def with_locked_key(tmp_path: Path) -> tuple[LoginServer, Path]:
@@ -584,6 +608,21 @@ def test_cancelled_while_the_user_is_asked(opener: Opener, tmp_path: Path) -> No
     asyncio.run(main())
 
 
+# ---- PowerShell ----
+
+
+@pytest.mark.live
+def test_powershell_answers(opener: Opener, pwsh: str) -> None:
+    async def main() -> None:
+        stream = await opener(at(server), asker=NobodyToAsk())
+        await stream.send(b"<Close PSGuid='00000000-0000-0000-0000-000000000000' />\n")
+        assert (await stream.receive()).startswith(b"<CloseAck PSGuid='00000000-0000-0000-0000-000000000000'")
+        await stream.aclose()
+
+    with running_sshd({"powershell": f"{pwsh} -sshs -NoLogo -NoProfile"}) as server:
+        asyncio.run(main())
+
+
 # ---- configuration ----
 
 
@@ -645,12 +684,25 @@ def test_jump_host_that_is_unknown(opener: Opener, server: Sshd, inner: Sshd, tm
     config = jump_config(tmp_path / "config", server, inner, known=(inner,))
     fingerprint = fingerprint_of(server.folder / "host_key.pub")
     endpoint = SSHEndpoint("inner", user=inner.user, ssh_config=config, accept_host_key=fingerprint)
-    assert "is not known" in fails(opener, replace(endpoint, accept_host_key=None), HostKeyRejected)
     if opener is open_ssh:
-        text = fails(opener, endpoint, HostKeyRejected)
-        assert text.startswith(f"The server [127.0.0.1]:{server.port} is not known")
-        assert "accept_host_key" not in text
-        assert f"log in once with `ssh -F {config} {server.user}@jump`" in text
+        # The fingerprint is good for the target only.
+        assert "is not known" in fails(opener, endpoint, HostKeyRejected)
+    text = fails(opener, replace(endpoint, accept_host_key=None), HostKeyRejected)
+    assert text.startswith(
+        f"The server [127.0.0.1]:{server.port} is not known: its ED25519 key has the fingerprint {fingerprint}."
+    )
+    assert "accept_host_key" not in text
+    login = f"ssh -F {config} {server.user}@jump" if opener is open_ssh else f"ssh [127.0.0.1]:{server.port}"
+    assert f"log in once with `{login}`" in text
+
+
+def test_jump_host_whose_key_has_changed(opener: Opener, server: Sshd, inner: Sshd, tmp_path: Path) -> None:
+    config = jump_config(tmp_path / "config", server, inner, known=(inner,))
+    old = " ".join(make_key(tmp_path / "old").with_name("old.pub").read_text().split()[:2])
+    (tmp_path / "known").write_text(f"[127.0.0.1]:{server.port} {old}\n")
+    text = fails(opener, SSHEndpoint("inner", user=inner.user, ssh_config=config), HostKeyRejected)
+    assert text.startswith(f"The server [127.0.0.1]:{server.port} is not the one known by that name")
+    assert f"but line 1 of {tmp_path}/known holds another one" in text
 
 
 def test_target_that_the_jump_host_cannot_reach(opener: Opener, server: Sshd, inner: Sshd, tmp_path: Path) -> None:

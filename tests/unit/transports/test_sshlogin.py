@@ -147,6 +147,16 @@ def test_method_without_questions_is_not_tried_again() -> None:
     assert not me.begin_challenges()
 
 
+def test_nobody_answers_the_questions_of_a_server() -> None:
+    async def main() -> None:
+        me = login(NobodyToAsk())
+        assert me.begin_challenges()
+        assert await me.answers("", [("Code: ", False), ("Name: ", True)]) is None
+        assert me.unanswered is not None
+
+    asyncio.run(main())
+
+
 def test_empty_round_of_questions_is_answered_by_nothing() -> None:
     async def main() -> None:
         me = login(NobodyToAsk())
@@ -222,6 +232,18 @@ def test_deadline_stands_still_while_the_user_thinks() -> None:
                 with short.held():
                     pass
                 await asyncio.get_running_loop().create_future()
+
+    asyncio.run(main())
+
+
+def test_deadline_stands_still_for_two_questions_at_once() -> None:
+    async def main() -> None:
+        deadline = Deadline(0.2)
+        async with deadline:
+            with deadline.held():
+                with deadline.held():
+                    pass
+                await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=0.3)
 
     asyncio.run(main())
 

@@ -15,6 +15,7 @@ import pytest
 from pskernel.errors import ConnectError
 from pskernel.questions import NobodyToAsk
 from pskernel.transports import askpass
+from pskernel.transports.hostkeys import ShownKey
 from pskernel.transports.sshlogin import Deadline, Login
 from pskernel.transports.sshprompts import PromptBridge
 from tests.parts.sshd import Answers
@@ -49,6 +50,7 @@ async def answering(*answers: str, accept: str | None = None) -> AsyncIterator[t
         ("(other@jump) Password: ", "(other@jump) Password: "),
         ("Enter PIN for ED25519-SK key /home/me/.ssh/id_sk: ", "Enter PIN for ED25519-SK key /home/me/.ssh/id_sk: "),
         ("\x1b[2JEnter something\x07: ", "Enter something: "),
+        ("Enter \udcff: ", "Enter ?: "),
     ],
 )
 def test_prompts(prompt: str, question: str) -> None:
@@ -77,6 +79,8 @@ def test_questions_that_are_not_put_to_the_user(prompt: str, kind: str, accept: 
         async with answering(accept=accept) as (prompts, asker):
             assert await prompts.answer(prompt, kind) == answer
             assert asker.questions == []
+            declined = ("[server01]:2222", ShownKey("ED25519", "SHA256:abc"))
+            assert prompts.declined == (declined if prompt is HOST_KEY_PROMPT and answer == "no" else None)
 
     asyncio.run(main())
 

@@ -1,0 +1,72 @@
+"""The command line: ``pskernel VERB``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import pskernel
+from pskernel.cli import doctor, install, options, record, remove, run
+from pskernel.cli import list as listing
+from pskernel.cli.console import BAD_USE, output, show_error
+from pskernel.errors import PSKernelError
+
+__all__ = ["app", "main"]
+
+_INTERRUPTED = 130
+
+
+class _Verbs(TyperGroup):
+    """Ends every verb the same way: an error is one message and a status, never a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PSKernelError as error:
+            show_error(str(error))
+            raise typer.Exit(BAD_USE) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(_INTERRUPTED) from None
+
+
+app = typer.Typer(
+    name="pskernel",
+    cls=_Verbs,
+    help="PowerShell Remoting as a Jupyter kernel.",
+    no_args_is_help=True,
+    add_completion=False,
+    # Texts of ours and of users hold brackets.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        output().print(f"pskernel {pskernel.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """PowerShell Remoting as a Jupyter kernel."""
+
+
+app.command("install")(install.install)
+app.command("list")(listing.list_kernels)
+app.command("remove")(remove.remove)
+app.command("run")(run.run)
+app.command("record")(record.record)
+app.command("doctor")(doctor.doctor)
+app.command("options")(options.options)
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    app()

@@ -1,0 +1,277 @@
+"""What ``pskernel doctor`` looks at, step by step: each a small function that finds something or raises."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from pskernel.cli import network
+from pskernel.cli.console import clean
+from pskernel.connect import open_transport
+from pskernel.errors import (
+    ConnectError,
+    HostKeyRejected,
+    NotPowerShell,
+    PSKernelError,
+    TargetError,
+    TargetUnreachable,
+)
+from pskernel.questions import Asker
+from pskernel.records import HostCall, Notice, PipelineState
+from pskernel.session.interactive import InteractiveSession
+from pskernel.session.runspace import Runspace
+from pskernel.target import SCHEMES, Target
+
+__all__ = ["State", "Step", "Visit", "examine"]
+
+_CELLS = 5
+_CELL_SECONDS = 20.0
+_SHOWN_LINES = 5
+_NO_PROMPTS = "pskernel doctor answers no prompts."
+_JUNK_ADVICE = (
+    "Something there writes to standard output before PowerShell starts: most often an echo in the login shell's "
+    "start-up files (~/.bashrc) or a ForceCommand of sshd. It does not reach cells, but take it away."
+)
+
+
+class State(StrEnum):
+    """How a step ended."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the examination: its name, how it ended, the seconds it took, and what there is to say."""
+
+    name: str
+    state: State
+    seconds: float
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    lines: tuple[str, ...]
+    state: State = State.OK
+
+
+@dataclass(slots=True)
+class Visit:
+    """What is examined, and what the steps so far have opened.
+
+    Attributes:
+        text: the target as it was given.
+        options: options by name.
+        asker: whom to ask for passwords.
+    """
+
+    text: str
+    options: Mapping[str, str]
+    asker: Asker
+    target: Target | None = None
+    route: network.Route | None = None
+    opening: Callable[[], Awaitable[Runspace]] | None = None
+    drop: Callable[[], Awaitable[None]] | None = None
+    runspace: Runspace | None = None
+    notices: list[str] = field(default_factory=list)
+
+    async def aclose(self) -> None:
+        """Close what was opened."""
+        if self.runspace is not None:
+            await self.runspace.aclose()
+        elif self.drop is not None:
+            await self.drop()
+
+
+async def examine(visit: Visit) -> AsyncIterator[Step]:
+    """Go through the steps that apply to the target, up to and with the first that fails."""
+    for name, schemes, check in _STEPS:
+        if visit.target is not None and visit.target.scheme not in schemes:
+            continue
+        began = time.monotonic()
+        shown = name
+        try:
+            finding = await check(visit)
+        except PSKernelError as error:
+            shown = _stage(name, error)
+            finding = _Finding((str(error), *_advice(shown, visit)), State.FAILED)
+        yield Step(shown, finding.state, round(time.monotonic() - began, 3), tuple(map(clean, finding.lines)))
+        if finding.state is State.FAILED:
+            return
+
+
+def _stage(name: str, error: PSKernelError) -> str:
+    """Where in the login it failed: the one step does what are several to people."""
+    if name != "login":
+        return name
+    stages = {
+        TargetError: "settings",
+        TargetUnreachable: "connection",
+        HostKeyRejected: "host key",
+        NotPowerShell: "subsystem",
+    }
+    return next((stage for kind, stage in stages.items() if isinstance(error, kind)), name)
+
+
+def _advice(stage: str, visit: Visit) -> tuple[str, ...]:
+    if stage != "runspace" or visit.target is None:
+        return ()
+    advice = _RUNSPACE_ADVICE.get(visit.target.scheme)
+    return () if advice is None else (advice,)
+
+
+_RUNSPACE_ADVICE: Final = {
+    "ssh": "The login worked, so look at what the server starts: the line Subsystem in its sshd_config must run "
+    "PowerShell 7 as in: Subsystem powershell /usr/bin/pwsh -sshs -NoLogo -NoProfile",
+    "process": "Check that the program is PowerShell 7 (pwsh), and the option arguments if you changed it.",
+    "unix": "Check that the socket belongs to a PowerShell 7 process.",
+    "pid": "Check that the process is PowerShell 7.",
+}
+
+
+async def _read_target(visit: Visit) -> _Finding:
+    visit.target = Target.parse(visit.text, visit.options)
+    return _Finding((visit.target.redacted,))
+
+
+async def _find_name(visit: Visit) -> _Finding:
+    target = _target(visit)
+    visit.route = route = await network.find_route(target)
+    if route.jump:
+        return _Finding(
+            (f"{target.host} is reached through {route.jump}: its name is looked up there.",), State.SKIPPED
+        )
+    addresses = await network.look_up(route, target.options.connect_timeout)
+    alias = f"{target.host} is {route.host} in the ssh configuration; " if route.host != target.host else ""
+    return _Finding((f"{alias}{route.host} has the address {', '.join(addresses)}",))
+
+
+async def _knock(visit: Visit) -> _Finding:
+    route = visit.route
+    if route is None or route.jump:
+        return _Finding(("The port is reached from the host before it.",), State.SKIPPED)
+    address, software = await network.knock(route, _target(visit).options.connect_timeout)
+    return _Finding((f"{address}, port {route.port}, answers: {software}",))
+
+
+async def _log_in(visit: Visit) -> _Finding:
+    subsystem = _target(visit).options.subsystem
+    await _reach(visit, None)
+    return _Finding((f"The host key is known, the login was accepted, and the subsystem {subsystem} was started.",))
+
+
+async def _connect(visit: Visit) -> _Finding:
+    target = _target(visit)
+    await _reach(visit, target.options.connect_timeout)
+    return _Finding((f"Connected to {target.label}.",))
+
+
+async def _reach(visit: Visit, seconds: float | None) -> None:
+    target = _target(visit)
+    try:
+        async with asyncio.timeout(seconds):
+            transport = await open_transport(target, visit.asker)
+    except TimeoutError:
+        raise TargetUnreachable(
+            f"There was no connection to {target.label} within {seconds:g} seconds. The option connect_timeout=SECONDS "
+            "waits longer."
+        ) from None
+    visit.drop = transport.aclose
+    visit.opening = lambda: Runspace.open(transport, open_timeout=target.options.open_timeout)
+
+
+async def _open_runspace(visit: Visit) -> _Finding:
+    assert visit.opening is not None  # noqa: S101 - the step before made it
+    visit.runspace = await visit.opening()
+    visit.notices = [record.text for record in visit.runspace.take_idle_records() if isinstance(record, Notice)]
+    return _Finding((f"Its id is {visit.runspace.instance_id}.",))
+
+
+async def _ask_facts(visit: Visit) -> _Finding:
+    runspace = _runspace(visit)
+
+    async def opened(_: Asker) -> Runspace:
+        return runspace
+
+    session = InteractiveSession(opened, _target(visit).label)
+    await session.ready(visit.asker)
+    facts = session.facts
+    if not facts.version:
+        return _Finding(
+            ("The remote does not say what it is: it may be a restricted endpoint, where few commands are allowed.",),
+            State.WARNING,
+        )
+    return _Finding((f"PowerShell {facts.version} ({facts.edition}), as {facts.user} on {facts.computer}",))
+
+
+async def _listen(visit: Visit) -> _Finding:
+    if not visit.notices:
+        return _Finding(("Nothing but PowerShell speaks on the line.",))
+    lines = visit.notices[:_SHOWN_LINES]
+    if len(visit.notices) > _SHOWN_LINES:
+        lines.append(f"… and {len(visit.notices) - _SHOWN_LINES} more lines.")
+    return _Finding((*lines, _JUNK_ADVICE), State.WARNING)
+
+
+async def _time_cells(visit: Visit) -> _Finding:
+    try:
+        async with asyncio.timeout(_CELL_SECONDS):
+            seconds = [await _time_cell(_runspace(visit)) for _ in range(1 + _CELLS)]
+    except TimeoutError:
+        raise ConnectError(
+            f"A cell of one number did not end within {_CELL_SECONDS:g} seconds. The target may be overloaded."
+        ) from None
+    warm = [second for second in seconds[1:] if second is not None]
+    if len(warm) < _CELLS:
+        return _Finding(
+            ("A cell of one number fails there: it may be a restricted endpoint, where no script is allowed.",),
+            State.WARNING,
+        )
+    return _Finding((f"A cell takes {1000 * statistics.median(warm):.1f} ms (the median of {_CELLS}).",))
+
+
+async def _time_cell(runspace: Runspace) -> float | None:
+    began = time.monotonic()
+    pipeline = await runspace.run_cell("1")
+    async for record in pipeline:
+        if isinstance(record, HostCall) and record.expects_reply:
+            await pipeline.refuse(record, _NO_PROMPTS)
+    good = pipeline.end is not None and pipeline.end.state is PipelineState.COMPLETED
+    return time.monotonic() - began if good else None
+
+
+def _target(visit: Visit) -> Target:
+    assert visit.target is not None  # noqa: S101 - every step comes after the one that reads it
+    return visit.target
+
+
+def _runspace(visit: Visit) -> Runspace:
+    assert visit.runspace is not None  # noqa: S101 - the steps that need it come after the one that opens it
+    return visit.runspace
+
+
+_ALL = frozenset(SCHEMES)
+_SSH = frozenset({"ssh"})
+_LIVE = _ALL - {"replay"}
+
+# Name, for which targets, and what is done. They run in this order.
+_STEPS: Final[tuple[tuple[str, frozenset[str], Callable[[Visit], Awaitable[_Finding]]], ...]] = (
+    ("target", _ALL, _read_target),
+    ("name", _SSH, _find_name),
+    ("port", _SSH, _knock),
+    ("login", _SSH, _log_in),
+    ("connection", _ALL - _SSH, _connect),
+    ("runspace", _ALL, _open_runspace),
+    ("PowerShell", _ALL, _ask_facts),
+    ("line", _LIVE, _listen),
+    ("speed", _LIVE, _time_cells),
+)

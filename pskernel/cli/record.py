@@ -1,0 +1,44 @@
+"""``pskernel record``: run a notebook and keep what the remote said, to be replayed without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pskernel.cli.console import CommandError, OptionTexts, output, parse_options
+
+__all__ = ["record"]
+
+
+def record(
+    notebook: Annotated[Path, typer.Argument(metavar="NOTEBOOK", help="The notebook to run.")],
+    *,
+    target: Annotated[str, typer.Option(metavar="URL", help="Where its cells run.")],
+    cassette: Annotated[Path, typer.Option("--output", "-o", metavar="CASSETTE", help="The recording (JSON lines).")],
+    option: OptionTexts = None,
+) -> None:
+    """Run a notebook and record the session; the target replay:CASSETTE plays it again.
+
+    Exits as `pskernel run` does. The executed notebook is written as NOTEBOOK.out.ipynb beside the notebook.
+    """
+    # Seconds that other verbs need not pay.
+    from pskernel.cli.running import default_output, execute  # noqa: PLC0415
+
+    before = _written(cassette)
+    out = default_output(notebook)
+    status = execute(notebook, out, target=target, kernel=None, options=parse_options(option), record=cassette)
+    if _written(cassette) != before:
+        output().print(f"Recorded to {cassette}.")
+    elif status == 0:
+        raise CommandError(f"The notebook was run, but nothing was recorded to {cassette}.")
+    raise typer.Exit(status)
+
+
+def _written(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns

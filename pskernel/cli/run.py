@@ -1,0 +1,41 @@
+"""``pskernel run``: a notebook from beginning to end, without a front end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pskernel.cli.console import OptionTexts, parse_options
+
+__all__ = ["run"]
+
+
+def run(
+    notebook: Annotated[Path, typer.Argument(metavar="NOTEBOOK", help="The notebook to run.")],
+    *,
+    target: Annotated[str | None, typer.Option(metavar="URL", help="Where its cells run.")] = None,
+    option: OptionTexts = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="OUT", help="The executed notebook; otherwise NOTEBOOK.out.ipynb beside it."
+        ),
+    ] = None,
+    kernel: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The installed kernel whose target to run on.")
+    ] = None,
+) -> None:
+    """Run a notebook headless, one line of progress a cell.
+
+    Exits with 0 if all went well, 1 if a cell failed or the script called exit with a code but 0, 2 if nothing could
+    be run, and 130 after Ctrl+C. The executed notebook is written in any case.
+    """
+    # Seconds that other verbs need not pay.
+    from pskernel.cli.running import default_output, execute  # noqa: PLC0415
+
+    status = execute(
+        notebook, out or default_output(notebook), target=target, kernel=kernel, options=parse_options(option)
+    )
+    raise typer.Exit(status)

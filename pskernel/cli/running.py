@@ -1,0 +1,140 @@
+"""What `pskernel run` and `pskernel record` have in common: which kernel, and the run itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from pskernel.cli.console import CommandError, output, show_error
+from pskernel.cli.progress import Progress
+from pskernel.cli.specs import InstalledSpec, find_spec, installed_specs
+from pskernel.resolve import TARGET_VARIABLE, directive, resolve
+from pskernel.runbook.notebook import read_notebook, runs
+from pskernel.runbook.report import Report, RunState
+from pskernel.runbook.run import KernelStart, NotebookRun
+
+__all__ = ["choose_kernel", "default_output", "execute"]
+
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+_LANGUAGES = ("powershell", "pwsh")
+
+
+def default_output(notebook: Path) -> Path:
+    """Where the executed notebook goes: beside the notebook, never over it."""
+    return notebook.with_name(f"{notebook.stem}.out.ipynb")
+
+
+def choose_kernel(
+    notebook: Any, *, target: str | None, kernel: str | None, options: dict[str, str], record: Path | None = None
+) -> KernelStart:
+    """Decide where a notebook's cells run: ``target``, else the kernelspec ``kernel``, else as its kernel itself would.
+
+    The last is PSKERNEL_TARGET, else the kernelspec that the notebook names, else a ``#% target`` line in its first
+    cell.
+
+    Raises:
+        TargetError: the target is wrong.
+        CommandError: there is none, or the notebook is for another kernel.
+    """
+    _refuse_other_language(notebook)
+    if target is not None and kernel is not None:
+        raise CommandError("Give --target or --kernel, not both.")
+    stored = str(notebook.metadata.get("kernelspec", {}).get("name", ""))
+    spec = find_spec(kernel) if kernel is not None else _installed(stored)
+    # What is said on the command line counts more than a variable.
+    environment = {} if kernel is not None else os.environ
+    chosen = resolve(target, environment, None if spec is None else spec.content, options)
+    if chosen is None and not _names_target(notebook):
+        raise CommandError(_no_target(stored, spec))
+    return KernelStart(chosen, options, {} if spec is None or target is not None else spec.env, record)
+
+
+def _refuse_other_language(notebook: Any) -> None:
+    for key, name in (("kernelspec", "language"), ("language_info", "name")):
+        language = str(notebook.metadata.get(key, {}).get(name, "")).lower()
+        if language and language not in _LANGUAGES:
+            raise CommandError(
+                f"The notebook says that its language is {language}, not PowerShell. If that is wrong, open it with a "
+                "Remote PowerShell kernel once and save it."
+            )
+
+
+def _installed(name: str) -> InstalledSpec | None:
+    return next((spec for spec in installed_specs() if spec.name == name.lower()), None) if name else None
+
+
+def _names_target(notebook: Any) -> bool:
+    first = next((cell for cell in notebook.cells if runs(cell)), None)
+    return first is not None and directive(first.source) is not None
+
+
+def _no_target(stored: str, spec: InstalledSpec | None) -> str:
+    if stored and spec is None:
+        return (
+            f"The notebook is for the kernel {stored}, which is not a Remote PowerShell kernel that is installed here. "
+            "Say where to run it with --target URL or --kernel NAME; `pskernel list` shows the kernels."
+        )
+    return (
+        f"Nothing says where PowerShell is. Give --target URL or --kernel NAME, or set {TARGET_VARIABLE}; the notebook "
+        "may also begin with the line: #% target ssh://user@host"
+    )
+
+
+def execute(
+    notebook: Path,
+    out: Path,
+    *,
+    target: str | None,
+    kernel: str | None,
+    options: dict[str, str],
+    record: Path | None = None,
+) -> int:
+    """Run a notebook, show its progress, and return the status to exit with.
+
+    Raises:
+        PSKernelError: the run could not begin, or the executed notebook could not be written.
+    """
+    content = read_notebook(notebook)
+    start = choose_kernel(content, target=target, kernel=kernel, options=options, record=record)
+    report, status = asyncio.run(_drive(NotebookRun(content, start, out, Progress(output()))))
+    _show_end(report, out)
+    return status
+
+
+async def _drive(run: NotebookRun) -> tuple[Report, int]:
+    loop = asyncio.get_running_loop()
+    signals: list[int] = []
+
+    def obey(number: int) -> None:
+        if not signals:
+            output(error=True).print("Stopping the cell on the remote. Once more to give up at once.")
+        signals.append(number)
+        run.interrupt()
+
+    for name in _SIGNALS:
+        # Not on Windows; there, Ctrl+C cancels the run.
+        with contextlib.suppress(NotImplementedError, AttributeError):
+            loop.add_signal_handler(getattr(signal, name), obey, getattr(signal, name))
+    report = await run.run()
+    if report.state is RunState.INTERRUPTED and signals:
+        return report, 128 + signals[0]
+    return report, report.exit_status
+
+
+def _show_end(report: Report, out: Path) -> None:
+    where = "" if report.target is None else f" on {report.target}"
+    if report.problem:
+        cell = "" if report.failed_cell is None else f"cell {report.failed_cell + 1} of the notebook: "
+        show_error(f"{cell}{report.problem}")
+    ends = {
+        RunState.COMPLETED: "Completed",
+        RunState.EXITED: f"Ended by the script with exit code {report.exit_code}",
+        RunState.FAILED: "Failed",
+        RunState.UNCONNECTED: "Not run: there was no connection",
+        RunState.INTERRUPTED: "Interrupted",
+    }
+    output().print(f"{ends[report.state]}{where} after {report.duration:.1f} s. Written to {out}.")

@@ -1,0 +1,139 @@
+"""Notebooks as files, and what a run needs to know of their cells."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from pskernel.errors import PSKernelError
+from pskernel.render.ansi import neutralise, strip
+
+__all__ = [
+    "EXPECTED_TAG",
+    "SKIP_TAG",
+    "NotebookError",
+    "counts",
+    "join_streams",
+    "plain",
+    "read_notebook",
+    "runs",
+    "title_of",
+    "write_notebook",
+]
+
+SKIP_TAG, EXPECTED_TAG = "skip-execution", "raises-exception"
+_ERRORS_OF_NOTEBOOKS = (nbformat.ValidationError, ValueError, KeyError, TypeError, AttributeError)
+
+
+class NotebookError(PSKernelError):
+    """The notebook cannot be read or written, or is not one that can be run."""
+
+
+def read_notebook(path: Path) -> Any:
+    """Read a notebook of any format as nbformat's version 4.
+
+    Raises:
+        NotebookError: there is none, or it is not valid.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise NotebookError(f"The notebook {path} cannot be read: {error.strerror or type(error).__name__}.") from None
+    except (ValueError, RecursionError):
+        raise NotebookError(f"{path} is not a notebook: it is not JSON.") from None
+    if not isinstance(content, dict) or not isinstance(content.get("nbformat"), int):
+        raise NotebookError(f"{path} is not a notebook: it does not say which nbformat it is.")
+    invalid: dict[str, Any] = {}
+    try:
+        with warnings.catch_warnings():
+            # Cells without ids are given some; that is nobody's business here.
+            warnings.simplefilter("ignore")
+            text = json.dumps(content)
+            notebook = nbformat.reads(text, as_version=4, capture_validation_error=invalid)
+    except _ERRORS_OF_NOTEBOOKS as error:
+        invalid["ValidationError"] = error
+    if invalid:
+        # Only its first line: the rest quotes the notebook.
+        reason = str(invalid["ValidationError"]).split("\n", 1)[0][:200]
+        raise NotebookError(f"{path} is not a valid notebook: {plain(reason)}.")
+    for number, cell in enumerate(notebook.cells, 1):
+        try:
+            cell.source.encode()
+        except UnicodeEncodeError:
+            raise NotebookError(
+                f"Cell {number} of {path} holds half a character (a lone surrogate), which cannot be sent. Correct it."
+            ) from None
+    return notebook
+
+
+def write_notebook(notebook: Any, path: Path) -> None:
+    """Write a notebook in one step: whoever reads the file sees the old one or the new one.
+
+    Raises:
+        NotebookError: it cannot be written.
+    """
+    # A link's target is replaced, not the link.
+    real = Path(os.path.realpath(path))
+    if real.exists() and not real.is_file():
+        raise NotebookError(f"The notebook cannot be written to {path}: it is not a regular file.")
+    part = real.with_name(f".{real.name}.{os.getpid()}.part")
+    try:
+        try:
+            _write(part, (nbformat.writes(notebook) + "\n").encode("utf-8", "replace"))
+            if real.exists():
+                shutil.copymode(real, part)
+            part.replace(real)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise NotebookError(f"The notebook {path} cannot be written: {reason}.") from None
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def counts(cell: Any) -> bool:
+    """Whether a cell is one of a run at all: code, and not blank."""
+    return cell.cell_type == "code" and bool(cell.source.strip())
+
+
+def runs(cell: Any) -> bool:
+    """Whether it is also sent: not tagged to be skipped."""
+    return counts(cell) and SKIP_TAG not in cell.metadata.get("tags", [])
+
+
+def title_of(source: str) -> str:
+    """The first line of a cell that is not blank, for people."""
+    return plain(next(line.strip() for line in source.splitlines() if line.strip()))
+
+
+def plain(text: str) -> str:
+    """A text without terminal control sequences."""
+    return strip(neutralise(text))
+
+
+def join_streams(outputs: list[Any]) -> list[Any]:
+    """Join what arrived in pieces: where a stream was cut depends on the clock, and says nothing."""
+    joined: list[Any] = []
+    for output in outputs:
+        last = joined[-1] if joined else None
+        if last is not None and _stream(output) and _stream(output) == _stream(last):
+            last["text"] += output["text"]
+        else:
+            joined.append(output)
+    return joined
+
+
+def _stream(output: Any) -> str:
+    return str(output["name"]) if output["output_type"] == "stream" else ""

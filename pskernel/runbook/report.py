@@ -1,0 +1,104 @@
+"""What a run tells: to whoever watches it, and at its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+__all__ = ["AFTER_CELL", "CellDone", "CellState", "Report", "RunState", "Watcher"]
+
+
+class RunState(StrEnum):
+    """How a run stands. RUNNING is only seen in the file of a run that goes on, or was killed."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    EXITED = "exited"
+    FAILED = "failed"
+    UNCONNECTED = "unconnected"
+    INTERRUPTED = "interrupted"
+
+
+class CellState(StrEnum):
+    """How one cell ended. EXPECTED is an error that the tag ``raises-exception`` announces."""
+
+    OK = "ok"
+    EXPECTED = "error, as expected"
+    SKIPPED = "skipped"
+    EXITED = "exited"
+    FAILED = "failed"
+    UNSENT = "not sent"
+    INTERRUPTED = "interrupted"
+
+
+AFTER_CELL = {
+    CellState.EXITED: RunState.EXITED,
+    CellState.FAILED: RunState.FAILED,
+    CellState.UNSENT: RunState.UNCONNECTED,
+    CellState.INTERRUPTED: RunState.INTERRUPTED,
+}
+_EXIT_STATUS = {
+    RunState.COMPLETED: 0,
+    RunState.FAILED: 1,
+    RunState.UNCONNECTED: 2,
+    RunState.INTERRUPTED: 130,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CellDone:
+    """A cell that is over: its index among all cells, its number among those of the run, what it was and how it ended.
+
+    ``title`` and ``message`` (of the error) hold no terminal control sequences.
+    """
+
+    index: int
+    number: int
+    total: int
+    title: str
+    state: CellState
+    seconds: float = 0.0
+    message: str = ""
+
+
+class Watcher(Protocol):
+    """Whoever is told of the progress of a run."""
+
+    def begins(self, number: int, total: int, title: str) -> None:
+        """A cell is being sent."""
+
+    def ended(self, cell: CellDone) -> None:
+        """A cell is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run came to, as in the executed notebook's ``metadata.pskernel``.
+
+    Attributes:
+        target: the canonical URL of the target.
+        version: the remote's PowerShell version.
+        started: when, as ISO 8601 in UTC.
+        duration: seconds.
+        exit_code: that of the script's own ``exit``, if it called it.
+        failed_cell: the index, from 0, of the cell that ended the run with an error.
+        state: how the run ended.
+        problem: the error that ended it.
+    """
+
+    target: str | None
+    version: str | None
+    started: str
+    duration: float
+    exit_code: int | None
+    failed_cell: int | None
+    state: RunState
+    problem: str
+
+    @property
+    def exit_status(self) -> int:
+        """What a process should exit with: 0 good, 1 a cell failed, 2 no connection, 130 interrupted."""
+        if self.state is RunState.EXITED:
+            return 1 if self.exit_code else 0
+        return _EXIT_STATUS[self.state]
