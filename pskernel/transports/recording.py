@@ -51,10 +51,12 @@ class RecordingTransport:
     Args:
         inner: the transport to the real remote; closed with this one.
         target: what to name the remote in the cassette: text without secrets.
+        save_to: the file to write when the transport is closed; None writes none.
     """
 
-    def __init__(self, inner: Transport, *, target: str) -> None:
+    def __init__(self, inner: Transport, *, target: str, save_to: str | None = None) -> None:
         self._inner = inner
+        self._save_to = save_to
         self._target = target
         self._client = ClientReader()
         self._server = Reassembler()
@@ -135,9 +137,16 @@ class RecordingTransport:
         await self._inner.close_pool()
 
     async def aclose(self) -> None:
-        """Drop the connection."""
+        """Drop the connection, and write the cassette.
+
+        Raises:
+            ReplayError: it cannot be written.
+        """
         self._listening = False
         await self._inner.aclose()
+        path, self._save_to = self._save_to, None
+        if path is not None and opens(tuple(self._opening.events)):
+            self.cassette().save(path)
 
     def diagnostics(self) -> str:
         """As the inner transport's."""

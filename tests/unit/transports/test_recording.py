@@ -219,7 +219,7 @@ def test_a_recording_without_bounds_is_given_up(monkeypatch: pytest.MonkeyPatch)
         client.recorder.cassette()
         await client.start()
         assert len(await client.hear()) == 3  # the session goes on
-        with pytest.raises(ReplayError, match="larger than .* and was given up"):
+        with pytest.raises(ReplayError, match="and was given up: record fewer cells"):
             client.recorder.cassette()
 
     asyncio.run(main())
@@ -373,7 +373,8 @@ def test_answers_and_keys_are_never_recorded(pwsh: str, tmp_path: Path) -> None:
                 elif isinstance(item, HostText):
                     texts.append(item.text)
             assert texts == ["length 13\n", "System.Security.SecureString\n"]
-            assert [str(value) for value in await runspace.query("'p' + 'ublic'; $s")][0] == "public"
+            public, _ = await runspace.query("'p' + 'ublic'; $s")
+            assert public == "public"
             await runspace._send(runspace._protocol.reset())
         path = tmp_path / "c.jsonl"
         recorder.cassette().save(path)
