@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from pskernel.cli.console import CommandError, OptionTexts, output, parse_target
-from pskernel.cli.specs import PLAIN_NAME, full_name, read_folder
+from pskernel.cli.specs import PLAIN_NAME, full_name, package_folder, read_folder
 from pskernel.errors import TargetError
 from pskernel.options import Options
 from pskernel.target import Target
@@ -140,4 +140,4 @@ class _Place:
 
 def _logos() -> list[Path]:
     """The logos that came with the package, beside its own kernelspec."""
-    return sorted((Path(sys.prefix) / "share" / "jupyter" / "kernels" / PLAIN_NAME).glob("logo-*"))
+    return sorted(package_folder().glob("logo-*"))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pskernel.cli.console import CommandError, output
-from pskernel.cli.specs import find_spec
+from pskernel.cli.specs import find_specs, package_folder
 
 __all__ = ["remove"]
 
@@ -16,8 +16,14 @@ __all__ = ["remove"]
 def remove(
     name: Annotated[str, typer.Argument(help="The kernel, with or without remote-powershell- before it.")],
 ) -> None:
-    """Remove an installed kernel. Its target and notebooks are not touched."""
-    spec = find_spec(name)
+    """Remove a kernel that `pskernel install` installed. Its target and notebooks are not touched."""
+    specs = find_specs(name)
+    spec = next((spec for spec in specs if spec.folder != package_folder()), None)
+    if spec is None:
+        raise CommandError(
+            f"The kernel {specs[0].name} in {specs[0].folder.parent} came with the package, and goes with it: "
+            "pip uninstall pskernel."
+        )
     try:
         if spec.folder.is_symlink():
             spec.folder.unlink()

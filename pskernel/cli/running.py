@@ -11,7 +11,7 @@ from typing import Any
 
 from pskernel.cli.console import CommandError, output, show_error
 from pskernel.cli.progress import Progress
-from pskernel.cli.specs import InstalledSpec, find_spec, installed_specs
+from pskernel.cli.specs import InstalledSpec, find_specs, installed_specs
 from pskernel.resolve import TARGET_VARIABLE, directive, resolve
 from pskernel.runbook.notebook import read_notebook, runs
 from pskernel.runbook.report import Report, RunState
@@ -44,7 +44,7 @@ def choose_kernel(
     if target is not None and kernel is not None:
         raise CommandError("Give --target or --kernel, not both.")
     stored = str(notebook.metadata.get("kernelspec", {}).get("name", ""))
-    spec = find_spec(kernel) if kernel is not None else _installed(stored)
+    spec = find_specs(kernel)[0] if kernel is not None else _installed(stored)
     # What is said on the command line counts more than a variable.
     environment = {} if kernel is not None else os.environ
     chosen = resolve(target, environment, None if spec is None else spec.content, options)
@@ -116,9 +116,11 @@ async def _drive(run: NotebookRun) -> tuple[Report, int]:
         run.interrupt()
 
     for name in _SIGNALS:
-        # Not on Windows; there, Ctrl+C cancels the run.
+        # Not on Windows; there, Ctrl+C cancels the run. What nohup or the shell had ignored stays ignored.
         with contextlib.suppress(NotImplementedError, AttributeError):
-            loop.add_signal_handler(getattr(signal, name), obey, getattr(signal, name))
+            number = getattr(signal, name)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                loop.add_signal_handler(number, obey, number)
     report = await run.run()
     if report.state is RunState.INTERRUPTED and signals:
         return report, 128 + signals[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from pskernel.errors import TargetError
 from pskernel.resolve import load_spec, resolve
 from pskernel.target import Target
 
-__all__ = ["PLAIN_NAME", "InstalledSpec", "find_spec", "full_name", "installed_specs", "read_folder"]
+__all__ = ["PLAIN_NAME", "InstalledSpec", "find_specs", "full_name", "installed_specs", "package_folder", "read_folder"]
 
 PLAIN_NAME = "remote-powershell"
 
@@ -46,15 +48,20 @@ def full_name(name: str) -> str:
 
 
 def installed_specs() -> list[InstalledSpec]:
-    """All that are this kernel's, by name. One that cannot be read is nobody's."""
+    """All that are this kernel's, in the order of Jupyter's search: of two of one name, the first counts.
+
+    One that cannot be read is nobody's.
+    """
     # Half a second that other verbs need not pay.
     from jupyter_client.kernelspec import KernelSpecManager  # noqa: PLC0415
 
     found = []
-    for name, folder in sorted(KernelSpecManager().find_kernel_specs().items()):
-        spec = read_folder(name, Path(folder))
-        if spec is not None:
-            found.append(spec)
+    for base in map(Path, KernelSpecManager().kernel_dirs):
+        with contextlib.suppress(OSError):
+            for folder in sorted(base.iterdir()):
+                spec = read_folder(folder.name.lower(), folder)
+                if spec is not None:
+                    found.append(spec)
     return found
 
 
@@ -70,14 +77,20 @@ def read_folder(name: str, folder: Path) -> InstalledSpec | None:
     return InstalledSpec(name, folder, content)
 
 
-def find_spec(name: str) -> InstalledSpec:
-    """The kernelspec that a NAME of the command line means: in full, or without ``remote-powershell-``.
+def find_specs(name: str) -> list[InstalledSpec]:
+    """The kernelspecs that a NAME of the command line means: in full, or without ``remote-powershell-``.
 
     Raises:
         CommandError: there is none.
     """
-    specs = {spec.name: spec for spec in installed_specs()}
-    spec = specs.get(name.lower()) or specs.get(full_name(name))
-    if spec is None:
-        raise CommandError(f"There is no Remote PowerShell kernel {name}. `pskernel list` shows those there are.")
-    return spec
+    specs = installed_specs()
+    for meant in (name.lower(), full_name(name)):
+        found = [spec for spec in specs if spec.name == meant]
+        if found:
+            return found
+    raise CommandError(f"There is no Remote PowerShell kernel {name}. `pskernel list` shows those there are.")
+
+
+def package_folder() -> Path:
+    """Where the kernelspec that came with the package is, if it was installed with a wheel."""
+    return Path(sys.prefix) / "share" / "jupyter" / "kernels" / PLAIN_NAME

@@ -52,7 +52,8 @@ class StdinAsker:
         async with self._turn:
             self._discard_stale_replies()
             content = {"prompt": question.text, "password": question.secret}
-            request = self._session.send(self._socket, "input_request", content, self._parent, ident=self._ident)
+            request = self._session.msg("input_request", content, parent=self._parent)
+            self._session.send(self._socket, request, ident=self._ident)
             reply = await self._reply_to(str(request["header"]["msg_id"]))
         value = str(reply["content"].get("value", ""))
         if value == _END_OF_INPUT:

@@ -252,7 +252,7 @@ class NotebookRun:
         record = self._reply["metadata"].get("pskernel", {})
         self._sent = self._sent or record.get("sent", True)
         for fact in ("target", "version", "exit_code"):
-            if record.get(fact) is not None:
+            if record.get(fact) not in (None, ""):
                 self._facts[fact] = record[fact]
         if content["status"] == "ok":
             if record.get("exit_code") is not None:
@@ -267,7 +267,8 @@ class NotebookRun:
             return CellState.UNSENT, message
         if EXPECTED_TAG in cell.metadata.get("tags", []):
             return CellState.EXPECTED, message
-        return CellState.FAILED, f"{plain(name)}: {message}"
+        # `throw "text"` makes the text its own id.
+        return CellState.FAILED, message if plain(name) == message else f"{plain(name)}: {message}"
 
     def _replied(self, *, execute_reply: dict[str, Any], **_: Any) -> None:
         self._reply = execute_reply

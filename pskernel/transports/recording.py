@@ -143,10 +143,12 @@ class RecordingTransport:
             ReplayError: it cannot be written.
         """
         self._listening = False
-        await self._inner.aclose()
         path, self._save_to = self._save_to, None
-        if path is not None and opens(tuple(self._opening.events)):
-            self.cassette().save(path)
+        try:
+            await self._inner.aclose()
+        finally:
+            if path is not None and opens(tuple(self._opening.events)):
+                self.cassette().save(path)
 
     def diagnostics(self) -> str:
         """As the inner transport's."""

@@ -14,9 +14,11 @@ pytestmark = pytest.mark.live
 
 
 @pytest.fixture
-def own(start: Starter, pwsh: str) -> Kernel:
-    """A kernel whose session may be broken."""
-    return start(f"process:{pwsh}")
+def own(kernel: Kernel) -> Kernel:
+    """The module's kernel with a session that a test may break: the kernel itself survives all of this."""
+    while kernel.run("1").status != "ok":
+        assert kernel.seen[-2]["content"]["ename"] == "SessionLost"
+    return kernel
 
 
 def assert_refused(run: Run, *words: str) -> None:
@@ -44,12 +46,12 @@ def test_the_remote_dies_in_mid_cell(own: Kernel, gate: Gate) -> None:
 
     assert_refused(own.run(f"New-Item '{gate.path}.refused'"), "was lost", "variables")
     assert not Path(f"{gate.path}.refused").exists()
-    assert own.run("\"[$x]\"").stdout == "[]\n"
+    assert own.run('"[$x]"').stdout == "[]\n"
     assert own.remote_pid() != remote
 
 
 def test_what_had_arrived_before_the_loss_is_shown(own: Kernel) -> None:
-    run = own.run("1..2000 | ForEach-Object { \"line $_\" }; [Diagnostics.Process]::GetCurrentProcess().Kill()")
+    run = own.run('1..2000 | ForEach-Object { "line $_" }; [Diagnostics.Process]::GetCurrentProcess().Kill()')
     assert run.ename == "ConnectionLost"
     shown = run.stdout.splitlines()
     assert shown == [f"line {n}" for n in range(1, len(shown) + 1)]
@@ -95,7 +97,7 @@ def test_a_line_that_is_cut_while_idle(start: Starter, relay: Relay, tmp_path: P
     relay.cut()
     kernel.ask("kernel_info_request", {})
     assert_refused(kernel.run(f"New-Item '{tmp_path}/made'"))
-    assert kernel.run("\"[$x]\"").stdout == "[]\n"
+    assert kernel.run('"[$x]"').stdout == "[]\n"
     assert not (tmp_path / "made").exists()
 
 
@@ -141,7 +143,7 @@ def test_leaving_on_purpose(own: Kernel, cell: str, code: int, how: str) -> None
     assert run.record["exit_code"] == code
     wait_gone(remote)
     assert_refused(own.run("$x"), "You left the session", how)
-    fresh = own.run("\"[$x]\"")
+    fresh = own.run('"[$x]"')
     assert fresh.stdout == "[]\n"
     assert fresh.record["exit_code"] is None
     assert own.remote_pid() != remote

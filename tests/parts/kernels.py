@@ -179,14 +179,23 @@ class Starter:
         return self.folder / "state" / "pskernel" / "log" / "cells"
 
     def __call__(
-        self, target: str = "", *options: str, env: Mapping[str, str] | None = None, arguments: tuple[str, ...] = ()
+        self,
+        target: str = "",
+        *options: str,
+        env: Mapping[str, str] | None = None,
+        arguments: tuple[str, ...] = (),
+        name: str = "",
     ) -> Kernel:
-        """Start a kernel for a target, with options of the target (``name=value``) and further arguments."""
+        """Start a kernel for a target, with options of the target (``name=value``) and further arguments.
+
+        ``name`` is the name of the kernelspec, as the connection file tells it.
+        """
         argv = [sys.executable, "-m", "pskernel", "-f", "{connection_file}", *arguments]
         argv += ["--target", target] if target else []
         for option in options:
             argv += ["--option", option]
         manager = KernelManager(transport="ipc", shutdown_wait_time=8.0)
+        manager.kernel_name = name
         manager._kernel_spec = KernelSpec(
             argv=argv, display_name="test", language="powershell", interrupt_mode="message", resource_dir=""
         )
@@ -211,17 +220,25 @@ class Starter:
         }
 
     def end(self, kernel: Kernel) -> None:
+        """Shut a kernel down, if the test has not; it must leave by itself."""
         self.running.remove(kernel)
-        kernel.client.stop_channels()
-        if kernel.manager.has_kernel:
-            kernel.manager.shutdown_kernel(now=not kernel.is_alive())
-        kernel.manager.cleanup_resources()
-        kernel.client.context.destroy(linger=0)
-        kernel.manager.context.destroy(linger=0)
+        try:
+            if kernel.manager.has_kernel and kernel.is_alive():
+                process = kernel.manager.provisioner.process
+                kernel.manager.shutdown_kernel()
+                assert process.returncode == 0, f"the kernel left with {process.returncode}"
+        finally:
+            if kernel.manager.has_kernel:
+                kernel.manager.shutdown_kernel(now=True)
+            kernel.client.stop_channels()
+            kernel.manager.cleanup_resources()
+            kernel.client.context.destroy(linger=0)
+            kernel.manager.context.destroy(linger=0)
 
     def end_all(self) -> None:
-        for kernel in list(self.running):
-            self.end(kernel)
+        with contextlib.ExitStack() as ends:
+            for kernel in self.running.copy():
+                ends.callback(self.end, kernel)
 
 
 @dataclass

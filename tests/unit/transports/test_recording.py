@@ -328,6 +328,41 @@ def test_a_stop_that_stopped_nothing_is_forgotten() -> None:
     asyncio.run(main())
 
 
+def test_the_cassette_is_written_when_the_session_closes(tmp_path: Path) -> None:
+    async def main() -> None:
+        original, path = Cassette.load(SAMPLE), tmp_path / "c.jsonl"
+        recorder = RecordingTransport(ReplayTransport(original, speed=0), target="here", save_to=str(path))
+        async with await Runspace.open(recorder) as runspace:
+            await run_cells(runspace, SAMPLE_CELLS)
+            assert not path.exists()
+        assert Cassette.load(path) == recorder.cassette()
+        path.unlink()
+        await recorder.aclose()
+        assert not path.exists()
+
+    asyncio.run(main())
+
+
+def test_a_cassette_that_cannot_be_written_is_told_of(tmp_path: Path) -> None:
+    async def main() -> None:
+        path = str(tmp_path / "nowhere" / "c.jsonl")
+        recorder = RecordingTransport(ReplayTransport(Cassette.load(SAMPLE), speed=0), target="here", save_to=path)
+        runspace = await Runspace.open(recorder)
+        with pytest.raises(ReplayError, match="cannot be written"):
+            await runspace.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_session_that_never_opened_writes_nothing(tmp_path: Path) -> None:
+    async def main() -> None:
+        recorder = RecordingTransport(Remote(), target="here", save_to=str(tmp_path / "c.jsonl"))
+        await recorder.aclose()
+
+    asyncio.run(main())
+    assert not list(tmp_path.iterdir())
+
+
 def test_receive_can_be_cancelled() -> None:
     async def main() -> None:
         client = Client(with_recordings(Recording(CELL, (OUTPUT, COMPLETED))))
