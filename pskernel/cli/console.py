@@ -64,7 +64,8 @@ def show_rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console = output()
     if not console.is_terminal:
         for row in rows:
-            console.print("\t".join(clean(field) for field in row))
+            # Not rich's print, which turns tabs into blanks.
+            typer.echo("\t".join(clean(field) for field in row))
         return
     table = Table(*heads, box=None, pad_edge=False, header_style="bold")
     for row in rows:

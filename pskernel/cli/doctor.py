@@ -34,7 +34,7 @@ def doctor(
     if as_json:
         shown = None if visit.target is None else visit.target.redacted
         findings = {"target": shown, "ok": good, "steps": [asdict(step) for step in steps]}
-        console.print(json.dumps(findings, indent=2))
+        typer.echo(json.dumps(findings, indent=2))
     elif good:
         warned = any(step.state is State.WARNING for step in steps)
         console.print("This target works, with warnings." if warned else "This target works.")

@@ -135,7 +135,7 @@ class _Place:
                 "JUPYTER_PATH where Jupyter runs."
             )
         elif Path(found).resolve() != self.folder.resolve():
-            output(error=True).print(f"Jupyter finds another kernel of this name first, in {found}. Remove that one.")
+            output(error=True).print(f"Jupyter finds another kernel of this name first, in {found}: that one counts.")
 
 
 def _logos() -> list[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ipykernel.kernelapp import IPKernelApp, kernel_aliases
 from traitlets import Dict
 
@@ -32,6 +34,11 @@ class RemotePowerShellApp(IPKernelApp):
             "spec-dir": "RemotePowerShellKernel.spec_dir",
         }
     )
+
+    def load_connection_info(self, info: dict[str, Any]) -> None:
+        """Read the connection file, with the kernelspec's name, which ipykernel leaves aside."""
+        super().load_connection_info(info)
+        self.kernel_name = str(info.get("kernel_name") or "")
 
     def start(self) -> None:
         """Serve until the kernel is shut down."""

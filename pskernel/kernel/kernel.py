@@ -36,6 +36,9 @@ _WHILE_BUSY = {
     "is_complete_request",
     "kernel_info_request",
 }
+# An error aborts the cells that have arrived behind it. A refusal comes so fast that the rest of a Run All would still
+# be on its way, and then run in a new session, without what the refused cell was to do.
+_QUEUE_SECONDS = 0.5
 # Jupyter kills a kernel that is still there 2.5 s after the request.
 _SHUTDOWN_SECONDS = 2.0
 
@@ -138,6 +141,8 @@ class RemotePowerShellKernel(Kernel):
         await output.finish()
         if outcome.error is not None and not silent:
             self._send(parent, "error", _error_content(outcome.error))
+            if not outcome.sent:
+                await asyncio.sleep(_QUEUE_SECONDS)
         return outcome
 
     def _publish_execute_input(self, code: str, parent: Any, execution_count: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from uuid import UUID
 
 from pskernel.errors import RemoteProtocolError
@@ -125,7 +126,13 @@ def parse_message(data: bytes) -> Message:
     start = _MESSAGE.size
     if data.startswith(_BOM, start):
         start += len(_BOM)
-    return Message(message_type, None if pipeline == _NO_PIPELINE else UUID(bytes_le=pipeline), data[start:])
+    return Message(message_type, _pipeline_id(pipeline), data[start:])
+
+
+@lru_cache(maxsize=16)
+def _pipeline_id(raw: bytes) -> UUID | None:
+    # The same few ids come in thousands of messages.
+    return None if raw == _NO_PIPELINE else UUID(bytes_le=raw)
 
 
 def build_message(message_type: int, runspace_id: UUID, pipeline_id: UUID | None, body: bytes) -> bytes:

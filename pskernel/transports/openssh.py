@@ -127,16 +127,22 @@ def _where(endpoint: SSHEndpoint) -> list[str]:
     if endpoint.ssh_config is not None:
         argv += ["-F", str(Path(endpoint.ssh_config).expanduser())]
     if endpoint.key_file is not None:
-        argv += ["-i", str(Path(endpoint.key_file).expanduser())]
+        # Not -i, which looks for the file before it expands tokens, and then leaves it out.
+        argv += ["-o", f"IdentityFile={_literal(endpoint.key_file)}"]
     if endpoint.user is not None:
         argv += ["-l", endpoint.user]
     if endpoint.port is not None:
         argv += ["-p", str(endpoint.port)]
     if endpoint.known_hosts is not None:
-        argv += ["-o", f'UserKnownHostsFile="{Path(endpoint.known_hosts).expanduser()}"']
+        argv += ["-o", f"UserKnownHostsFile={_literal(endpoint.known_hosts)}"]
     if endpoint.proxy_jump is not None:
         argv += ["-o", f"ProxyJump={endpoint.proxy_jump}"]
     return argv
+
+
+def _literal(path: str) -> str:
+    """Return a path in quotes, in which ssh finds no tokens to expand."""
+    return '"' + str(Path(path).expanduser()).replace("%", "%%") + '"'
 
 
 @dataclass(frozen=True, slots=True)

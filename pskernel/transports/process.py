@@ -67,6 +67,7 @@ class Child(asyncio.SubprocessProtocol):
         self.status: int | None = None
         self._transport: asyncio.SubprocessTransport
         self._output_ended = False
+        self._started = False
         self._closed = False
 
     @property
@@ -104,6 +105,7 @@ class Child(asyncio.SubprocessProtocol):
         self._transport = cast("asyncio.SubprocessTransport", transport)
         output = cast("asyncio.ReadTransport", self._pipe(1))
         self.inbox = Inbox(pause=output.pause_reading, resume=output.resume_reading)
+        self._started = True
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         if fd == 1:
@@ -149,11 +151,11 @@ class Child(asyncio.SubprocessProtocol):
         self.inbox.end(self.why_cut(self.status or 0))
 
     async def end(self, patience: float = _LEAVE_SECONDS) -> None:
-        """Make the child leave: close its input, then terminate it, then kill its group.
+        """Make the child leave, if there is one: close its input, then terminate it, then kill its group.
 
         ``patience`` is how many seconds each of the first two steps gets. When cancelled, it kills at once.
         """
-        if self._closed:
+        if self._closed or not self._started:
             return
         self._closed = True
         self.inbox.close()

@@ -42,6 +42,7 @@ class Settings:
     only_these_keys: bool
     agent: str
     chooses_host_key_algorithms: bool
+    chooses_ciphers: bool
 
 
 def config_files(endpoint: SSHEndpoint) -> Any:
@@ -52,6 +53,11 @@ def config_files(endpoint: SSHEndpoint) -> Any:
 
 
 async def read_settings(endpoint: SSHEndpoint) -> Settings:
+    """Read the ssh configuration and put what the endpoint says on top.
+
+    Raises:
+        TargetError: a configuration file is missing or asyncssh cannot use it.
+    """
     given: dict[str, Any] = {"host": endpoint.host, "config": config_files(endpoint), "client_keys": None}
     if endpoint.port is not None:
         given["port"] = endpoint.port
@@ -81,11 +87,10 @@ def _settle(endpoint: SSHEndpoint, options: asyncssh.SSHClientConnectionOptions)
 
     home = Path.home()
     tokens = {"d": str(home), "h": options.host, "n": endpoint.host, "p": str(options.port), "r": options.username}
-    own = listed("UserKnownHostsFile", ("~/.ssh/known_hosts", "~/.ssh/known_hosts2"))
-    known = (
-        *((endpoint.known_hosts,) if endpoint.known_hosts else own),
-        *listed("GlobalKnownHostsFile", ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")),
-    )
+    known_hosts = listed("UserKnownHostsFile", ("~/.ssh/known_hosts", "~/.ssh/known_hosts2"))
+    if endpoint.known_hosts:
+        known_hosts = (endpoint.known_hosts.replace("%", "%%"),)
+    known_hosts += listed("GlobalKnownHostsFile", ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"))
     jump = endpoint.proxy_jump or (options.tunnel if isinstance(options.tunnel, str) else "")
     keys = listed("IdentityFile", tuple(f"~/.ssh/{name}" for name in _DEFAULT_KEYS))
     if endpoint.key_file:
@@ -98,7 +103,7 @@ def _settle(endpoint: SSHEndpoint, options: asyncssh.SSHClientConnectionOptions)
         port=options.port,
         user=options.username,
         known_as=(str(alias), 22) if alias else (options.host, options.port),
-        known_hosts=tuple(_expand(file, tokens) for file in known),
+        known_hosts=tuple(_expand(file, tokens) for file in known_hosts),
         jump="" if jump == "none" else jump,
         proxy_command=_without_our_variables(options.proxy_command),
         timeout=endpoint.connect_timeout or options.connect_timeout or _DEFAULT_TIMEOUT,
@@ -108,6 +113,7 @@ def _settle(endpoint: SSHEndpoint, options: asyncssh.SSHClientConnectionOptions)
         only_these_keys=bool(endpoint.key_file or options.config.get("IdentitiesOnly")),
         agent=os.environ.get("SSH_AUTH_SOCK", "") if agent == "SSH_AUTH_SOCK" else _expand(str(agent or ""), tokens),
         chooses_host_key_algorithms=bool(options.config.get("HostKeyAlgorithms")),
+        chooses_ciphers=bool(options.config.get("Ciphers")),
     )
 
 

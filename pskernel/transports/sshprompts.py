@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
 import shlex
 import shutil
@@ -52,7 +53,7 @@ class PromptBridge:
         # As ssh writes them: sshconnect2.c, userauth_passwd and input_userauth_info_req.
         self._password_prompt = f"{user[:30]}@{host.lower()[:128]}'s password:"
         self._challenge_prefix = f"({user}@{host.lower()}) "
-        self._accept = accept_host_key
+        self._accept = accept_host_key.rstrip("=") if accept_host_key else None
         # The last server whose unknown key was declined: its name as in known_hosts, and the key.
         self.declined: tuple[str, ShownKey] | None = None
         self._asked_before: set[str] = set()
@@ -63,7 +64,8 @@ class PromptBridge:
     @property
     def environment(self) -> dict[str, str]:
         """What makes ssh ask here. DISPLAY is for OpenSSH before 8.4, which asks nobody without it."""
-        return {"SSH_ASKPASS": f"{self._folder}/ask", "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": ":0"}
+        display = os.environ.get("DISPLAY", ":0")
+        return {"SSH_ASKPASS": f"{self._folder}/ask", "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": display}
 
     async def __aenter__(self) -> Self:
         """Make the socket and the script.
@@ -110,8 +112,9 @@ class PromptBridge:
                 await asyncio.get_running_loop().create_future()
             writer.write(json.dumps(answer).encode())
             await writer.drain()
-        except (OSError, ValueError, KeyError, TypeError):
-            # ssh has given up, or somebody else of this user knocked.
+        except (OSError, ValueError, KeyError, TypeError, asyncio.CancelledError):
+            # ssh has given up, somebody else of this user knocked, or the bridge is closed. (Python 3.11 would report
+            # a cancelled task of a server as an error.)
             return
         finally:
             writer.close()

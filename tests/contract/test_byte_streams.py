@@ -187,13 +187,14 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def peer_sshd(sshd_factory: Callable[..., Sshd]) -> tuple[Sshd, Path]:
+def peer_sshd(sshd_factory: Callable[..., Sshd]) -> Iterator[tuple[Sshd, Path]]:
     """An sshd with each behaviour of peer.py as a subsystem, and the folder of their control socket."""
     control = Path(tempfile.mkdtemp(prefix="psk-", dir="/tmp"))
     commands = {
         name: f"{sys.executable} {PEER} {name} {control}/control {argument}" for name, argument in SUBSYSTEMS.items()
     }
-    return sshd_factory(commands), control
+    yield sshd_factory(commands), control
+    shutil.rmtree(control)
 
 
 def endpoint(server: Sshd, subsystem: str) -> SSHEndpoint:

@@ -36,13 +36,13 @@ def test_200_000_lines_arrive_complete_within_all_limits(start: Starter, pwsh: s
 
 def test_output_above_the_limit_is_shown_as_head_and_tail(start: Starter, pwsh: str) -> None:
     kernel = start(f"process:{pwsh}", "output_limit=100000")
-    run = kernel.run("1..30000 | ForEach-Object { \"line $_\" }; Write-Error 'late'")
+    run = kernel.run("1..10000 | ForEach-Object { \"line $_\" }; Write-Error 'late'")
     assert run.status == "ok"
     head, count, why, path, tail = NOTE.split(run.stdout)
     shown_first, shown_last = head.splitlines(), tail.splitlines()
     whole = Path(path).read_text().splitlines()
 
-    expected = [f"line {number}" for number in range(1, 30_001)]
+    expected = [f"line {number}" for number in range(1, 10_001)]
     assert whole[:-1] == expected
     assert "late" in whole[-1]
     assert shown_first == expected[: len(shown_first)]
@@ -54,14 +54,14 @@ def test_output_above_the_limit_is_shown_as_head_and_tail(start: Starter, pwsh: 
     assert Path(path).stat().st_mode & 0o777 == 0o600
 
 
-def test_one_text_of_five_megabytes_is_cut_into_messages_that_the_server_lets_through(kernel: Kernel) -> None:
-    run = kernel.run("'é' + 'x' * 5000000")
-    assert run.stdout == "é" + "x" * 5_000_000 + "\n"
+def test_one_long_text_is_cut_into_messages_that_the_server_lets_through(kernel: Kernel) -> None:
+    run = kernel.run("'é' + 'x' * 3500000")
+    assert run.stdout == "é" + "x" * 3_500_000 + "\n"
     assert max(len(text) for _, text in run.streams) < MEGABYTE / 10
     assert_server_drops_nothing(kernel.client.session, run)
 
 
-def test_ten_thousand_changes_of_stream_stay_below_the_servers_limits(kernel: Kernel) -> None:
+def test_a_thousand_changes_of_stream_stay_below_the_servers_limits(kernel: Kernel) -> None:
     run = kernel.run('1..1000 | ForEach-Object { "$_"; Write-Error e }')
     assert run.stdout == "".join(f"{number}\n" for number in range(1, 1001))
     assert run.stderr.count("\n") == 1000

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pskernel.errors import TargetError, TargetUnreachable, TransportClosed
+from pskernel.errors import PromptUnavailable, TargetError, TargetUnreachable, TransportClosed
 from pskernel.questions import NobodyToAsk, Question
 from pskernel.transports.openssh import open_openssh
 from pskernel.transports.sshlogin import SSHEndpoint
@@ -139,6 +139,22 @@ def test_password_is_in_no_argument_list_and_no_environment(tmp_path: Path) -> N
             assert not [text for text in seen if "secret-word" in text or "stored-word" in text]
 
     asyncio.run(main())
+
+
+def test_giving_up_is_not_an_error_of_the_event_loop(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        rules = LoginServer(password="right")
+        make_key(tmp_path / "host_key")
+        async with login_server(rules, host_key=tmp_path / "host_key") as server:
+            (tmp_path / "known_hosts").write_text(server.known_hosts_line())
+            known_hosts = str(tmp_path / "known_hosts")
+            endpoint = SSHEndpoint("127.0.0.1", server.port, "me", ssh_config="none", known_hosts=known_hosts)
+            with pytest.raises(PromptUnavailable):
+                await open_openssh(endpoint, asker=NobodyToAsk())
+            assert rules.passwords_seen == []
+
+    asyncio.run(main())
+    assert not [record for record in caplog.records if record.name == "asyncio" and record.levelname == "ERROR"]
 
 
 def test_our_variables_do_not_reach_ssh(server: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:

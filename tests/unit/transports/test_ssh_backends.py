@@ -320,13 +320,16 @@ def test_revoked_host_key(opener: Opener, server: Sshd, tmp_path: Path) -> None:
     assert "which known_hosts marks as revoked" in text
 
 
-def test_file_of_known_hosts_by_option(opener: Opener, server: Sshd, tmp_path: Path) -> None:
+def test_files_named_by_options(opener: Opener, server: Sshd, tmp_path: Path) -> None:
     config = write_config(tmp_path / "config", tmp_path / "empty")
-    own = tmp_path / "my known hosts"
+    # Blanks and percent signs mean something in a configuration, but not in an option.
+    own, key = tmp_path / "my known hosts 100%h", tmp_path / "my key 100%h"
     own.write_text(server.known_hosts.read_text())
+    key.write_bytes(server.key.read_bytes())
+    key.chmod(0o600)
 
     async def main() -> None:
-        endpoint = replace(at(server), ssh_config=config, known_hosts=str(own))
+        endpoint = replace(at(server), ssh_config=config, known_hosts=str(own), key_file=str(key))
         await echoes(await opener(endpoint, asker=NobodyToAsk()))
 
     asyncio.run(main())

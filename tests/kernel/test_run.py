@@ -1,0 +1,362 @@
+"""`pskernel run` and `pskernel record`, from the command line to the engine and back."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from pskernel.cli.install import kernel_json
+from pskernel.target import Target
+from tests.parts.kernels import CHECKOUT, Gate, Relay, Starter
+
+pytestmark = pytest.mark.live
+
+BOUND = 60.0
+# A shell may have started the tests with signals ignored, which the command line would rightly leave so.
+MAIN = """
+import signal
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from pskernel.cli.app import main
+main()
+"""
+
+
+class Machine:
+    """A folder with notebooks, and the command line in a clean environment."""
+
+    def __init__(self, folder: Path, pwsh: str) -> None:
+        self.folder = folder
+        self.target = f"process:{pwsh}"
+        self.env = Starter(folder).environment()
+
+    def notebook(self, *cells: Any, name: str = "book.ipynb", **metadata: Any) -> Path:
+        made = [new_code_cell(cell) if isinstance(cell, str) else cell for cell in cells]
+        nbformat.write(new_notebook(cells=made, metadata=metadata), self.folder / name)
+        return self.folder / name
+
+    def start(self, *arguments: object, **env: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", MAIN, *map(str, arguments)],
+            cwd=self.folder,
+            env={**self.env, **env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
+        return finished(self.start(*arguments, **env))
+
+    def out(self, name: str = "book.out.ipynb") -> Any:
+        return nbformat.read(self.folder / name, as_version=4)
+
+
+def finished(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    out, err = process.communicate(timeout=BOUND)
+    assert "Traceback" not in err
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, pwsh: str) -> Machine:
+    return Machine(tmp_path, pwsh)
+
+
+@pytest.fixture
+def eventually() -> Callable[[Path], None]:
+    """Waits until a cell has made a file."""
+
+    def wait(path: Path) -> None:
+        end = time.monotonic() + BOUND
+        while not path.exists():
+            assert time.monotonic() < end, f"{path} was not made"
+            os.sched_yield()
+
+    return wait
+
+
+def record_of(notebook: Any) -> Any:
+    return notebook.metadata["pskernel"]
+
+
+def texts(notebook: Any) -> list[str]:
+    """What each code cell shows on its streams."""
+    return [
+        "".join(output.get("text", "") for output in cell.outputs) for cell in notebook.cells if cell.cell_type == "code"
+    ]
+
+
+def test_a_run_that_goes_well(machine: Machine) -> None:
+    source = machine.notebook(
+        "$x = 1 + 1", new_markdown_cell("# Report"), "1..3 | ForEach-Object { \"line $_\" }; Write-Warning w", " ", "\n'x is [red]' + $x"
+    )
+    before = source.read_bytes()
+    result = machine("run", source, "--target", machine.target)
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert [line.split()[:2] for line in lines[:3]] == [[f"[{number}/3]", "ok"] for number in (1, 2, 3)]
+    assert lines[2].endswith("'x is [red]' + $x")
+    assert lines[3].startswith(f"Completed on {machine.target} after ")
+    assert lines[3].endswith(f"Written to {source.with_name('book.out.ipynb')}.")
+    assert source.read_bytes() == before
+    out = machine.out()
+    assert texts(out)[2:] == ["", "x is [red]2\n"]
+    # One output a stream, whatever pieces it came in.
+    assert [(o.name, o.text.count("line")) for o in out.cells[2].outputs] == [("stdout", 3), ("stderr", 0)]
+    record = record_of(out)
+    assert (record.state, record.target, record.exit_code, record.failed_cell) == ("completed", machine.target, None, None)
+    assert record.version == out.metadata.language_info.version
+    assert record.version.startswith("7.")
+    assert 0 < record.duration < BOUND
+    assert record.started.endswith("+00:00")
+    assert sorted(path.name for path in machine.folder.glob("*.ipynb*")) == ["book.ipynb", "book.out.ipynb"]
+
+
+def test_a_failed_cell_ends_the_run_with_status_1(machine: Machine) -> None:
+    source = machine.notebook("'before'", new_markdown_cell("x"), "throw 'bo[red]o \x1b]0;title\x07'", "'never'")
+    result = machine("run", source, "--target", machine.target)
+    assert result.returncode == 1
+    assert result.stderr == "pskernel: cell 3 of the notebook: bo[red]o \n"
+    assert "\x1b" not in result.stdout
+    out = machine.out()
+    assert (record_of(out).state, record_of(out).failed_cell) == ("failed", 2)
+    assert [output.output_type for output in out.cells[2].outputs] == ["error"]
+    assert (texts(out)[0], texts(out)[2], out.cells[3].execution_count) == ("before\n", "", None)
+
+
+@pytest.mark.parametrize(("code", "status"), [(3, 1), (0, 0)])
+def test_the_scripts_own_exit_ends_the_run(machine: Machine, code: int, status: int) -> None:
+    source = machine.notebook("'a'", f"'b'; exit {code}", "'never'")
+    result = machine("run", source, "--target", machine.target)
+    assert (result.returncode, result.stderr) == (status, "")
+    assert f"exit code {code}" in result.stdout
+    out = machine.out()
+    assert (record_of(out).state, record_of(out).exit_code, record_of(out).failed_cell) == ("exited", code, None)
+    assert texts(out) == ["a\n", "b\n", ""]
+
+
+def test_tags_of_cells_are_obeyed(machine: Machine) -> None:
+    source = machine.notebook(
+        new_code_cell("'skipped'", metadata={"tags": ["skip-execution"]}),
+        new_code_cell("throw 'expected'", metadata={"tags": ["raises-exception"]}),
+        "'after'",
+    )
+    result = machine("run", source, "--target", machine.target)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert [line.split()[1] for line in result.stdout.splitlines()[:3]] == ["skipped", "error,", "ok"]
+    assert texts(machine.out()) == ["", "", "after\n"]
+
+
+def test_without_a_connection_nothing_is_run_and_only_one_login_is_tried(machine: Machine) -> None:
+    tagged = new_code_cell("'a'", metadata={"tags": ["raises-exception"]})
+    source = machine.notebook(tagged, "'b'")
+    result = machine("run", source, "--target", "unix:/no/such[red]", "-o", "result.ipynb")
+    assert result.returncode == 2
+    assert result.stderr.startswith("pskernel: cell 1 of the notebook: There is no socket /no/such[red]")
+    out = machine.out("result.ipynb")
+    assert (record_of(out).state, record_of(out).target) == ("unconnected", "unix:/no/such%5Bred%5D")
+    assert "There is no socket" in record_of(out).problem
+    assert [output.output_type for output in out.cells[0].outputs] == ["error"]
+    assert out.cells[1].outputs == []
+
+
+def test_a_question_that_nobody_answers_is_no_connection(machine: Machine) -> None:
+    source = machine.notebook("1")
+    result = machine("run", source, "--target", "ssh://web.invalid?credential=prompt")
+    assert result.returncode == 2
+    assert "credential=" in result.stderr
+    assert record_of(machine.out()).state == "unconnected"
+
+
+def test_a_connection_lost_on_the_way_is_a_failed_cell(machine: Machine, relay: Relay) -> None:
+    source = machine.notebook("'a'", "[Diagnostics.Process]::GetCurrentProcess().Kill()", "'never'")
+    result = machine("run", source, "--target", relay.target)
+    assert result.returncode == 1
+    assert "ConnectionLost" in result.stderr
+    assert (record_of(machine.out()).state, texts(machine.out())) == ("failed", ["a\n", "", ""])
+
+
+def test_a_session_lost_behind_an_expected_error_is_not_replaced(machine: Machine, relay: Relay) -> None:
+    kill = new_code_cell("[Diagnostics.Process]::GetCurrentProcess().Kill()", metadata={"tags": ["raises-exception"]})
+    result = machine("run", machine.notebook("$x = 1", kill, "\"x is $x\""), "--target", relay.target)
+    assert result.returncode == 1
+    assert "SessionLost" in result.stderr
+    assert texts(machine.out()) == ["", "", ""]
+
+
+def test_a_kernel_that_dies_is_a_failed_cell(machine: Machine) -> None:
+    result = machine("run", machine.notebook("'a'", "kill -9 (Get-Process -Id $PID).Parent.Id", "'never'"), "--target", machine.target)
+    assert result.returncode == 1
+    assert "The kernel's process died" in result.stderr
+    assert (record_of(machine.out()).state, record_of(machine.out()).failed_cell) == ("failed", 1)
+    assert texts(machine.out())[0] == "a\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.ipynb", "--target", "process:"], "cannot be read"),
+        (["book.ipynb"], "Nothing says where PowerShell is"),
+        (["book.ipynb", "--target", "ssh://a:hunter2@b"], "never holds a password"),
+        (["book.ipynb", "--target", "process:", "-o", "no/such/place.ipynb"], "cannot be written"),
+        (["book.ipynb", "--kernel", "nosuch"], "no Remote PowerShell kernel nosuch"),
+        (["python.ipynb", "--target", "process:"], "its language is python"),
+    ],
+)
+def test_what_cannot_be_run_is_status_2_and_writes_nothing(
+    machine: Machine, arguments: list[str], message: str
+) -> None:
+    machine.notebook("1")
+    machine.notebook("1", name="python.ipynb", kernelspec={"name": "python3", "display_name": "", "language": "python"})
+    result = machine("run", *arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("pskernel: ")
+    assert result.stderr.count("\n") == 1
+    assert message in result.stderr
+    assert "hunter2" not in result.stderr
+    assert sorted(path.name for path in machine.folder.glob("*.ipynb")) == ["book.ipynb", "python.ipynb"]
+
+
+def test_the_target_may_come_from_the_notebooks_kernel_the_environment_or_a_cell(machine: Machine) -> None:
+    folder = Path(machine.env["JUPYTER_DATA_DIR"]) / "kernels" / "remote-powershell-here"
+    folder.mkdir(parents=True)
+    (folder / "kernel.json").write_text(
+        json.dumps({**kernel_json(Target.parse(machine.target), "here"), "env": {"FROM_SPEC": "yes"}})
+    )
+    own = machine.notebook("$env:FROM_SPEC", kernelspec={"name": "remote-powershell-here", "display_name": ""})
+    assert machine("run", own).returncode == 0
+    assert texts(machine.out()) == ["yes\n"]
+    plain = machine.notebook("'env'", name="plain.ipynb")
+    assert machine("run", plain, PSKERNEL_TARGET=machine.target).returncode == 0
+    assert texts(machine.out("plain.out.ipynb")) == ["env\n"]
+    line = machine.notebook(f"#% target {machine.target}\n$Host.UI.RawUI.BufferSize.Width", name="line.ipynb")
+    assert machine("run", line, "--option", "width=77").returncode == 0
+    assert texts(machine.out("line.out.ipynb")) == ["77\n"]
+
+
+def test_the_input_may_be_the_output_and_then_old_outputs_go(machine: Machine) -> None:
+    source = machine.notebook("'a'", "throw 'x'", "'c'")
+    content = nbformat.read(source, as_version=4)
+    for cell in content.cells:
+        cell.outputs, cell.execution_count = [nbformat.v4.new_output("stream", text="old\n")], 9
+    nbformat.write(content, source)
+    assert machine("run", source, "--target", machine.target, "-o", source).returncode == 1
+    out = machine.out("book.ipynb")
+    assert texts(out) == ["a\n", "", ""]
+    assert [cell.execution_count for cell in out.cells] == [1, 2, None]
+
+
+def test_files_beside_the_notebook_are_not_imported_by_the_kernel(machine: Machine) -> None:
+    (machine.folder / "random.py").write_text("raise SystemExit('imported')")
+    assert machine("run", machine.notebook("1"), "--target", machine.target, PYTHONSAFEPATH="1").returncode == 0
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_stops_the_remote_cell_and_then_the_run(
+    machine: Machine, eventually: Callable[[Path], None], name: str, status: int
+) -> None:
+    begun, stopped = machine.folder / "begun", machine.folder / "stopped"
+    cell = f"try {{ 'partial'; New-Item '{begun}' | Out-Null; while ($true) {{ Start-Sleep 1 }} }} finally {{ New-Item '{stopped}' }}"
+    process = machine.start("run", machine.notebook("'a'", cell, "'never'"), "--target", machine.target)
+    eventually(begun)
+    # What had happened by now is on disk already.
+    assert (record_of(machine.out()).state, texts(machine.out())[0]) == ("running", "a\n")
+    process.send_signal(getattr(signal, name))
+    result = finished(process)
+    assert result.returncode == status
+    assert stopped.exists()
+    out = machine.out()
+    assert (record_of(out).state, record_of(out).failed_cell) == ("interrupted", 1)
+    assert [output.output_type for output in out.cells[1].outputs] == ["stream", "error"]
+    assert (texts(out)[1], texts(out)[2]) == ("partial\n", "")
+
+
+def test_a_second_interrupt_does_not_wait(machine: Machine, eventually: Callable[[Path], None]) -> None:
+    begun = machine.folder / "begun"
+    cell = f"New-Item '{begun}' | Out-Null; [Threading.Thread]::Sleep(30000)"
+    source = machine.notebook(cell)
+    process = machine.start("run", source, "--target", machine.target, "--option", "stop_timeout=60")
+    eventually(begun)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("Stopping the cell on the remote.")
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert finished(process).returncode == 130
+    assert time.monotonic() - began < 15
+    assert record_of(machine.out()).state == "interrupted"
+
+
+def test_an_interrupt_while_connecting(machine: Machine, silent_socket: str) -> None:
+    source = machine.notebook("'a'")
+    process = machine.start("run", source, "--target", f"unix:{silent_socket}?open_timeout=300")
+    while not (machine.folder / "book.out.ipynb").exists():
+        os.sched_yield()
+    process.send_signal(signal.SIGINT)
+    assert finished(process).returncode == 130
+    assert record_of(machine.out()).state == "interrupted"
+
+
+def test_what_nohup_ignores_stays_ignored(machine: Machine, eventually: Callable[[Path], None], gate: Gate) -> None:
+    begun = machine.folder / "begun"
+    source = machine.notebook(f"New-Item '{begun}' | Out-Null; {gate.wait}; 'done'")
+    ignoring = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n{MAIN.replace(', signal.SIGHUP', '')}"
+    process = subprocess.Popen(
+        [sys.executable, "-c", ignoring, "run", str(source), "--target", machine.target],
+        env=machine.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    eventually(begun)
+    process.send_signal(signal.SIGHUP)
+    gate.open()
+    assert finished(process).returncode == 0
+    assert texts(machine.out()) == ["done\n"]
+
+
+def test_a_recording_is_made_and_plays_without_the_engine(machine: Machine) -> None:
+    source = machine.notebook("$x = 'recorded'", "$x; Write-Error e")
+    result = machine("record", source, "--target", machine.target, "-o", "tape.jsonl")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[-1] == "Recorded to tape.jsonl."
+    live = machine.out()
+    again = machine("run", source, "--target", "replay:tape.jsonl?speed=0", "-o", "replayed.ipynb", PATH="")
+    assert (again.returncode, again.stderr) == (0, "")
+    assert texts(machine.out("replayed.ipynb")) == texts(live)
+    assert texts(live)[1].startswith("recorded\n")
+    examined = machine("doctor", "replay:tape.jsonl", "--option", "speed=0", "--json")
+    assert examined.returncode == 0
+    assert [step["name"] for step in json.loads(examined.stdout)["steps"]] == ["target", "connection", "runspace", "PowerShell"]
+
+
+def test_a_recording_of_a_failing_notebook_keeps_its_status(machine: Machine) -> None:
+    result = machine("record", machine.notebook("throw 'x'"), "--target", machine.target, "-o", "tape.jsonl")
+    assert (result.returncode, (machine.folder / "tape.jsonl").exists()) == (1, True)
+
+
+def test_the_doctor_can_be_interrupted(machine: Machine, silent_socket: str) -> None:
+    process = machine.start("doctor", f"unix:{silent_socket}", "--option", "open_timeout=300")
+    assert process.stdout is not None
+    # Its lines arrive as they are found.
+    assert [process.stdout.readline().split()[1] for _ in range(2)] == ["target", "connection"]
+    process.send_signal(signal.SIGINT)
+    assert finished(process).returncode == 130
+
+
+def test_the_checkout_is_what_is_tested(machine: Machine) -> None:
+    assert machine.env["PYTHONPATH"] == str(CHECKOUT)

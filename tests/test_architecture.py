@@ -1,0 +1,117 @@
+"""Which layer may import which, where a library may appear, and how long things may get. See docs/design.md."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MODULES = sorted([*(ROOT / "pskernel").rglob("*.py"), *(ROOT / "magics" / "psmagic").rglob("*.py")])
+
+VALUES = {"errors", "records", "questions", "options", "target"}
+# layer -> the layers it may import, itself always included.
+ALLOWED = {
+    "errors": {"records"},
+    "records": set(),
+    "questions": {"errors"},
+    "options": {"errors", "credentials"},
+    "target": {"errors", "options"},
+    "resolve": {"errors", "target"},
+    "credentials": {"errors", "questions"},
+    "protocol": {"errors", "records"},
+    "transports": {"errors", "records", "questions", "protocol", "pskernel"},
+    "session": {"errors", "records", "questions", "protocol", "transports.base"},
+    "connect": VALUES | {"credentials", "protocol.pipelines", "session", "transports"},
+    "render": {"records"},
+    "kernel": VALUES | {"connect", "render", "resolve", "session", "pskernel"},
+    "runbook": VALUES | {"connect", "render", "resolve", "pskernel"},
+    "cli": VALUES | {"connect", "credentials", "kernel", "render", "resolve", "runbook", "session", "pskernel"},
+    "__main__": {"kernel"},
+    "pskernel": VALUES | {"connect", "protocol.clixml", "session"},
+}
+# library -> the modules that may import it (a prefix).
+AT_HOME = {
+    "asyncssh": {"transports.ssh"},
+    "ipykernel": {"kernel"},
+    "keyring": {"credentials"},
+    "nbclient": {"runbook"},
+    "nbformat": {"runbook"},
+    "psrpcore": {"protocol", "transports.asked", "transports.cassette", "transports.recording", "transports.replay"},
+    "rich": {"cli"},
+    "typer": {"cli"},
+    "zmq": {"kernel"},
+}
+# Sans-IO: what the protocol and the renderers must not see.
+NOT_IN_PROTOCOL = {"asyncio", "socket", "ssl", "subprocess", "threading", "time", "os", "pathlib", "io", "select"}
+MAX_MODULE_LINES = 400
+MAX_FUNCTION_LINES = 50
+
+
+def name_of(path: Path) -> str:
+    """`pskernel/session/runspace.py` -> `session.runspace`; a package's own module is the package."""
+    parts = [*path.relative_to(ROOT).with_suffix("").parts]
+    parts = parts[1:] if parts[0] == "pskernel" else parts[1:]
+    if parts[-1] == "__init__":
+        parts.pop()
+    return ".".join(parts) or "pskernel"
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """The full names of all modules imported, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def within(name: str, prefixes: set[str]) -> bool:
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_follow_the_layers(path: Path) -> None:
+    name = name_of(path)
+    layer = name.split(".")[0]
+    ours = {module.removeprefix("pskernel").removeprefix(".") or "pskernel" for module in imports_of(path) if module.split(".")[0] == "pskernel"}
+    # `from pskernel import x` also yields "pskernel.x", which is the layer that x is, or an attribute of the package.
+    ours = {module for module in ours if module.split(".")[0] in ALLOWED}
+    allowed = ALLOWED.get(layer, set()) | {layer}
+
+    assert {module for module in ours if not within(module, allowed)} == set()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_libraries_stay_at_home(path: Path) -> None:
+    name = name_of(path)
+    tops = {module.split(".")[0] for module in imports_of(path)}
+
+    strangers = {top for top in tops & set(AT_HOME) if not within(name, AT_HOME[top]) and not name.startswith(tuple(AT_HOME[top]))}
+    assert strangers == set()
+    assert "tests" not in tops
+    if name.split(".")[0] in {"protocol", "render"}:
+        assert tops & NOT_IN_PROTOCOL == set()
+    if name.split(".")[0] in VALUES:
+        assert tops <= set(sys.stdlib_module_names) | {"pskernel"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_is_too_long(path: Path) -> None:
+    text = path.read_text()
+
+    assert len(text.splitlines()) <= MAX_MODULE_LINES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            length = node.end_lineno - (body[0].lineno if body else node.end_lineno) + 1
+            assert length <= MAX_FUNCTION_LINES, f"{node.name} has {length} lines"
+
+
+def test_every_layer_is_ruled() -> None:
+    assert {name_of(path).split(".")[0] for path in MODULES if "magics" not in path.parts} == set(ALLOWED)
