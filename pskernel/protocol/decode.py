@@ -55,7 +55,10 @@ _STREAM_KINDS = {
     MessageType.INFORMATION_RECORD: "information",
 }
 _PLAIN_STATE = re.compile(rb'<Obj RefId="0"><MS><I32 N="PipelineState">(\d)</I32></MS></Obj>\Z')
-_STATE_ERROR = re.compile(rb'<Obj N="ExceptionAsErrorRecord"( RefId="\d+")>(.*)</MS></Obj>\Z', re.DOTALL)
+_STATE_ERROR = re.compile(
+    rb'<Obj(?P<before> RefId="\d+")? N="ExceptionAsErrorRecord"(?P<after> RefId="\d+")?>(?P<record>.*)</MS></Obj>\Z',
+    re.DOTALL,
+)
 _WRITE_PROGRESS = re.compile(rb"<ToString>WriteProgress</ToString><I32>20</I32>")
 _FINAL = {PipelineState.STOPPED, PipelineState.COMPLETED, PipelineState.FAILED}
 
@@ -181,7 +184,9 @@ def _error_clixml(body: bytes) -> bytes:
     Type names and references inside are numbered from the record on: nothing before it in the message defines any.
     """
     match = _STATE_ERROR.search(body)
-    return b"<Obj" + match[1] + b">" + match[2] if match else b""
+    if match is None:
+        return b""
+    return b"<Obj" + (match["before"] or match["after"] or b"") + b">" + match["record"]
 
 
 def _error(record: Any, raw: bytes) -> ErrorRecord:

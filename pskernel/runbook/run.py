@@ -275,7 +275,7 @@ class NotebookRun:
 
     async def _ask_language(self) -> None:
         """Note what language the kernel speaks; it knows the version once it is connected."""
-        if self._client.kc is None or not self._manager.has_kernel:
+        if self._client.kc is None or not await self._manager.is_alive():
             return
         with contextlib.suppress(TimeoutError, DeadKernelError):
             async with asyncio.timeout(_INFO_SECONDS):

@@ -31,7 +31,15 @@ def test_all_verbs_are_in_the_help_and_explain_themselves(invoke: Invoke) -> Non
 
 @pytest.mark.parametrize(
     "arguments",
-    [("frobnicate",), ("run",), ("list", "--bogus"), ("record", "x.ipynb"), ("doctor",), ("remove",), ("install", "a", "b")],
+    [
+        ("frobnicate",),
+        ("run",),
+        ("list", "--bogus"),
+        ("record", "x.ipynb"),
+        ("doctor",),
+        ("remove",),
+        ("install", "a", "b"),
+    ],
 )
 def test_bad_use_is_status_2_and_says_so_on_stderr(invoke: Invoke, arguments: tuple[str, ...]) -> None:
     result = invoke(*arguments)

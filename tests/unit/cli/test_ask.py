@@ -8,6 +8,7 @@ import pty
 import termios
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -93,6 +94,6 @@ def test_the_one_at_the_terminal_is_asked_and_otherwise_nobody(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert isinstance(asker(), TerminalAsker)
-    with open(os.devnull) as null:
+    with Path(os.devnull).open() as null:
         monkeypatch.setattr(ask.sys, "stdin", null)
         assert isinstance(asker(), NobodyToAsk)

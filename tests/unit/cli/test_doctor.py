@@ -138,7 +138,15 @@ def test_a_target_that_is_not_there(invoke: Invoke, target: str, step: str, text
 
 @pytest.mark.parametrize(
     "script",
-    ["exec cat", "exec yes", "exec sleep 100", "exit 3", "echo hello; exec sleep 100", "while :; do printf x; done", "cat; sleep 100"],
+    [
+        "exec cat",
+        "exec yes",
+        "exec sleep 100",
+        "exit 3",
+        "echo hello; exec sleep 100",
+        "while :; do printf x; done",
+        "cat; sleep 100",
+    ],
 )
 def test_a_program_that_is_not_powershell(invoke: Invoke, program: Callable[[str], str], script: str) -> None:
     result, findings = examined(invoke, f"process:{program(script)}", "open_timeout=1")

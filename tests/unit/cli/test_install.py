@@ -34,7 +34,11 @@ def test_a_kernel_for_a_target_names_it_and_this_interpreter(invoke: Invoke, jup
     assert Path(spec["argv"][0]).is_absolute()
     assert spec["display_name"] == "Remote PowerShell (web01)"
     assert spec["interrupt_mode"] == "message"
-    assert spec["metadata"]["remote_powershell"] == {"target": "ssh://admin@web01:2222", "keepalive": 30.0, "width": 200}
+    assert spec["metadata"]["remote_powershell"] == {
+        "target": "ssh://admin@web01:2222",
+        "keepalive": 30.0,
+        "width": 200,
+    }
 
 
 def test_jupyter_finds_it_and_the_kernel_reads_the_same_target(invoke: Invoke, jupyter: Path) -> None:
@@ -166,7 +170,11 @@ def test_a_place_that_cannot_be_written_is_one_message(invoke: Invoke, tmp_path:
 def test_the_list_shows_ours_with_their_targets(invoke: Invoke, jupyter: Path) -> None:
     invoke("install")
     invoke("install", "web01", "--target", "ssh://admin@web01?width=99")
-    for name, content in {"python9": {"argv": []}, "broken": None, "wrong": {"metadata": {"remote_powershell": {"target": "x"}}}}.items():
+    for name, content in {
+        "python9": {"argv": []},
+        "broken": None,
+        "wrong": {"metadata": {"remote_powershell": {"target": "x"}}},
+    }.items():
         folder = jupyter / "kernels" / name
         folder.mkdir()
         (folder / "kernel.json").write_text("{" if content is None else json.dumps(content))

@@ -45,7 +45,10 @@ def says(data: bytes, *, after: int = 0) -> Serve:
 
 
 def test_an_ssh_server_is_known_by_its_greeting() -> None:
-    assert asyncio.run(knock_at(says(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"))) == ("127.0.0.1", "SSH-2.0-OpenSSH_9.2p1 Debian-2")
+    assert asyncio.run(knock_at(says(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"))) == (
+        "127.0.0.1",
+        "SSH-2.0-OpenSSH_9.2p1 Debian-2",
+    )
 
 
 def test_lines_may_come_before_the_greeting() -> None:

@@ -14,8 +14,10 @@ from pskernel.cli.console import CommandError
 from pskernel.cli.install import kernel_json
 from pskernel.cli.running import choose_kernel, default_output
 from pskernel.errors import TargetError
+from pskernel.runbook.notebook import write_notebook
 from pskernel.runbook.run import KernelStart
 from pskernel.target import Target
+from tests.unit.cli.conftest import Invoke
 
 WEB = Target.parse("ssh://web01?width=90")
 
@@ -54,7 +56,9 @@ def test_the_target_given_counts_whatever_kernel_the_notebook_names() -> None:
 def test_the_notebooks_own_kernel_gives_target_and_environment() -> None:
     start = choose(stored("Remote-PowerShell-web01"))
     assert (start.target, start.env) == (WEB, {"SSH_AUTH_SOCK": "/run/agent"})
-    assert choose(stored("remote-powershell-web01"), options={"width": "33"}).target == Target.parse("ssh://web01?width=33")
+    assert choose(stored("remote-powershell-web01"), options={"width": "33"}).target == Target.parse(
+        "ssh://web01?width=33"
+    )
 
 
 def test_the_kernel_given_counts_more_than_the_notebooks_and_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +102,10 @@ def test_without_a_target_nothing_is_run(content: Any, arguments: dict[str, str]
     [
         {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
         {"language_info": {"name": "Python"}},
-        {"kernelspec": {"name": "remote-powershell-web01", "display_name": "", "language": "powershell"}, "language_info": {"name": "python"}},
+        {
+            "kernelspec": {"name": "remote-powershell-web01", "display_name": "", "language": "powershell"},
+            "language_info": {"name": "python"},
+        },
     ],
 )
 def test_a_notebook_of_another_language_is_never_sent(metadata: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +116,11 @@ def test_a_notebook_of_another_language_is_never_sent(metadata: Any, monkeypatch
 
 
 def test_other_kernels_for_powershell_are_powershell() -> None:
-    content = notebook("1", kernelspec={"name": ".net-pwsh", "display_name": "", "language": "PowerShell"}, language_info={"name": "pwsh"})
+    content = notebook(
+        "1",
+        kernelspec={"name": ".net-pwsh", "display_name": "", "language": "PowerShell"},
+        language_info={"name": "pwsh"},
+    )
     assert choose(content, target="process:").target == Target.parse("process:")
 
 
@@ -132,3 +143,39 @@ def test_the_executed_notebook_never_replaces_its_source_by_itself() -> None:
     assert default_output(Path("a/b.ipynb")) == Path("a/b.out.ipynb")
     assert default_output(Path("b.out.ipynb")) == Path("b.out.out.ipynb")
     assert default_output(Path("b")) == Path("b.out.ipynb")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.ipynb", "--target", "process:"], "cannot be read"),
+        (["book.ipynb"], "Nothing says where PowerShell is"),
+        (["book.ipynb", "--target", "ssh://a:hunter2@b"], "never holds a password"),
+        (["book.ipynb", "--target", "process:", "--option", "hunter2"], "--option name=value"),
+        (["book.ipynb", "--target", "process:", "-o", "no/such/place.ipynb"], "cannot be written"),
+        (["book.ipynb", "--target", "process:", "-o", "."], "cannot be written"),
+        (["book.ipynb", "--kernel", "nosuch"], "no Remote PowerShell kernel nosuch"),
+        (["python.ipynb", "--target", "process:"], "its language is python"),
+        (["text.ipynb", "--target", "process:"], "it is not JSON"),
+    ],
+)
+def test_what_cannot_be_run_is_status_2_and_writes_nothing(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    python = {"kernelspec": {"name": "python3", "display_name": "", "language": "python"}}
+    write_notebook(notebook("1"), Path("book.ipynb"))
+    write_notebook(notebook("1", **python), Path("python.ipynb"))
+    Path("text.ipynb").write_text("1 + ")
+    before = sorted(tmp_path.glob("*.ipynb"))
+    for verb in (["run"], ["record", "-o", "tape.jsonl"])[
+        : 2 if "--target" in arguments and "-o" not in arguments else 1
+    ]:
+        result = invoke(*verb, *arguments)
+        assert (result.status, result.stdout) == (2, "")
+        assert result.stderr.startswith("pskernel: ")
+        assert result.stderr.count("\n") == 1
+        assert message in result.stderr
+        assert "hunter2" not in result.stderr
+    assert sorted(tmp_path.glob("*.ipynb")) == before
+    assert not Path("tape.jsonl").exists()

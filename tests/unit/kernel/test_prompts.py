@@ -28,9 +28,7 @@ class FrontEnd:
     session: Session
 
     async def question(self) -> dict[str, Any]:
-        async with asyncio.timeout(WAIT):
-            while not self.socket.poll(0):
-                await asyncio.sleep(0)
+        assert await asyncio.to_thread(self.socket.poll, WAIT * 1000)
         _, message = self.session.recv(self.socket)
         assert message is not None
         return dict(message)

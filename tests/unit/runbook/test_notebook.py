@@ -48,9 +48,15 @@ def test_what_is_written_is_read_back(path: Path) -> None:
         (b'{"nbformat": 9, "nbformat_minor": 0}', "not a valid notebook"),
         (b'{"nbformat": 4, "nbformat_minor": 5, "cells": 3, "metadata": {}}', "not a valid notebook"),
         (b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}}', "not a valid notebook"),
-        (b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code"}]}', "not a valid notebook"),
+        (
+            b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code"}]}',
+            "not a valid notebook",
+        ),
         (b'{"nbformat": 4, "nbformat_minor": "x", "metadata": {}, "cells": []}', "does not say which nbformat"),
-        (b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": 1}, "cells": []}', "its kernelspec is not an object"),
+        (
+            b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": 1}, "cells": []}',
+            "its kernelspec is not an object",
+        ),
         (b'{"nbformat": 4, "nbformat_minor": 5, "metadata": 1, "cells": []}', "not a valid notebook"),
         (b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [1]}', "not a valid notebook"),
         (
@@ -81,7 +87,7 @@ def test_a_folder_is_not_a_notebook(tmp_path: Path) -> None:
 def test_half_a_character_is_refused_before_it_can_stop_a_run(path: Path) -> None:
     content = new_notebook(cells=[new_code_cell("1"), new_code_cell("XX")])
     path.write_text(nbformat.writes(content).replace("XX", "\\ud83d"))
-    with pytest.raises(NotebookError, match="Cell 2 of .* half a character"):
+    with pytest.raises(NotebookError, match=r"Cell 2 of .* half a character"):
         read_notebook(path)
 
 
@@ -90,7 +96,14 @@ def test_older_formats_and_cells_without_ids_are_taken(path: Path) -> None:
     path.write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [cell, cell]}))
     first, second = read_notebook(path).cells
     assert first.id != second.id
-    old = {"cell_type": "code", "input": "1", "language": "powershell", "outputs": [], "collapsed": False, "metadata": {}}
+    old = {
+        "cell_type": "code",
+        "input": "1",
+        "language": "powershell",
+        "outputs": [],
+        "collapsed": False,
+        "metadata": {},
+    }
     path.write_text(json.dumps({"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": [{"cells": [old]}]}))
     assert [cell.source for cell in read_notebook(path).cells] == ["1"]
 
@@ -107,7 +120,7 @@ def test_writing_leaves_nothing_else_behind_and_keeps_mode_and_link(tmp_path: Pa
     (tmp_path / "real.ipynb").chmod(0o640)
     (tmp_path / "link.ipynb").symlink_to("real.ipynb")
     write_notebook(new_notebook(), tmp_path / "link.ipynb")
-    assert sorted(os.listdir(tmp_path)) == ["link.ipynb", "real.ipynb"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["link.ipynb", "real.ipynb"]
     assert (tmp_path / "link.ipynb").is_symlink()
     assert stat.S_IMODE((tmp_path / "real.ipynb").stat().st_mode) == 0o640
     assert read_notebook(tmp_path / "real.ipynb").cells == []
@@ -122,7 +135,7 @@ def test_a_failed_write_leaves_the_old_file(path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(NotebookError, match="No space left on device"):
         write_notebook(new_notebook(), path)
-    assert os.listdir(path.parent) == ["a.ipynb"]
+    assert [file.name for file in path.parent.iterdir()] == ["a.ipynb"]
     assert path.read_text() == "old"
 
 

@@ -98,6 +98,17 @@ def test_the_kept_recording_is_as_a_recorder_writes_it(tmp_path: Path) -> None:
     assert display.key.input_sha256 is not None
 
 
+def test_what_is_a_cell() -> None:
+    assert Key((("1", True), ("Out-Default", False))).cell == "1"
+    for other in (
+        Key((("1", True),)),
+        Key((("1", False), ("Out-Default", False))),
+        Key((("1", True), ("Out-Null", False))),
+    ):
+        assert other.cell is None
+    assert Key((("1", True), ("Out-Default", False)), "digest").cell is None
+
+
 def test_how_a_recording_ended() -> None:
     ends = {recording.key.cell: recording.end for recording in Cassette.load(SAMPLE).recordings}
     assert ends[COUNT] is PipelineState.COMPLETED

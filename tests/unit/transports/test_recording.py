@@ -12,7 +12,7 @@ from psrpcore import types as ps
 
 from pskernel.errors import ReplayError, TransportClosed
 from pskernel.protocol.pipelines import PipelineShape, Screen
-from pskernel.protocol.runspace import RunspaceProtocol
+from pskernel.protocol.runspace import PoolReset, RunspaceProtocol
 from pskernel.records import HostCall, HostText, Notice
 from pskernel.session.runspace import Runspace
 from pskernel.transports import recording as module
@@ -245,6 +245,7 @@ def test_what_the_pool_says_between_pipelines_comes_with_the_next() -> None:
             with_recordings(
                 Recording(CELL, (RUNNING, COMPLETED, USER_EVENT)),
                 Recording(CELL, (USER_EVENT, OUTPUT, COMPLETED, OUTPUT)),
+                Recording(CELL, (COMPLETED,)),
             )
         )
         await client.open()
@@ -255,6 +256,29 @@ def test_what_the_pool_says_between_pipelines_comes_with_the_next() -> None:
         await client.hear()
         assert client.recorded()[1] == timeless((USER_EVENT, USER_EVENT, OUTPUT, COMPLETED))
         assert client.recorder.cassette().recordings[1].events[0].seconds == 0
+        await client.start()
+        await client.hear()
+        assert client.recorded()[2] == timeless((COMPLETED,))
+
+    asyncio.run(main())
+
+
+def test_answers_that_a_replay_gives_by_itself_are_not_recorded() -> None:
+    async def main() -> None:
+        client = Client(with_recordings(Recording(CELL, (COMPLETED,))))
+        await client.open()
+        await client.start()
+        await client.hear()
+        for outgoing in client.protocol.reset():
+            await client.recorder.send(None, outgoing.fragments[0])
+        assert await client.hear() == [PoolReset(success=True)]
+        client.protocol._pool.exchange_key()
+        for outgoing in client.protocol._drain():
+            await client.recorder.send(None, outgoing.fragments[0])
+        await client.hear()
+        await client.start()
+        await client.hear()
+        assert client.recorded() == [timeless((COMPLETED,))] * 2
 
     asyncio.run(main())
 
@@ -299,7 +323,7 @@ def test_answers_and_stops_are_marked_once_and_in_their_place() -> None:
     asyncio.run(main())
 
 
-def test_an_answer_after_the_end_waits_for_nobody() -> None:
+def test_nothing_waits_for_an_answer_or_a_stop_after_the_end() -> None:
     async def main() -> None:
         prompt = next(r for r in Cassette.load(SAMPLE).recordings if r.key.cell == PROMPT)
         call = prompt.events[0]
@@ -309,6 +333,7 @@ def test_an_answer_after_the_end_waits_for_nobody() -> None:
         await client.hear()
         for outgoing in client.protocol.answer(1, "late"):
             await client.recorder.send(pipeline_id, outgoing.fragments[0], prompt_response=True)
+        await client.recorder.signal(pipeline_id)
         assert client.recorded() == [timeless((call, COMPLETED))]
 
     asyncio.run(main())

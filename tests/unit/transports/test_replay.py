@@ -291,6 +291,17 @@ def test_queries_of_our_own_are_answered_as_often_as_they_come(strict: bool) -> 
     asyncio.run(main())
 
 
+def test_a_connection_that_was_lost_before_anything_came() -> None:
+    async def main() -> None:
+        client = Client(playing(once()))
+        await client.open()
+        await client.start()
+        with pytest.raises(TransportClosed, match="ends within this cell"):
+            await client.hear()
+
+    run_leaping(main())
+
+
 def test_a_lost_connection_is_lost_again() -> None:
     async def main() -> None:
         runspace = await Runspace.open(playing(once(out("a"), out("b")), path="c.jsonl"))

@@ -1,0 +1,435 @@
+"""A cell's course, from its text to its outcome, over a session whose remote is the test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from pskernel.errors import PSKernelError, RemoteProtocolError, RunspaceStateError, TargetUnreachable, TransportClosed
+from pskernel.kernel.cell import Cell, CellError, Outcome
+from pskernel.kernel.output import CellOutput, Limits
+from pskernel.questions import Asker, NobodyToAsk
+from pskernel.records import ErrorRecord, HostCall, HostText, Notice, PipelineEnd, PipelineState, Record
+from pskernel.session.interactive import SessionLost
+from pskernel.session.pipeline import Pipeline
+
+WAIT = 10.0
+DONE = PipelineEnd(PipelineState.COMPLETED)
+STOPPED = PipelineEnd(PipelineState.STOPPED)
+
+
+class Remote:
+    """The session and its runspace as a cell uses them; the test plays the server."""
+
+    label = "web01"
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+        self.opened.set()
+        self.may_send = asyncio.Event()
+        self.may_send.set()
+        self.sending = asyncio.Event()
+        self.started = asyncio.Event()
+        self.signalled = asyncio.Event()
+        self.refused: list[str] = []
+        self.left: list[str] = []
+        self.abandoned: list[str] = []
+        self.shown: list[HostText] = []
+        self.open_error: PSKernelError | None = None
+        self.send_error: PSKernelError | None = None
+        self.moved: SessionLost | None = None
+        self.pipeline = Pipeline(self, uuid4())
+
+    # The session.
+
+    @property
+    def runspace(self) -> Remote:
+        return self
+
+    async def ready(self, asker: Asker) -> Remote:
+        await self.opened.wait()
+        if self.open_error is not None:
+            raise self.open_error
+        return self
+
+    async def leave(self, how: str) -> None:
+        self.left.append(how)
+
+    async def abandon(self, why: str) -> None:
+        self.abandoned.append(why)
+        self.may_send.set()
+        self.send_error = TransportClosed(why)
+        self.pipeline.fail(TransportClosed(why))
+
+    async def after_cell(self, text: str) -> SessionLost | None:
+        return self.moved
+
+    # The runspace.
+
+    async def run_cell(self, text: str) -> Pipeline:
+        self.sending.set()
+        await self.may_send.wait()
+        if self.send_error is not None:
+            raise self.send_error
+        self.started.set()
+        return self.pipeline
+
+    async def display_error(self, error: ErrorRecord) -> list[HostText]:
+        return self.shown
+
+    async def signal(self, pipeline: Pipeline) -> None:
+        self.signalled.set()
+
+    async def answer(self, call: HostCall, value: Any) -> None:
+        raise AssertionError("no call is answered")
+
+    async def refuse(self, call: HostCall, message: str) -> None:
+        self.refused.append(message)
+
+
+class Play:
+    """A cell under way."""
+
+    def __init__(self, folder: Path, *, stop_timeout: float = WAIT, rate: int = 0) -> None:
+        self.remote = Remote()
+        self.sent: list[tuple[str, str]] = []
+        self.output = CellOutput(lambda stream, text: self.sent.append((stream, text)), Limits(rate, 10**8, folder))
+        self.cell = Cell(self.remote, self.output, stop_timeout)  # type: ignore[arg-type]
+        self.running: asyncio.Task[Outcome] | None = None
+
+    def begin(self, text: str = "the cell") -> None:
+        self.running = asyncio.create_task(self.cell.run(text, NobodyToAsk()))
+
+    async def started(self) -> None:
+        self.begin()
+        await asyncio.wait_for(self.remote.started.wait(), WAIT)
+
+    def say(self, *records: Record) -> None:
+        for record in records:
+            self.remote.pipeline.deliver(record)
+
+    async def outcome(self) -> Outcome:
+        assert self.running is not None
+        outcome = await asyncio.wait_for(self.running, WAIT)
+        await self.output.finish()
+        return outcome
+
+    async def error(self) -> CellError:
+        error = (await self.outcome()).error
+        assert error is not None
+        return error
+
+    @property
+    def text(self) -> str:
+        return "".join(text for _, text in self.sent)
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(work)
+
+
+def test_a_cell_that_ends_well(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        await play.started()
+        play.say(HostText("a\n"), Notice("junk"), HostText("b\n"), DONE)
+        outcome = await play.outcome()
+        assert outcome == Outcome(error=None, exit_code=None, sent=True)
+        assert play.sent == [("stdout", "a\n"), ("stderr", "junk\n"), ("stdout", "b\n")]
+
+    run(main())
+
+
+def test_a_failed_cell_is_shown_as_the_remote_renders_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        await play.started()
+        play.remote.shown = [HostText("Exception: \n"), HostText("  boo\n")]
+        play.say(PipelineEnd(PipelineState.FAILED, ErrorRecord("boo", "My.Id")))
+        error = await play.error()
+        assert (error.name, error.message) == ("My.Id", "boo")
+        assert error.traceback == ["\x1b[31;1mException: \x1b[0m", "\x1b[31;1m  boo\x1b[0m"]
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("record", "name"),
+    [
+        (ErrorRecord("m", "", exception_type="System.Exception"), "System.Exception"),
+        (ErrorRecord("m", ""), "RemoteException"),
+        (ErrorRecord("m", "\x1b[31mId\x1b]0;t\x07\ud800"), "Id\ufffd"),
+    ],
+)
+def test_an_errors_name(tmp_path: Path, record: ErrorRecord, name: str) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        await play.started()
+        play.say(PipelineEnd(PipelineState.FAILED, record))
+        assert (await play.error()).name == name
+
+    run(main())
+
+
+def test_what_a_lost_connection_says_is_cleaned_too(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        await play.started()
+        play.remote.pipeline.fail(TransportClosed("It wrote: \x1b]0;title\x07\x1b[2Jbye"))
+        error = await play.error()
+        assert error.message.endswith("It wrote: bye")
+        assert error.traceback[0].endswith("It wrote: bye\x1b[0m")
+
+    run(main())
+
+
+@pytest.mark.parametrize("failure", [TransportClosed("cut"), RemoteProtocolError("nonsense")])
+def test_a_connection_that_ends_in_mid_cell(tmp_path: Path, failure: PSKernelError) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        await play.started()
+        play.say(HostText("shown\n"))
+        play.remote.pipeline.fail(failure)
+        outcome = await play.outcome()
+        assert outcome.error is not None
+        assert outcome.error.name == "ConnectionLost"
+        assert "may have completed" in outcome.error.message
+        assert str(failure) in outcome.error.message
+        assert outcome.sent
+        assert play.text == "shown\n"
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("when", "failure", "name", "sent"),
+    [
+        ("open", TargetUnreachable("no route"), "TargetUnreachable", False),
+        ("open", SessionLost("gone"), "SessionLost", False),
+        ("open", TransportClosed("cut while opening"), "TransportClosed", False),
+        ("send", RunspaceStateError("closed"), "RunspaceStateError", False),
+        ("send", TransportClosed("cut while sending"), "ConnectionLost", True),
+    ],
+)
+def test_a_cell_that_does_not_get_through(
+    tmp_path: Path, when: str, failure: PSKernelError, name: str, sent: bool
+) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        if when == "open":
+            play.remote.open_error = failure
+        else:
+            play.remote.send_error = failure
+        play.begin()
+        outcome = await play.outcome()
+        assert outcome.error is not None
+        assert (outcome.error.name, outcome.sent) == (name, sent)
+        assert str(failure) in outcome.error.message
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("calls", "how", "code"),
+    [
+        ([HostCall("SetShouldExit", 6, (3,), None)], "exit", 3),
+        ([HostCall("SetShouldExit", 6, (), None)], "exit", 0),
+        ([HostCall("SetShouldExit", 6, ("x",), None)], "exit", 0),
+        ([HostCall("PopRunspace", 53, (), None)], "Exit-PSSession", 0),
+        ([HostCall("SetShouldExit", 6, (4,), None), HostCall("PopRunspace", 53, (), None)], "exit", 4),
+    ],
+)
+def test_leaving(tmp_path: Path, calls: list[HostCall], how: str, code: int) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        await play.started()
+        play.say(*calls, HostText("after\n"), DONE)
+        outcome = await play.outcome()
+        assert outcome.exit_code == code
+        assert outcome.error is None
+        assert play.remote.left == [how]
+        assert play.text == "after\n"
+
+    run(main())
+
+
+def test_what_asks_the_user_is_refused_and_what_does_not_is_left(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        await play.started()
+        play.say(HostCall("ReadLine", 11, (), 1), HostCall("SetCursorPosition", 32, (), None), DONE)
+        await play.outcome()
+        assert play.remote.refused == [
+            "PowerShell is in NonInteractive mode. Read and Prompt functionality is not available."
+        ]
+
+    run(main())
+
+
+def test_a_second_hop_is_told(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        play.remote.moved = SessionLost("came back")
+        await play.started()
+        play.say(DONE)
+        error = await play.error()
+        assert (error.name, error.message) == ("SecondHop", "came back")
+
+    run(main())
+
+
+def test_an_interrupt_before_the_connection_is_there(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        play.remote.opened.clear()
+        play.begin()
+        await asyncio.sleep(0)
+        play.cell.interrupt()
+        outcome = await play.outcome()
+        assert outcome.error is not None
+        assert outcome.error.name == "Interrupted"
+        assert not outcome.sent
+        assert not play.remote.sending.is_set()
+
+    run(main())
+
+
+def test_an_interrupt_in_the_moment_the_connection_is_there(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        play.remote.opened.clear()
+        play.begin()
+        await asyncio.sleep(0)
+        play.remote.opened.set()
+        for _ in range(3):
+            # Whatever the step it is at, it is either not sent or stopped.
+            await asyncio.sleep(0)
+            play.cell.interrupt()
+        play.say(STOPPED)
+        outcome = await play.outcome()
+        assert outcome.error is not None
+        assert outcome.error.name == ("PipelineStopped" if outcome.sent else "Interrupted")
+        assert play.remote.signalled.is_set() == outcome.sent or play.remote.pipeline.ended
+
+    run(main())
+
+
+def test_an_interrupt_while_sending_waits_until_it_is_sent(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        play.remote.may_send.clear()
+        play.begin()
+        await asyncio.wait_for(play.remote.sending.wait(), WAIT)
+        play.cell.interrupt()
+        await asyncio.sleep(0)
+        assert not play.remote.signalled.is_set()
+        play.remote.may_send.set()
+        await asyncio.wait_for(play.remote.signalled.wait(), WAIT)
+        play.say(STOPPED)
+        outcome = await play.outcome()
+        assert outcome.error is not None
+        assert (outcome.error.name, outcome.sent) == ("PipelineStopped", True)
+        assert play.remote.abandoned == []
+
+    run(main())
+
+
+def test_an_interrupt_while_sending_gets_stuck(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path, stop_timeout=0.05)
+        play.remote.may_send.clear()
+        play.begin()
+        await asyncio.wait_for(play.remote.sending.wait(), WAIT)
+        play.cell.interrupt()
+        outcome = await play.outcome()
+        assert outcome.error is not None
+        assert (outcome.error.name, outcome.sent) == ("SessionAbandoned", True)
+        assert len(play.remote.abandoned) == 1
+
+    run(main())
+
+
+def test_a_command_that_obeys(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        await play.started()
+        play.cell.interrupt()
+        await asyncio.wait_for(play.remote.signalled.wait(), WAIT)
+        play.say(HostText("last words\n"), STOPPED)
+        error = await play.error()
+        assert error.name == "PipelineStopped"
+        assert play.text == "last words\n"
+        assert play.remote.abandoned == []
+
+    run(main())
+
+
+def test_a_command_that_does_not_obey_and_its_last_words(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path, stop_timeout=0.05)
+        await play.started()
+        play.say(HostText("shown\n"))
+        play.cell.interrupt()
+        play.say(HostText("and this\n"))
+        error = await play.error()
+        assert error.name == "SessionAbandoned"
+        assert "0.05 seconds" in error.message
+        assert "web01" in error.message
+        assert "could not be stopped" in play.remote.abandoned[0]
+        assert play.text == "shown\nand this\n"
+
+    run(main())
+
+
+def test_further_interrupts_change_nothing(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path, stop_timeout=0.3)
+        await play.started()
+        assert play.running is not None
+        began = asyncio.get_running_loop().time()
+        while not play.running.done():
+            play.cell.interrupt()
+            await asyncio.wait({play.running}, timeout=0.05)
+            assert asyncio.get_running_loop().time() - began < WAIT
+        assert (await play.error()).name == "SessionAbandoned"
+        assert asyncio.get_running_loop().time() - began < 2
+        assert len(play.remote.abandoned) == 1
+
+    run(main())
+
+
+def test_an_interrupt_when_only_output_is_left_dams_it_and_keeps_the_session(tmp_path: Path) -> None:
+    async def main() -> None:
+        # Slow enough that the output is still on its way when the time to stop is long over.
+        play = Play(tmp_path, stop_timeout=0.05, rate=100_000)
+        await play.started()
+        play.say(*(HostText(f"{number:0500}\n") for number in range(6000)), DONE)
+        assert play.running is not None
+        await asyncio.wait({play.running}, timeout=0.1)
+        assert not play.running.done()
+        play.cell.interrupt()
+        outcome = await play.outcome()
+        assert outcome.error is None
+        assert play.remote.abandoned == []
+        assert not play.remote.signalled.is_set()
+        assert "left out here (interrupted)" in play.text
+        assert play.text.endswith(f"{5999:0500}\n")
+
+    run(main())
+
+
+def test_nothing_is_left_running(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        await play.started()
+        play.cell.interrupt()
+        play.say(STOPPED)
+        await play.outcome()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run(main())
