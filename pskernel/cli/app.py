@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -69,4 +71,7 @@ app.command("options")(options.options)
 
 def main() -> None:
     """Run the command line of this process."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal without Unicode gets question marks, not an exception in the middle of a run.
+        sys.stdout.reconfigure(errors="replace")
     app()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -87,3 +88,28 @@ def test_a_verb_that_runs_nothing_does_not_pay_for_nbclient() -> None:
     script = "import sys, pskernel.cli.app; print(sorted({'nbclient', 'nbformat', 'jupyter_client', 'asyncssh'} & set(sys.modules)))"
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert shown.stdout == "[]\n"
+
+
+def test_a_terminal_without_unicode_is_no_reason_to_fail() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-c", "from pskernel.cli.app import main; main()", "doctor", "nonsense"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert (shown.returncode, shown.stderr) == (2, "")
+    assert shown.stdout.endswith("This target does not work: the step ?target? failed.\n")
+
+
+def test_a_reader_that_leaves_is_no_reason_for_a_traceback() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", "from pskernel.cli.app import main; main()", "options"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
