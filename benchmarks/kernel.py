@@ -21,7 +21,9 @@ class Driven:
     """A kernel and its client; the seconds from start to the first kernel_info_reply are in ``start_s``."""
 
     def __init__(self, argv: list[str]) -> None:
-        spec = KernelSpec(argv=argv, display_name="benchmark", language="any", interrupt_mode="message", env={"PYTHONPATH": ROOT})
+        spec = KernelSpec(
+            argv=argv, display_name="benchmark", language="any", interrupt_mode="message", env={"PYTHONPATH": ROOT}
+        )
         self.manager = KernelManager()
         self.manager._kernel_spec = spec
         began = time.perf_counter()

@@ -89,9 +89,7 @@ async def session_figures(target: Target, lines: int, cells: int) -> dict[str, f
         figures["lines_per_s"] = await rate(runspace.run_cell, numbers, lines)
         figures["strings_per_s"] = await rate(runspace.invoke, numbers, lines)
         objects = lines // 20
-        figures["objects_per_s"] = await rate(
-            runspace.invoke, f"1..{objects} | ForEach-Object {{ {OBJECT} }}", objects
-        )
+        figures["objects_per_s"] = await rate(runspace.invoke, f"1..{objects} | ForEach-Object {{ {OBJECT} }}", objects)
     return figures
 
 
@@ -130,9 +128,7 @@ def entered_lines(pwsh: str, sshd: Sshd, lines: int) -> float:
     options = f"@{{UserKnownHostsFile='{sshd.known_hosts}'}}"
     enter = f"Enter-PSSession -HostName 127.0.0.1 -Port {sshd.port} -UserName {sshd.user} -KeyFilePath {sshd.key}"
     typed = f"{enter} -Options {options}\n1..{lines} | ForEach-Object {{ {LINE} }}\nexit\nexit\n"
-    child = subprocess.Popen(
-        [pwsh, "-NoLogo", "-NoProfile"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    child = subprocess.Popen([pwsh, "-NoLogo", "-NoProfile"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert child.stdin is not None
     assert child.stdout is not None
     child.stdin.write(typed)
@@ -177,7 +173,14 @@ def compare(pwsh: str, lines: int, cells: int) -> list[Row]:
         Row("strings", ours["strings_per_s"], wire["strings_per_s"], "/s", limit, "≥ 0.6"),
         Row("the same", ours["strings_per_s"], engine["strings_per_s"], "/s", client),
         Row("objects of 10 properties", ours["objects_per_s"], engine["objects_per_s"], "/s", client),
-        Row("cell through the kernel, p50", kernel["cell_p50_ms"], engine["cell_p50_ms"], "ms", "Invoke-Command", "≤ 1.5"),
+        Row(
+            "cell through the kernel, p50",
+            kernel["cell_p50_ms"],
+            engine["cell_p50_ms"],
+            "ms",
+            "Invoke-Command",
+            "≤ 1.5",
+        ),
         Row("kernel start to first answer", kernel["start_s"], kernel["ipykernel_start_s"], "s", "plain ipykernel"),
         Row("memory growth, 1,000,000 lines", kernel["growth_mb"], 150.0, "MB", "the bound", "≤ 1"),
     ]

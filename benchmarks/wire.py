@@ -75,5 +75,3 @@ class WireClient:
         self._child.wait()
         self._in.close()
         self._out.close()
-
-

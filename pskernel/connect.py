@@ -75,7 +75,7 @@ async def open_transport(target: Target, asker: Asker) -> Transport:
         from pskernel.transports.cassette import Cassette
         from pskernel.transports.replay import ReplayTransport
 
-        cassette = Cassette.load(target.path)
+        cassette = Cassette.load(target.path or "")
         return ReplayTransport(cassette, speed=target.options.speed, strict=target.options.strict)
     return OutOfProcTransport(await open_stream(target, asker))
 
@@ -95,7 +95,7 @@ async def open_stream(target: Target, asker: Asker) -> ByteStream:
         return await open_process([program, _SERVER_MODE, *target.options.arguments])
     from pskernel.transports.unix import find_pipe, open_unix
 
-    return await open_unix(target.path if target.pid is None else find_pipe(target.pid))
+    return await open_unix(find_pipe(target.pid) if target.pid is not None else target.path or "")
 
 
 async def _open_ssh(target: Target, asker: Asker) -> ByteStream:
@@ -104,7 +104,7 @@ async def _open_ssh(target: Target, asker: Asker) -> ByteStream:
     options = target.options
     # What the user did not choose is left to their ssh configuration.
     chosen = {name: getattr(options, name) for name in _SSH_OPTIONS if name in options.changed()}
-    endpoint = SSHEndpoint(target.host, target.port, target.user, **chosen)
+    endpoint = SSHEndpoint(target.host or "", target.port, target.user, **chosen)
     secret = await _secret(target, asker)
     if options.backend == "openssh":
         from pskernel.transports.openssh import open_openssh

@@ -79,7 +79,11 @@ def within(name: str, prefixes: set[str]) -> bool:
 def test_imports_follow_the_layers(path: Path) -> None:
     name = name_of(path)
     layer = name.split(".")[0]
-    ours = {module.removeprefix("pskernel").removeprefix(".") or "pskernel" for module in imports_of(path) if module.split(".")[0] == "pskernel"}
+    ours = {
+        module.removeprefix("pskernel").removeprefix(".") or "pskernel"
+        for module in imports_of(path)
+        if module.split(".")[0] == "pskernel"
+    }
     # `from pskernel import x` also yields "pskernel.x", which is the layer that x is, or an attribute of the package.
     ours = {module for module in ours if module.split(".")[0] in ALLOWED}
     allowed = ALLOWED.get(layer, set()) | {layer}
@@ -92,7 +96,11 @@ def test_libraries_stay_at_home(path: Path) -> None:
     name = name_of(path)
     tops = {module.split(".")[0] for module in imports_of(path)}
 
-    strangers = {top for top in tops & set(AT_HOME) if not within(name, AT_HOME[top]) and not name.startswith(tuple(AT_HOME[top]))}
+    strangers = {
+        top
+        for top in tops & set(AT_HOME)
+        if not within(name, AT_HOME[top]) and not name.startswith(tuple(AT_HOME[top]))
+    }
     assert strangers == set()
     assert "tests" not in tops
     if name.split(".")[0] in {"protocol", "render"}:

@@ -15,7 +15,7 @@ import pskernel
 
 def modules() -> Iterator[ModuleType]:
     for found in pkgutil.walk_packages(pskernel.__path__, "pskernel."):
-        if found.name not in {"pskernel.__main__"}:
+        if not found.name.endswith("__main__"):
             yield importlib.import_module(found.name)
 
 

@@ -24,13 +24,25 @@ def _nbval(notebook: str, target: str, folder: Path) -> subprocess.CompletedProc
     text = {"argv": argv, "display_name": "under test", "language": "powershell", "interrupt_mode": "message"}
     (spec / "kernel.json").write_text(json.dumps(text))
     command = [
-        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", "--nbval-kernel-name", "under-test"),
+        *(
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--nbval",
+            "--nbval-kernel-name",
+            "under-test",
+        ),
         *("--nbval-sanitize-with", str(NOTEBOOKS / "nbval_sanitize.cfg")),
         str(NOTEBOOKS / f"{notebook}.ipynb"),
     ]
     # From outside the project, so that its own pytest settings (timeouts, markers) do not apply to nbval's items.
     environment = {**os.environ, "JUPYTER_PATH": str(folder), "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=110, check=False)
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=110, check=False
+    )
 
 
 @pytest.mark.parametrize("notebook", RECORDED)

@@ -10,7 +10,7 @@ from contextvars import copy_context
 from typing import Any, ClassVar
 
 from ipykernel.kernelbase import Kernel
-from jupyter_client.session import protocol_version
+from ipykernel._version import kernel_protocol_version
 from platformdirs import user_log_path
 from traitlets import Dict, Unicode
 
@@ -39,8 +39,8 @@ _WHILE_BUSY = {
 # An error aborts the cells that have arrived behind it. A refusal comes so fast that the rest of a Run All would still
 # be on its way, and then run in a new session, without what the refused cell was to do.
 _QUEUE_SECONDS = 0.5
-# Jupyter kills a kernel that is still there 2.5 s after the request.
-_SHUTDOWN_SECONDS = 2.0
+# Jupyter kills a kernel that is still there 2.5 s after the request; leaving takes some of it.
+_SHUTDOWN_SECONDS = 1.7
 
 
 class RemotePowerShellKernel(Kernel):
@@ -88,7 +88,7 @@ class RemotePowerShellKernel(Kernel):
         find out: a third of the time that a kernel takes to start.
         """
         return {
-            "protocol_version": protocol_version,
+            "protocol_version": kernel_protocol_version,
             "implementation": self.implementation,
             "implementation_version": self.implementation_version,
             "language_info": self.language_info,

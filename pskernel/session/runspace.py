@@ -34,6 +34,9 @@ __all__ = ["Runspace", "RunspaceState"]
 
 # What is said while no pipeline runs (events, a profile) waits for the next one; older lines give way.
 _MAX_IDLE_RECORDS = 1000
+_LAST_WORDS_SECONDS = 2.0
+# PowerShell's own client gives a server that long to confirm that a pipeline is closed (IPCCloseTimedOut).
+_CLOSE_SECONDS = 60.0
 _NO_HOST_NOW = "A command that prompts the user failed because no cell is running."
 
 
@@ -88,7 +91,8 @@ class Runspace:
             text = f"No PowerShell answered within {open_timeout:g} seconds. {transport.diagnostics()}"
             raise NotPowerShell(text.strip()) from None
         except TransportClosed:
-            pass  # the reader knows why, and better
+            # Whoever writes only learns that the line is gone; the reader hears what the far side said at its end.
+            await asyncio.wait({runspace._reader}, timeout=_LAST_WORDS_SECONDS)
         finally:
             if runspace._state is not RunspaceState.OPEN:
                 await runspace.abandon("The runspace could not be opened.")
@@ -197,7 +201,7 @@ class Runspace:
         Raises:
             RunspaceStateError: a pipeline is running, or the server cannot.
         """
-        if self.busy:
+        if self._current is not None and not self._current.ended:
             raise RunspaceStateError("The runspace cannot be reset while a pipeline is running.")
         async with self._turn:
             self._require_open()
@@ -272,8 +276,9 @@ class Runspace:
         try:
             await pipeline.wait_ended()
             if pipeline.end is not None:
-                with contextlib.suppress(TransportClosed, NotPowerShell):
-                    await self._transport.close_pipeline(pipeline.pipeline_id)
+                with contextlib.suppress(TransportClosed, NotPowerShell, TimeoutError):
+                    async with asyncio.timeout(_CLOSE_SECONDS):
+                        await self._transport.close_pipeline(pipeline.pipeline_id)
         finally:
             self._current = None
             self._turn.release()
@@ -350,15 +355,15 @@ class Runspace:
     async def _shut(self, why: str) -> None:
         if self._state is RunspaceState.OPEN:
             self._state = RunspaceState.CLOSED
-        await self._transport.aclose()
-        if asyncio.current_task() is not self._reader:
+        try:
+            await self._transport.aclose()
+        finally:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
-        if self._current is not None:
-            self._current.fail(self._error or TransportClosed(why))
-        self._opened.set()
-        self._ended.set()
-        if self._chores:
+            if self._current is not None:
+                self._current.fail(self._error or TransportClosed(why))
+            self._opened.set()
+            self._ended.set()
             await asyncio.gather(*self._chores, return_exceptions=True)
 
     def _chore(self, work: Coroutine[Any, Any, None]) -> None:

@@ -76,7 +76,10 @@ class Transport(Protocol):
         """Ask the server to stop a pipeline. Returns when the request is sent, not when it is obeyed."""
 
     async def close_pipeline(self, pipeline_id: UUID) -> None:
-        """Tell the server that this side is done with a pipeline. Does not wait for the acknowledgement."""
+        """Tell the server that this side is done with a pipeline, and wait until it is done with it too.
+
+        Bounded by the caller's timeout. A pipeline that starts before can be refused: one is still running.
+        """
 
     async def receive(self) -> list[Payload | Notice]:
         """Return what has arrived since the last call, waiting for at least one item.

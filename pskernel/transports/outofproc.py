@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ __all__ = ["OutOfProcTransport"]
 
 # The fragment size of PowerShell's own out-of-process transports.
 _MAX_PAYLOAD = 32_768
+# How long a stop waits for the server to have the whole command.
+_CREATION_SECONDS = 1.0
 # A banner may precede PowerShell; a peer that talks on and on is something else.
 _MAX_JUNK_LINES = 200
 # Shown to the user one by one only up to here.
@@ -77,13 +80,21 @@ class OutOfProcTransport:
             await self._write(PacketKind.DATA, pipeline_id, packet)
 
     async def signal(self, pipeline_id: UUID) -> None:
-        """Send Signal. It does not wait for Data's acknowledgement, nor for its own: a blocked server owes both."""
+        """Send Signal.
+
+        A Signal that overtakes the pipeline's own creation is lost, so Data's acknowledgement is waited for, but not
+        for long: a blocked server may owe it, and owes Signal's own until the blocking call returns.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CREATION_SECONDS):
+                await self._settled(PacketKind.DATA, pipeline_id)
         await self._write(PacketKind.SIGNAL, pipeline_id, encode_empty(PacketKind.SIGNAL, pipeline_id))
 
     async def close_pipeline(self, pipeline_id: UUID) -> None:
-        """Send Close for a pipeline."""
-        await self._write(PacketKind.CLOSE, pipeline_id, encode_empty(PacketKind.CLOSE, pipeline_id))
+        """Send Close for a pipeline and wait for the acknowledgement."""
         self._id_locks.pop(pipeline_id, None)
+        await self._write(PacketKind.CLOSE, pipeline_id, encode_empty(PacketKind.CLOSE, pipeline_id))
+        await self._settled(PacketKind.CLOSE, pipeline_id)
 
     async def close_pool(self) -> None:
         """Send Close for the pool and wait for the acknowledgement."""
@@ -149,7 +160,8 @@ class OutOfProcTransport:
 
     def _fail(self, what: str) -> TransportClosed | NotPowerShell:
         if self._closed is None:
-            text = f"{what} {self.diagnostics()}".rstrip()
+            said = self.diagnostics()
+            text = what if said in what else f"{what} {said}"
             if self._is_powershell:
                 self._closed = TransportClosed(text)
             else:

@@ -109,7 +109,9 @@ class Server:
     async def flush(self) -> None:
         while (payload := self.pool.data_to_send(32_768)) is not None:
             guid = payload.pipeline_id or NO_PIPELINE
-            await self.raw(b"<Data Stream='Default' PSGuid='%s'>%s</Data>\n" % (str(guid).encode(), base64.b64encode(payload.data)))
+            await self.raw(
+                b"<Data Stream='Default' PSGuid='%s'>%s</Data>\n" % (str(guid).encode(), base64.b64encode(payload.data))
+            )
 
     async def wait_for(self, packet: str) -> None:
         """Wait until the client has sent a packet of that name."""
@@ -169,7 +171,9 @@ class Server:
 
 
 @asynccontextmanager
-async def far_end(behaviour: Behaviour = echo, *, limit: int = 65_536) -> AsyncIterator[tuple[OutOfProcTransport, Server]]:
+async def far_end(
+    behaviour: Behaviour = echo, *, limit: int = 65_536
+) -> AsyncIterator[tuple[OutOfProcTransport, Server]]:
     """A client's transport and the server at its other end."""
     near, far = memory_pair(limit)
     server = Server(far, behaviour)

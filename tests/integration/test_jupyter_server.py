@@ -49,7 +49,12 @@ def server(tmp_path: Path, pwsh: str, request: pytest.FixtureRequest) -> Iterato
     text = {"argv": argv, "display_name": "under test", "language": "powershell", "interrupt_mode": "message"}
     (spec / "kernel.json").write_text(json.dumps(text))
     port = free_port()
-    environment = {**os.environ, "JUPYTER_PATH": str(tmp_path), "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(tmp_path)}
+    environment = {
+        **os.environ,
+        "JUPYTER_PATH": str(tmp_path),
+        "PYTHONPATH": str(ROOT),
+        "XDG_STATE_HOME": str(tmp_path),
+    }
     words = [f"--ServerApp.port={port}", f"--IdentityProvider.token={TOKEN}", "--ServerApp.open_browser=False"]
     root = ["--allow-root", f"--ServerApp.root_dir={tmp_path}", "--ServerApp.port_retries=0"]
     process = subprocess.Popen(
@@ -96,8 +101,22 @@ async def _start_kernel(server: str) -> str:
 
 
 async def _request(socket: WebSocketClientConnection, kind: str, content: dict[str, Any]) -> str:
-    header = {"msg_id": uuid.uuid4().hex, "msg_type": kind, "username": "", "session": "s", "version": "5.4", "date": ""}
-    message = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell", "buffers": []}
+    header = {
+        "msg_id": uuid.uuid4().hex,
+        "msg_type": kind,
+        "username": "",
+        "session": "s",
+        "version": "5.4",
+        "date": "",
+    }
+    message = {
+        "header": header,
+        "parent_header": {},
+        "metadata": {},
+        "content": content,
+        "channel": "shell",
+        "buffers": [],
+    }
     await socket.write_message(json.dumps(message))
     return header["msg_id"]
 

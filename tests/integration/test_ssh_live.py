@@ -92,7 +92,10 @@ def test_a_second_hop_is_noticed_and_undone(sshd: Sshd) -> None:
         session = InteractiveSession(opener(target(sshd, "asyncssh")), "web01")
         runspace = await session.ready(NobodyToAsk())
         (home,) = await runspace.query("$PID")
-        for cell, told_at_once in ((enter, True), (f"& {{ {enter.replace('Enter-PSSession', '& (gcm ente*-PSSes*)')} }}", False)):
+        for cell, told_at_once in (
+            (enter, True),
+            (f"& {{ {enter.replace('Enter-PSSession', '& (gcm ente*-PSSes*)')} }}", False),
+        ):
             pipeline = await session.run(cell, NobodyToAsk())
             async for _ in pipeline:
                 pass

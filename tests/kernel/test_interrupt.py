@@ -39,10 +39,10 @@ def test_the_session_lives_on_after_an_interrupt(kernel: Kernel) -> None:
 
 
 def test_an_endless_flood_stops_at_once_and_is_dammed(start: Starter, pwsh: str) -> None:
-    kernel = start(f"process:{pwsh}", "output_rate=50000")
+    kernel = start(f"process:{pwsh}", "output_rate=100000")
     request = kernel.send("$n = 0; while ($true) { 'flood {0:d200}' -f $n++ }")
     # Beyond the first megabyte, more is waiting here than has been shown.
-    kernel.shows(request, f"flood {6000:0200}\n")
+    kernel.shows(request, f"flood {5000:0200}\n")
     began = time.monotonic()
     kernel.interrupt()
     run = kernel.finish(request)
@@ -169,10 +169,6 @@ def test_connecting_begins_anew_after_an_interrupt(start: Starter, relay: Relay)
     assert kernel.run("'run'").stdout == "run\n"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the engine loses a Signal that overtakes the last piece of the command; the transport must wait for its ack",
-)
 def test_an_interrupt_while_the_cell_is_being_sent_keeps_the_session(start: Starter, relay: Relay) -> None:
     kernel = start(relay.target)
     kernel.run("$kept = 8")

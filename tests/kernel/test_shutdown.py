@@ -24,7 +24,7 @@ def own(start: Starter, pwsh: str) -> Kernel:
 
 def shut_down(kernel: Kernel) -> float:
     """Shut the kernel down as front ends do, and return the seconds it took; it must leave by itself."""
-    process = kernel.manager.provisioner.process
+    process = kernel.process
     began = time.monotonic()
     kernel.manager.shutdown_kernel()
     taken = time.monotonic() - began

@@ -21,6 +21,7 @@ from typing import Any
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 CHECKOUT = Path(__file__).parents[2]
 WAIT = 30.0
@@ -88,8 +89,15 @@ class Kernel:
     replies: dict[str, Message] = field(default_factory=dict)
 
     @property
+    def process(self) -> subprocess.Popen[Any]:
+        """The kernel's process; jupyter_client forgets it at the end."""
+        assert isinstance(self.manager.provisioner, LocalProvisioner)
+        assert self.manager.provisioner.process is not None
+        return self.manager.provisioner.process
+
+    @property
     def pid(self) -> int:
-        return int(self.manager.provisioner.process.pid)
+        return self.process.pid
 
     def send(self, code: str, **options: Any) -> str:
         """Send a cell, and return the id of the request."""
@@ -172,6 +180,7 @@ class Starter:
 
     folder: Path
     running: list[Kernel] = field(default_factory=list)
+    sockets: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property
     def logs(self) -> Path:
@@ -194,7 +203,15 @@ class Starter:
         argv += ["--target", target] if target else []
         for option in options:
             argv += ["--option", option]
-        manager = KernelManager(transport="ipc", shutdown_wait_time=8.0)
+        # Sockets in a folder of their own: with TCP another process may take the port before the kernel does.
+        sockets = tempfile.TemporaryDirectory(prefix="psk-")
+        self.sockets.callback(sockets.cleanup)
+        manager = KernelManager(
+            transport="ipc",
+            ip=f"{sockets.name}/s",
+            connection_file=f"{sockets.name}/connection.json",
+            shutdown_wait_time=8.0,
+        )
         manager.kernel_name = name
         manager._kernel_spec = KernelSpec(
             argv=argv, display_name="test", language="powershell", interrupt_mode="message", resource_dir=""
@@ -224,7 +241,7 @@ class Starter:
         self.running.remove(kernel)
         try:
             if kernel.manager.has_kernel and kernel.is_alive():
-                process = kernel.manager.provisioner.process
+                process = kernel.process
                 kernel.manager.shutdown_kernel()
                 assert process.returncode == 0, f"the kernel left with {process.returncode}"
         finally:
@@ -236,7 +253,7 @@ class Starter:
             kernel.manager.context.destroy(linger=0)
 
     def end_all(self) -> None:
-        with contextlib.ExitStack() as ends:
+        with self.sockets, contextlib.ExitStack() as ends:
             for kernel in self.running.copy():
                 ends.callback(self.end, kernel)
 

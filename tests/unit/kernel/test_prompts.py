@@ -28,7 +28,7 @@ class FrontEnd:
     session: Session
 
     async def question(self) -> dict[str, Any]:
-        assert await asyncio.to_thread(self.socket.poll, WAIT * 1000)
+        assert await asyncio.to_thread(self.socket.poll, int(WAIT * 1000))
         _, message = self.session.recv(self.socket)
         assert message is not None
         return dict(message)
@@ -60,7 +60,7 @@ def line() -> Iterator[Line]:
 
 def arrived(line: Line) -> None:
     """Wait until something for the kernel is there."""
-    assert line.kernel_socket.poll(WAIT * 1000)
+    assert line.kernel_socket.poll(int(WAIT * 1000))
 
 
 @pytest.mark.parametrize("names_the_question", [True, False])

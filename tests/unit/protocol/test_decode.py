@@ -102,7 +102,9 @@ def test_progress_by_the_host() -> None:
         (11, (), None),
     ],
 )
-def test_text_from_a_call_decoded_in_full(method: int, parameters: tuple[object, ...], expected: HostText | None) -> None:
+def test_text_from_a_call_decoded_in_full(
+    method: int, parameters: tuple[object, ...], expected: HostText | None
+) -> None:
     assert expected == host_text(method, parameters)
 
 

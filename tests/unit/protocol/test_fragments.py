@@ -37,7 +37,9 @@ def test_what_is_cut_is_joined(message: bytes, size: int) -> None:
     assert [message] == Reassembler().feed(b"".join(pieces))
 
 
-@given(st.lists(st.binary(max_size=200), min_size=1, max_size=5), st.integers(22, 60), st.randoms(use_true_random=False))
+@given(
+    st.lists(st.binary(max_size=200), min_size=1, max_size=5), st.integers(22, 60), st.randoms(use_true_random=False)
+)
 def test_messages_may_be_interleaved(messages: list[bytes], size: int, order: random.Random) -> None:
     lanes = [fragment(number, message, size) for number, message in enumerate(messages)]
     reassembler, joined = Reassembler(), []

@@ -141,5 +141,3 @@ def test_a_display_takes_input() -> None:
 
     assert "false" == body["NoInput"]
     assert ["Out-Default"] == [command["Cmd"] for command in body["PowerShell"]["Cmds"]]
-
-

@@ -96,7 +96,11 @@ def test_output_and_end(client: RunspaceProtocol, server: psrpcore.ServerRunspac
     ],
 )
 def test_text_written_to_the_host(
-    client: RunspaceProtocol, server: psrpcore.ServerRunspacePool, method: str, parameters: list[Any], expected: HostText
+    client: RunspaceProtocol,
+    server: psrpcore.ServerRunspacePool,
+    method: str,
+    parameters: list[Any],
+    expected: HostText,
 ) -> None:
     running(client, server).host_call(ps.HostMethodIdentifier[method], parameters)
 
@@ -139,7 +143,9 @@ def test_a_reset_is_answered(client: RunspaceProtocol, server: psrpcore.ServerRu
 
 
 def test_a_broken_pool_says_why(client: RunspaceProtocol, server: psrpcore.ServerRunspacePool) -> None:
-    server.set_broken(ps.ErrorRecord(Exception=ps.NETException(Message="no more memory"), CategoryInfo=ps.ErrorCategoryInfo()))
+    server.set_broken(
+        ps.ErrorRecord(Exception=ps.NETException(Message="no more memory"), CategoryInfo=ps.ErrorCategoryInfo())
+    )
 
     (stopped,) = answers(client, server)
     assert isinstance(stopped, PoolStopped)
@@ -147,7 +153,9 @@ def test_a_broken_pool_says_why(client: RunspaceProtocol, server: psrpcore.Serve
 
 
 @pytest.mark.parametrize("body", [b"", b"<", b"junk", b"<S>x</I32>", b"<Obj RefId='0'/>", b"\xff\xfe"])
-@pytest.mark.parametrize("kind", [0x00041005, 0x00041006, 0x00041008, 0x00041010, 0x00041100, 0x00021005, 0x00021009, 0x00099999])
+@pytest.mark.parametrize(
+    "kind", [0x00041005, 0x00041006, 0x00041008, 0x00041010, 0x00041100, 0x00021005, 0x00021009, 0x00099999]
+)
 def test_damage_costs_one_message(client: RunspaceProtocol, kind: int, body: bytes) -> None:
     for _, record in client.receive(server_message(kind, body)):
         assert not isinstance(record, PipelineEnd)

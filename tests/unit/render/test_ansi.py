@@ -11,7 +11,30 @@ from hypothesis import strategies as st
 from pskernel.render.ansi import neutralise, paint, strip
 
 NASTY = st.lists(
-    st.sampled_from(["\x1b[", "\x1b]", "\x1bP", "\x1b", "\x9b", "\x07", "\x1b\\", "8;;", "52;c;", "m", "31", ";", "H", "2J", "é", "\ud83d", "\n", "\t", "\r", "x"])
+    st.sampled_from(
+        [
+            "\x1b[",
+            "\x1b]",
+            "\x1bP",
+            "\x1b",
+            "\x9b",
+            "\x07",
+            "\x1b\\",
+            "8;;",
+            "52;c;",
+            "m",
+            "31",
+            ";",
+            "H",
+            "2J",
+            "é",
+            "\ud83d",
+            "\n",
+            "\t",
+            "\r",
+            "x",
+        ]
+    )
     | st.text(max_size=3)
 ).map("".join)
 SGR = re.compile(r"\x1b\[[0-9;:]*m")

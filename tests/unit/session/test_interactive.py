@@ -134,7 +134,9 @@ def test_after_a_loss_while_idle_one_cell_is_refused_and_nothing_sent() -> None:
         fleet.servers[0].stream.cut()
         await runspace.wait_ended()
         await asyncio.sleep(0)
-        with pytest.raises(SessionLost, match=r"admin@web01 was lost.*not run, and nothing of it was sent.*Run it again"):
+        with pytest.raises(
+            SessionLost, match=r"admin@web01 was lost.*not run, and nothing of it was sent.*Run it again"
+        ):
             await session.run("Remove-Item everything", NobodyToAsk())
         assert [] == fleet.cells
         await run(session, "after")

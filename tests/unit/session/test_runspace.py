@@ -276,7 +276,9 @@ def test_a_refused_opening_says_why() -> None:
             opening = asyncio.create_task(Runspace.open(transport, screen=Screen(), open_timeout=10))
             await server.wait_for("Data")
             server.pool._send_buffer.clear()
-            server.pool.set_broken(ps.ErrorRecord(Exception=ps.NETException(Message="denied"), CategoryInfo=ps.ErrorCategoryInfo()))
+            server.pool.set_broken(
+                ps.ErrorRecord(Exception=ps.NETException(Message="denied"), CategoryInfo=ps.ErrorCategoryInfo())
+            )
             await server.flush()
             with pytest.raises(ConnectError, match="denied"):
                 await opening
@@ -289,7 +291,9 @@ def test_a_peer_that_echoes_is_not_powershell() -> None:
         async with far_end() as (transport, server):
 
             async def echo(name: str, guid: object, data: bytes) -> None:
-                await server.raw(b"<%s Stream='Default' PSGuid='%s'>%s</Data>\n" % (name.encode(), str(guid).encode(), data))
+                await server.raw(
+                    b"<%s Stream='Default' PSGuid='%s'>%s</Data>\n" % (name.encode(), str(guid).encode(), data)
+                )
 
             server._packet = echo  # type: ignore[method-assign]
             with pytest.raises(NotPowerShell, match="sends back what it was sent"):

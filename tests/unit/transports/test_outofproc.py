@@ -58,21 +58,40 @@ def test_command_waits_for_its_acknowledgement_before_data() -> None:
     asyncio.run(main())
 
 
-def test_data_waits_for_the_one_before_and_a_signal_does_not() -> None:
+def test_data_and_signals_wait_for_the_data_before_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pskernel.transports.outofproc._CREATION_SECONDS", 60.0)
+
     async def main() -> None:
         transport, far = pair()
         reading = asyncio.create_task(transport.receive())
         await transport.send(PIPELINE, b"1")
         second = asyncio.create_task(transport.send(PIPELINE, b"2"))
         other = asyncio.create_task(transport.send(None, b"3"))
-        await transport.signal(PIPELINE)
-        sent = await lines(far, 3)
-        assert encode_data(PIPELINE, b"1").strip() == sent[0]
-        assert {encode_data(None, b"3").strip(), encode_empty(PacketKind.SIGNAL, PIPELINE).strip()} == set(sent[1:])
+        assert [encode_data(PIPELINE, b"1").strip(), encode_data(None, b"3").strip()] == await lines(far, 2)
+        signal = asyncio.create_task(transport.signal(PIPELINE))
+        await settle()
         assert not second.done()
+        assert not signal.done()
         await far.send(ack(PacketKind.DATA_ACK))
         assert [encode_data(PIPELINE, b"2").strip()] == await lines(far, 1)
-        await asyncio.gather(second, other)
+        await far.send(ack(PacketKind.DATA_ACK))
+        assert [encode_empty(PacketKind.SIGNAL, PIPELINE).strip()] == await lines(far, 1)
+        await asyncio.gather(second, other, signal)
+        reading.cancel()
+        await transport.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_signal_does_not_wait_for_a_server_that_owes_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pskernel.transports.outofproc._CREATION_SECONDS", 0.01)
+
+    async def main() -> None:
+        transport, far = pair()
+        reading = asyncio.create_task(transport.receive())
+        await transport.send(PIPELINE, b"1")
+        await transport.signal(PIPELINE)
+        assert encode_empty(PacketKind.SIGNAL, PIPELINE).strip() == (await lines(far, 2))[1]
         reading.cancel()
         await transport.aclose()
 
