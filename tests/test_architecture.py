@@ -54,7 +54,7 @@ MAX_FUNCTION_LINES = 50
 def name_of(path: Path) -> str:
     """`pskernel/session/runspace.py` -> `session.runspace`; a package's own module is the package."""
     parts = [*path.relative_to(ROOT).with_suffix("").parts]
-    parts = parts[1:] if parts[0] == "pskernel" else parts[1:]
+    parts = parts[2:] if parts[0] == "magics" else parts[1:]
     if parts[-1] == "__init__":
         parts.pop()
     return ".".join(parts) or "pskernel"

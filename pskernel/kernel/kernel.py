@@ -9,8 +9,8 @@ import threading
 from contextvars import copy_context
 from typing import Any, ClassVar
 
-from ipykernel.kernelbase import Kernel
 from ipykernel._version import kernel_protocol_version
+from ipykernel.kernelbase import Kernel
 from platformdirs import user_log_path
 from traitlets import Dict, Unicode
 

@@ -7,7 +7,7 @@ Reassembly is therefore ours; psrpcore is only ever given whole messages.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
 from uuid import UUID
@@ -58,12 +58,20 @@ class Message:
     body: bytes
 
 
+@dataclass(slots=True)
+class _Unfinished:
+    """The beginning of a message, in one buffer: a list of all but empty fragments would outgrow the limit."""
+
+    fragments: int = 0
+    data: bytearray = field(default_factory=bytearray)
+
+
 class Reassembler:
     """Joins fragments into messages. One for each runspace pool."""
 
     def __init__(self, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
         self._max = max_message_bytes
-        self._unfinished: dict[int, list[bytes]] = {}
+        self._unfinished: dict[int, _Unfinished] = {}
         self._held_bytes = 0
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -93,23 +101,23 @@ class Reassembler:
             if len(blob) > self._max:
                 raise RemoteProtocolError(f"The remote sent a message of more than {self._max} bytes.")
             return blob
-        parts = self._unfinished.get(object_id)
-        if parts is None:
+        begun = self._unfinished.get(object_id)
+        if begun is None:
             if len(self._unfinished) >= MAX_UNFINISHED:
                 raise RemoteProtocolError("The remote began too many messages without ending them.")
-            parts = self._unfinished[object_id] = []
-        if fragment_id != len(parts) or bool(flags & _FIRST) != (fragment_id == 0):
+            begun = self._unfinished[object_id] = _Unfinished()
+        if fragment_id != begun.fragments or bool(flags & _FIRST) != (fragment_id == 0):
             raise RemoteProtocolError("The remote sent PSRP fragments out of sequence.")
         self._held_bytes += len(blob)
         if self._held_bytes > self._max:
             raise RemoteProtocolError(f"The remote sent a message of more than {self._max} bytes.")
-        parts.append(blob)
+        begun.fragments += 1
+        begun.data += blob
         if not flags & _LAST:
             return None
         del self._unfinished[object_id]
-        message = b"".join(parts)
-        self._held_bytes -= len(message)
-        return message
+        self._held_bytes -= len(begun.data)
+        return bytes(begun.data)
 
 
 def parse_message(data: bytes) -> Message:

@@ -9,17 +9,16 @@ owns that state. psrpcore never learns of our pipelines; it is given host calls 
 from __future__ import annotations
 
 import logging
-import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import psrpcore
 from psrpcore import types as ps
 
 from pskernel.errors import LocalProtocolError, RemoteProtocolError, RunspaceStateError
-from pskernel.protocol import decode
+from pskernel.protocol import clixml, decode
 from pskernel.protocol.fragments import (
     Message,
     MessageType,
@@ -47,6 +46,8 @@ _STREAM_RECORDS = {
     MessageType.INFORMATION_RECORD,
 }
 _HOST_CALLS = {MessageType.RUNSPACEPOOL_HOST_CALL, MessageType.PIPELINE_HOST_CALL}
+_KNOWN = frozenset(ps.PSRPMessageType)
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +171,8 @@ class RunspaceProtocol:
         for raw in self._reassembler.feed(data):
             message = parse_message(raw)
             try:
-                record = self._decode(message, raw)
-            except (RemoteProtocolError, struct.error, RecursionError) as error:
+                record = _guarded(self._decode, message, raw)
+            except RemoteProtocolError as error:
                 record = Notice(f"A message of the remote could not be read and is left out: {error}")
             if record is not None:
                 yield message.pipeline_id, record
@@ -179,7 +180,7 @@ class RunspaceProtocol:
     def _decode(self, message: Message, raw: bytes) -> Record | PoolEvent | None:
         kind, body = message.message_type, message.body
         if kind in _HOST_CALLS:
-            return decode.decode_host_text(body) or decode.decode_host_progress(body) or self._host_call(raw)
+            return decode.decode_host_text(body) or decode.decode_host_progress(body) or self._host_call(message, raw)
         if kind == MessageType.PIPELINE_OUTPUT:
             return decode.decode_output(body)
         if kind == MessageType.PIPELINE_STATE:
@@ -188,24 +189,29 @@ class RunspaceProtocol:
             return decode.decode_error(body)
         if kind in _STREAM_RECORDS:
             return decode.decode_stream_record(kind, body)
-        return self._pool_event(self._psrpcore_event(raw))
+        return self._pool_event(self._psrpcore_event(message, raw))
 
-    def _host_call(self, raw: bytes) -> Record:
-        event = self._psrpcore_event(raw)
+    def _host_call(self, message: Message, raw: bytes) -> Record:
+        event = self._psrpcore_event(message, raw)
         if not isinstance(event, psrpcore.PipelineHostCallEvent | psrpcore.RunspacePoolHostCallEvent):
             raise RemoteProtocolError("a host call without a method")
         method = event.method_identifier
-        parameters = tuple(_guarded(lambda: event.method_parameters))
+        parameters = tuple(event.method_parameters)
         text = decode.host_text(int(method), parameters)
         if text is not None:
             return text
         call_id = None if event.ci == _VOID_CALL else int(event.ci)
         return HostCall(method.name, int(method), parameters, call_id)
 
-    def _psrpcore_event(self, raw: bytes) -> Any:
+    def _psrpcore_event(self, message: Message, raw: bytes) -> Any:
+        if message.message_type not in _KNOWN:
+            # psrpcore would keep the fragment that it cannot name, and then refuse every message after it.
+            raise RemoteProtocolError("a kind of message that does not exist")
+        # psrpcore knows no limits: what exceeds ours (depth, elements, entities) must not get there.
+        clixml.decode(message.body)
         whole = fragment(0, raw, len(raw) + 64)[0]
         self._pool.receive_data(psrpcore.PSRPPayload(whole, psrpcore.StreamType.default, None))
-        event = _guarded(self._pool.next_event)
+        event = self._pool.next_event()
         if event is None:
             raise RemoteProtocolError("a message without content")
         return event
@@ -215,8 +221,7 @@ class RunspaceProtocol:
             if event.state is ps.RunspacePoolState.Opened:
                 return PoolOpened()
             if event.state in (ps.RunspacePoolState.Broken, ps.RunspacePoolState.Closed):
-                reason = _guarded(lambda: event.reason)
-                return PoolStopped("" if reason is None else str(reason))
+                return PoolStopped("" if event.reason is None else str(event.reason))
         if isinstance(event, psrpcore.SetRunspaceAvailabilityEvent):
             return PoolReset(bool(event.success))
         return None
@@ -226,6 +231,8 @@ class RunspaceProtocol:
             self._pool.host_response(call_id, value, error)
         except KeyError:
             raise LocalProtocolError("This host call was answered already, or never made.") from None
+        except psrpcore.PSRPCoreError as problem:
+            raise LocalProtocolError(f"This host call cannot be answered: {problem}.") from None
         return self._drain()
 
     def _message(self, message_type: int, pipeline_id: UUID | None, body: bytes) -> Outgoing:
@@ -241,10 +248,12 @@ class RunspaceProtocol:
         return outgoing
 
 
-def _guarded(read: Callable[[], Any]) -> Any:
+def _guarded(decode_message: Callable[[Message, bytes], _T], message: Message, raw: bytes) -> _T:
     """Let psrpcore read: it answers malformed input with nearly any exception, of which this makes one."""
     try:
-        return read()
+        return decode_message(message, raw)
+    except RemoteProtocolError:
+        raise
     except Exception as error:  # noqa: BLE001
         raise RemoteProtocolError(f"{type(error).__name__} while decoding it") from None
 

@@ -21,6 +21,8 @@ _HIGH_WATER_BYTES = 4 * 1024 * 1024
 _STOPPING_BYTES = 64 * 1024 * 1024
 # The Python objects around a short text weigh more than the text.
 _RECORD_BYTES = 200
+# An object in memory against its CLIXML.
+_OBJECT_GROWTH = 4
 
 
 class PipelineOwner(Protocol):
@@ -46,6 +48,7 @@ class Pipeline:
 
     def __init__(self, owner: PipelineOwner, pipeline_id: UUID) -> None:
         self.pipeline_id = pipeline_id
+        self.created_at = asyncio.get_running_loop().time()
         self._owner = owner
         self._queue: list[Record] = []
         self._queued_bytes = 0
@@ -109,7 +112,11 @@ class Pipeline:
             return
         self._stop_sent = True
         self._drained.set()
-        await self._owner.signal(self)
+        try:
+            await self._owner.signal(self)
+        except asyncio.CancelledError:
+            self._stop_sent = False  # it may not have gone out: the next call tries again
+            raise
 
     async def reply(self, call: HostCall, value: Any) -> None:
         """Answer a host call that expects a reply, with the value its method returns."""
@@ -121,13 +128,13 @@ class Pipeline:
 
     # Below: for the runspace's reader only.
 
-    def deliver(self, record: Record) -> None:
-        """Queue a record."""
-        if self._queued_bytes > _STOPPING_BYTES and not isinstance(record, PipelineEnd):
+    def deliver(self, record: Record, received: int = 0) -> None:
+        """Queue a record, for which ``received`` bytes came over the line."""
+        if self._stop_sent and self._queued_bytes > _STOPPING_BYTES and not isinstance(record, PipelineEnd):
             self._dropped += 1
             return
         self._queue.append(record)
-        self._queued_bytes += _weight(record)
+        self._queued_bytes += _weight(record, received)
         if self._queued_bytes > _HIGH_WATER_BYTES and not self._stop_sent:
             self._drained.clear()
         if isinstance(record, PipelineEnd):
@@ -148,9 +155,9 @@ class Pipeline:
         await self._drained.wait()
 
 
-def _weight(record: Record) -> int:
+def _weight(record: Record, received: int) -> int:
     if isinstance(record, HostText):
         return _RECORD_BYTES + len(record.text)
     if isinstance(record, Output) and isinstance(record.value, str | bytes):
         return _RECORD_BYTES + len(record.value)
-    return _RECORD_BYTES * 10
+    return _RECORD_BYTES * 10 + _OBJECT_GROWTH * received

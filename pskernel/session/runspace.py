@@ -37,6 +37,8 @@ _MAX_IDLE_RECORDS = 1000
 _LAST_WORDS_SECONDS = 2.0
 # PowerShell's own client gives a server that long to confirm that a pipeline is closed (IPCCloseTimedOut).
 _CLOSE_SECONDS = 60.0
+# What an engine on a busy machine needs to start a pipeline, and a person does not notice.
+_START_SECONDS = 0.3
 _NO_HOST_NOW = "A command that prompts the user failed because no cell is running."
 
 
@@ -228,7 +230,15 @@ class Runspace:
     # What a pipeline asks of its owner.
 
     async def signal(self, pipeline: Pipeline) -> None:
-        """Send the stop signal."""
+        """Send the stop signal, once the engine has had the time to start the pipeline.
+
+        A stop that meets a pipeline still being started is reported as done, and the pipeline then runs for ever.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(pipeline.created_at + _START_SECONDS):
+                await pipeline.wait_ended()
+        if pipeline.ended:
+            return
         with contextlib.suppress(TransportClosed, NotPowerShell):
             await self._transport.signal(pipeline.pipeline_id)
 

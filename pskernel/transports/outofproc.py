@@ -7,7 +7,7 @@ import contextlib
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from pskernel.errors import NotPowerShell, TransportClosed
+from pskernel.errors import NotPowerShell, RemoteProtocolError, TransportClosed
 from pskernel.protocol.outofproc import (
     AckLedger,
     Junk,
@@ -119,11 +119,12 @@ class OutOfProcTransport:
                 if junk is not None:
                     self._junk.append(junk.text)
                 raise self._fail("The remote ended the connection.")
-            items: list[Payload | Notice] = []
-            for packet in self._decoder.feed(data):
-                item = self._junk_line(packet) if isinstance(packet, Junk) else self._packet(packet)
-                if item is not None:
-                    items.append(item)
+            try:
+                items = [item for packet in self._decoder.feed(data) if (item := self._item(packet)) is not None]
+            except RemoteProtocolError as error:
+                # Nobody reads on after this: whoever waits for an acknowledgement must not wait for ever.
+                self._fail(str(error))
+                raise
             if items:
                 return items
 
@@ -140,7 +141,9 @@ class OutOfProcTransport:
         quoted = f"It wrote: {' | '.join(lines)}." if lines else ""
         return f"{quoted} {self._stream.diagnostics().strip()}".strip()
 
-    def _packet(self, packet: Packet) -> Payload | None:
+    def _item(self, packet: Packet | Junk) -> Payload | Notice | None:
+        if isinstance(packet, Junk):
+            return self._junk_line(packet)
         self._is_powershell = True
         if packet.kind is PacketKind.DATA:
             return Payload(packet.pipeline_id, packet.data)

@@ -160,7 +160,7 @@ def test_run_all_after_exit_sends_nothing(own: Kernel, tmp_path: Path) -> None:
 
 def test_a_target_that_cannot_be_reached_fails_each_cell_and_is_tried_each_time(start: Starter, tmp_path: Path) -> None:
     kernel = start("process:/no/such/pwsh")
-    for _ in range(3):
+    for _ in range(2):
         run = kernel.run("1")
         assert run.ename == "TargetUnreachable"
         assert "/no/such/pwsh" in run.evalue

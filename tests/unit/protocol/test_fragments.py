@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import struct
+import tracemalloc
+from collections.abc import Callable
 from uuid import UUID, uuid4
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from pskernel.errors import RemoteProtocolError
 from pskernel.protocol.fragments import (
+    MAX_MESSAGE_BYTES,
     MAX_UNFINISHED,
     Message,
     MessageType,
@@ -50,6 +53,28 @@ def test_messages_may_be_interleaved(messages: list[bytes], size: int, order: ra
     assert sorted(messages) == sorted(joined)
 
 
+@given(
+    st.lists(st.binary(max_size=200), min_size=1, max_size=5),
+    st.integers(22, 60),
+    st.lists(st.integers(1, 9), max_size=40),
+)
+def test_a_payload_may_hold_any_number_of_fragments(messages: list[bytes], size: int, groups: list[int]) -> None:
+    pieces = [piece for number, message in enumerate(messages) for piece in fragment(number, message, size)]
+    reassembler, joined = Reassembler(), []
+    for count in [*groups, len(pieces)]:
+        joined += reassembler.feed(b"".join(pieces[:count]))
+        del pieces[:count]
+
+    assert messages == joined
+
+
+def test_an_object_id_may_come_again() -> None:
+    reassembler = Reassembler()
+
+    assert [b"first"] == reassembler.feed(b"".join(fragment(1, b"first", 24)))
+    assert [b"second"] == reassembler.feed(b"".join(fragment(1, b"second", 24)))
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes_are_fragments_or_an_error(data: bytes) -> None:
     try:
@@ -57,6 +82,24 @@ def test_any_bytes_are_fragments_or_an_error(data: bytes) -> None:
     except RemoteProtocolError:
         return
     assert data == b"" or len(data) >= 21
+
+
+SMALL = st.integers(0, 3)
+BLOBS = st.lists(st.tuples(SMALL, SMALL, st.integers(0, 5), st.binary(max_size=40)), max_size=30)
+
+
+@given(BLOBS)
+def test_any_order_of_fragments_is_messages_or_an_error(blobs: list[tuple[int, int, int, bytes]]) -> None:
+    reassembler, sent, got = Reassembler(100), 0, 0
+    for object_id, fragment_id, flags, blob in blobs:
+        sent += len(blob)
+        try:
+            got += sum(
+                map(len, reassembler.feed(struct.pack(">QQBI", object_id, fragment_id, flags, len(blob)) + blob))
+            )
+        except RemoteProtocolError:
+            return
+        assert sent - got == sum(len(begun.data) for begun in reassembler._unfinished.values()) <= 100
 
 
 @pytest.mark.parametrize(
@@ -79,6 +122,40 @@ def test_a_message_has_a_size_limit() -> None:
         Reassembler(100).feed(b"".join(fragment(1, b"x" * 101, 40)))
     with pytest.raises(RemoteProtocolError, match="more than 100 bytes"):
         Reassembler(100).feed(fragment(1, b"x" * 101, 400)[0])
+
+
+def test_unfinished_messages_count_together() -> None:
+    reassembler = Reassembler(100)
+    reassembler.feed(fragment(1, b"x" * 60, 71)[0])
+    with pytest.raises(RemoteProtocolError, match="more than 100 bytes"):
+        reassembler.feed(fragment(2, b"x" * 60, 80)[0])
+
+
+def test_the_limit_is_powershells() -> None:
+    assert 200 * 1024 * 1024 == MAX_MESSAGE_BYTES
+
+
+def held_after(work: Callable[[], object]) -> int:
+    """Bytes of memory that are still in use after the work."""
+    tracemalloc.start()
+    try:
+        kept = work()
+        held, _ = tracemalloc.get_traced_memory()
+        del kept
+    finally:
+        tracemalloc.stop()
+    return held
+
+
+@pytest.mark.parametrize("blob", [b"", b"ab"])
+def test_many_tiny_fragments_hold_no_more_than_they_carry(blob: bytes) -> None:
+    def work() -> Reassembler:
+        reassembler = Reassembler()
+        for number in range(20_000):
+            reassembler.feed(struct.pack(">QQBI", 1, number, number == 0, len(blob)) + blob)
+        return reassembler
+
+    assert held_after(work) < 20_000 * len(blob) * 2 + 10_000
 
 
 def test_finished_messages_do_not_count_against_the_limit() -> None:
@@ -109,6 +186,15 @@ def test_the_byte_order_mark_is_taken_off() -> None:
 def test_an_echo_of_our_own_is_not_powershell() -> None:
     with pytest.raises(RemoteProtocolError, match="sends back what it was sent"):
         parse_message(build_message(MessageType.CREATE_PIPELINE, uuid4(), uuid4(), b""))
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_are_a_message_or_an_error(data: bytes) -> None:
+    try:
+        message = parse_message(data)
+    except RemoteProtocolError:
+        return
+    assert data[40:].removeprefix(b"\xef\xbb\xbf") == message.body
 
 
 def test_a_short_message_is_told() -> None:

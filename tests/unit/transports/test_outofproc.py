@@ -116,7 +116,7 @@ def test_an_endless_talker_is_not_powershell() -> None:
     async def main() -> None:
         transport, far = pair()
         await far.send(b"y\n" * 300)
-        with pytest.raises(NotPowerShell, match="not as PowerShell does.*It wrote: y"):
+        with pytest.raises(NotPowerShell, match=r"not as PowerShell does.*It wrote: y"):
             while True:
                 await transport.receive()
         await transport.aclose()
