@@ -68,6 +68,7 @@ class CellOutput:
         self._last_flush = 0.0
         self._flusher: asyncio.Task[None] | None = None
         self._sending = asyncio.Lock()
+        self._hurry = asyncio.Event()
         self._allowance = float(_BURST_BYTES)
         self._allowance_at = time.monotonic()
         self._shown_bytes = 0
@@ -95,12 +96,9 @@ class CellOutput:
             self._flusher = asyncio.create_task(self._flush_soon())
 
     def spill(self, why: str) -> None:
-        """From here on show only the tail: the user interrupted, or nobody could read it all."""
-        if self._overflow is None:
-            self._overflow = _Overflow(why, self._limits.log_folder, self._head, whole=bool(self._limits.size))
-            for text in self._held:
-                self._overflow.write(text)
-            self._head, self._held, self._held_characters = [], [], 0
+        """The user interrupted: from here on show only the tail, and wait for no allowance any more."""
+        self._hurry.set()
+        self._begin_overflow(why)
 
     async def finish(self) -> None:
         """Send what is held back, and the tail if there was too much. Nothing may be written after this."""
@@ -134,7 +132,7 @@ class CellOutput:
                 self._send(stream, text)
                 self._shown_bytes += _cost(text)
                 if self._limits.size and self._shown_bytes > self._limits.size:
-                    self.spill("too long for a notebook")
+                    self._begin_overflow("too long for a notebook")
 
     def _take(self) -> str:
         """The next message's worth of what is held."""
@@ -156,7 +154,16 @@ class CellOutput:
         self._allowance = min(float(_BURST_BYTES), self._allowance + earned) - size
         self._allowance_at = now
         if self._allowance < 0:
-            await asyncio.sleep(-self._allowance / self._limits.rate)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(-self._allowance / self._limits.rate):
+                    await self._hurry.wait()
+
+    def _begin_overflow(self, why: str) -> None:
+        if self._overflow is None:
+            self._overflow = _Overflow(why, self._limits.log_folder, self._head, whole=bool(self._limits.size))
+            for text in self._held:
+                self._overflow.write(text)
+            self._head, self._held, self._held_characters = [], [], 0
 
 
 class _Overflow:

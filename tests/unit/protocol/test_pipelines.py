@@ -2,56 +2,33 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
 import psrpcore
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pskernel.protocol.fragments import Reassembler
 from pskernel.protocol.pipelines import PipelineShape, Screen, Templates
 from pskernel.protocol.runspace import RunspaceProtocol
+from tests.parts.wire import (
+    CREATE_PIPELINE,
+    INIT_RUNSPACEPOOL,
+    SESSION_CAPABILITY,
+    client_messages,
+    comparable,
+    messages,
+    read_wire,
+    stored,
+    tree,
+)
 
-# What a cell's message says, member by member, as PowerShell 7.6's own client sends it.
-EXPECTED = Path(__file__).parents[2] / "data" / "create-pipeline.json"
-# Differences on purpose: our table names another client, and we announce protocol 2.3 (docs/design.md).
-OURS = {"PSVersionTable", "protocolversion", "_windowTitle"}
-
-
-def tree(element: ET.Element, seen: dict[str, Any] | None = None) -> Any:
-    """A CLIXML element as plain values: members by name, references followed, enumerations as their number."""
-    seen = {} if seen is None else seen
-    if element.tag == "Ref":
-        return seen[element.attrib["RefId"]]
-    if element.tag != "Obj":
-        return None if element.tag == "Nil" else element.text or ""
-    parts = {child.tag: child for child in element}
-    value: Any = {}
-    if "MS" in parts or "Props" in parts:
-        for group in ("Props", "MS"):
-            value.update({c.attrib["N"]: tree(c, seen) for c in parts.get(group, ())})
-    elif "LST" in parts:
-        value = [tree(child, seen) for child in parts["LST"]]
-    elif "DCT" in parts:
-        pairs = [[tree(child, seen) for child in entry] for entry in parts["DCT"]]
-        value = {str(key): item for key, item in pairs}
-    else:
-        (plain,) = (child for child in element if child.tag not in {"TN", "TNRef", "ToString"})
-        value = tree(plain, seen)
-    seen[element.attrib["RefId"]] = value
-    return value
-
-
-def without_ours(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: without_ours(v) for k, v in value.items() if k not in OURS}
-    return [without_ours(v) for v in value] if isinstance(value, list) else value
+MEMBERS_OF_A_COMMAND = {"IsScript", "UseLocalScope", "Args", "Cmd"} | {
+    f"Merge{name}"
+    for name in ("MyResult", "ToResult", "PreviousResults", "Error", "Warning", "Verbose", "Debug", "Information")
+}
 
 
 def capability() -> psrpcore.types.SessionCapability:
@@ -63,29 +40,28 @@ def cell(text: str) -> Any:
     return tree(ET.fromstring(Templates(capability()).fill(PipelineShape.CELL, text)))
 
 
-def our_opening() -> list[Any]:
-    sent = b"".join(f for m in RunspaceProtocol(Screen(120, 50), 32_768).open() for f in m.fragments)
-    return [tree(ET.fromstring(message[40:])) for message in Reassembler().feed(sent)]
+def our_opening() -> list[tuple[int, Any]]:
+    opening = RunspaceProtocol(Screen(120, 50), 32_768).open()
+    return messages(piece for message in opening for piece in message.fragments)
 
 
 def recorded(golden: Path) -> list[tuple[int, Any]]:
-    """The client's messages of the recording, as (message type, tree)."""
-    messages = []
-    for line in (golden / "enter-pssession-over-ssh.wire").read_text().splitlines():
-        match = re.match(r"\S+ > <Data Stream='Default' PSGuid='[^']+'>(.*)</Data>", line)
-        for raw in Reassembler().feed(base64.b64decode(match[1])) if match else ():
-            body = raw[40:].removeprefix(b"\xef\xbb\xbf")
-            messages.append((int.from_bytes(raw[4:8], "little"), tree(ET.fromstring(body)) if body else None))
-    return messages
+    """What the client said in the recording of a real Enter-PSSession."""
+    return client_messages(read_wire(golden / "enter-pssession-over-ssh.wire"))
 
 
-def test_a_cell_says_what_is_written_down() -> None:
-    assert json.loads(EXPECTED.read_text()) == cell("1+1")
+def test_a_cell_is_what_the_engines_own_client_sends() -> None:
+    assert stored()["cell"] == cell("1+1")
+
+
+def test_the_opening_is_what_the_engines_own_client_sends() -> None:
+    assert [SESSION_CAPABILITY, INIT_RUNSPACEPOOL] == [kind for kind, _ in our_opening()]
+    assert stored()["opening"] == comparable([body for _, body in our_opening()])
 
 
 @pytest.mark.golden
 def test_a_cell_is_what_enter_pssession_sends(golden: Path) -> None:
-    lines = [t for kind, t in recorded(golden) if kind == 0x00021006 and len(t["PowerShell"]["Cmds"]) == 2]
+    lines = [t for kind, t in recorded(golden) if kind == CREATE_PIPELINE and len(t["PowerShell"]["Cmds"]) == 2]
 
     assert len(lines) > 3
     for line in lines:
@@ -94,23 +70,49 @@ def test_a_cell_is_what_enter_pssession_sends(golden: Path) -> None:
 
 @pytest.mark.golden
 def test_the_opening_is_what_enter_pssession_sends(golden: Path) -> None:
-    theirs = [t for kind, t in recorded(golden) if kind in {0x00010002, 0x00010004}]
-    title = re.compile(r"PowerShell|pskernel")
+    theirs = [body for kind, body in recorded(golden) if kind in {SESSION_CAPABILITY, INIT_RUNSPACEPOOL}]
 
-    assert json.loads(title.sub("title", json.dumps(without_ours(theirs)))) == json.loads(
-        title.sub("title", json.dumps(without_ours(our_opening())))
+    assert comparable(theirs) == comparable([body for _, body in our_opening()])
+
+
+def test_we_announce_protocol_2_3() -> None:
+    assert "2.3" == our_opening()[0][1]["protocolversion"]
+
+
+@pytest.mark.parametrize("shape", list(PipelineShape))
+def test_every_command_says_all_that_it_can(shape: PipelineShape) -> None:
+    body = tree(ET.fromstring(Templates(capability()).fill(shape, "x")))
+
+    for command in body["PowerShell"]["Cmds"]:
+        assert MEMBERS_OF_A_COMMAND == set(command)
+
+
+def test_an_old_server_is_not_told_what_it_does_not_know() -> None:
+    old = psrpcore.types.SessionCapability(
+        PSVersion=psrpcore.types.PSVersion("2.0"),
+        protocolversion=psrpcore.types.PSVersion("2.1"),
+        SerializationVersion=psrpcore.types.PSVersion("1.1.0.1"),
     )
+    body = tree(ET.fromstring(Templates(old).fill(PipelineShape.CELL, "x")))
+
+    assert "MergeInformation" not in body["PowerShell"]["Cmds"][0]
 
 
 def test_the_version_table_is_sent() -> None:
-    table = our_opening()[1]["ApplicationArguments"]["PSVersionTable"]
+    table = our_opening()[1][1]["ApplicationArguments"]["PSVersionTable"]
 
     assert {"PSVersion", "PSEdition", "PSRemotingProtocolVersion", "SerializationVersion"} == set(table)
 
 
-@given(st.text())
+TEMPLATES = Templates(capability())
+
+
+@given(st.text(st.characters()) | st.text(st.characters(codec=None, categories=["Cs", "Cc", "So"])))
+@example("_x000A_ ]]> &amp; <S>")
+@example("0f3c7e9a-text-of-the-cell")
+@example("\r\n\t\x1b\ud83d\U0001f600")
 def test_the_text_arrives_as_it_is(text: str) -> None:
-    body = Templates(capability()).fill(PipelineShape.CELL, text)
+    body = TEMPLATES.fill(PipelineShape.CELL, text)
     pool = psrpcore.ServerRunspacePool()
     element = psrpcore.types.deserialize(ET.fromstring(body), cipher=pool._cipher)
 
@@ -141,3 +143,18 @@ def test_a_display_takes_input() -> None:
 
     assert "false" == body["NoInput"]
     assert ["Out-Default"] == [command["Cmd"] for command in body["PowerShell"]["Cmds"]]
+
+
+def test_a_query_redirects_errors_to_its_output_so_that_they_can_be_read() -> None:
+    body = tree(ET.fromstring(TEMPLATES.fill(PipelineShape.QUERY, "x")))
+
+    assert "true" == body["PowerShell"]["RedirectShellErrorOutputPipe"]
+    assert "0" == body["PowerShell"]["Cmds"][0]["MergeError"]
+
+
+def test_a_template_is_made_once_for_each_screen() -> None:
+    templates = Templates(capability())
+    for screen in (None, Screen(80, 25), None, Screen(80, 25)):
+        templates.fill(PipelineShape.CELL, "x", screen)
+
+    assert 2 == len(templates._built)
