@@ -110,8 +110,8 @@ class Cell:
             await self._session.leave(how)
         else:
             moved = await self._session.after_cell(text)
-            if moved is not None and outcome.error is None:
-                outcome.error = _plain("SecondHop", str(moved))
+            if moved is not None:
+                outcome.error = _with_second_hop(outcome.error, str(moved))
         return outcome
 
     async def _stop(self, sending: asyncio.Task[Pipeline]) -> None:
@@ -187,6 +187,12 @@ class Cell:
             f"The connection to {self._session.label} was lost while this cell was running. What is shown above had "
             f"arrived; the command may have completed, may have stopped half-way, or may still be running. {error}",
         )
+
+
+def _with_second_hop(error: CellError | None, text: str) -> CellError:
+    """A hop must be told even where the cell failed on its own: its user believes to be on the other host."""
+    hop = _plain("SecondHop", text)
+    return hop if error is None else CellError(error.name, error.message, [*error.traceback, *hop.traceback])
 
 
 def _interrupted() -> Outcome:

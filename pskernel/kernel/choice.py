@@ -15,6 +15,22 @@ from pskernel.target import Target
 
 __all__ = ["SessionChoice"]
 
+# What a `#% target` line may choose: how to talk to the host, not whom to trust.
+_FROM_CELLS = {
+    "backend",
+    "connect_timeout",
+    "keepalive",
+    "open_timeout",
+    "output_limit",
+    "output_rate",
+    "speed",
+    "stop_timeout",
+    "strict",
+    "subsystem",
+    "width",
+}
+_WITH_SECRETS = {"credential", "accept_host_key"}
+
 
 class SessionChoice:
     """Finds the target of the kernel once, and refuses a second one.
@@ -73,12 +89,18 @@ class SessionChoice:
 
 
 def _from_cell(named: str, options: Mapping[str, str]) -> Target:
-    # Notebooks are passed around: a cell must not decide which stored password goes to which host.
-    plain = Target.parse(named)
-    if plain.options.credential is not None or plain.options.accept_host_key is not None:
+    # Notebooks are passed around: a cell must not decide which stored secret goes to which host, what vouches for that
+    # host, or what this machine runs.
+    if _WITH_SECRETS & set(options):
         raise TargetError(
-            "A cell may not name a credential or vouch for a host key. Give these options where the kernel is made: "
-            "`pskernel install NAME --target URL --option credential=…`, or in PSKERNEL_TARGET."
+            "This kernel was started with a credential or an accepted host key, and no target that they are for. They "
+            "do not go to a host that a cell names: give the target where the options are given, with --target."
+        )
+    refused = set(Target.parse(named).options.changed()) - _FROM_CELLS
+    if refused:
+        raise TargetError(
+            f"A cell may not set {', '.join(sorted(refused))}. Give such options where the kernel is made: "
+            "`pskernel install NAME --target URL --option name=value`, or in PSKERNEL_TARGET."
         )
     return Target.parse(named, options)
 
