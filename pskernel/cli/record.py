@@ -26,14 +26,25 @@ def record(
     # Seconds that other verbs need not pay.
     from pskernel.cli.running import default_output, execute  # noqa: PLC0415
 
-    before = _written(cassette)
     out = default_output(notebook)
+    _check_place(cassette, notebook, out)
+    before = _written(cassette)
     status = execute(notebook, out, target=target, kernel=None, options=parse_options(option), record=cassette)
     if _written(cassette) != before:
         output().print(f"Recorded to {cassette}.")
     elif status == 0:
         raise CommandError(f"The notebook was run, but nothing was recorded to {cassette}.")
     raise typer.Exit(status)
+
+
+def _check_place(cassette: Path, notebook: Path, out: Path) -> None:
+    """Refuse a place that would cost a notebook, or that only shows itself to be none when the cells have run."""
+    if cassette.resolve() in {notebook.resolve(), out.resolve()}:
+        raise CommandError(f"{cassette} is a notebook of this run; the recording needs a file of its own.")
+    if cassette.is_dir() or (cassette.exists() and not cassette.is_file()):
+        raise CommandError(f"The recording cannot be written to {cassette}: it is not a regular file.")
+    if not cassette.resolve().parent.is_dir():
+        raise CommandError(f"The recording cannot be written to {cassette}: there is no such folder.")
 
 
 def _written(file: Path) -> tuple[int, int] | None:

@@ -24,7 +24,13 @@ _LANGUAGES = ("powershell", "pwsh")
 
 
 def default_output(notebook: Path) -> Path:
-    """Where the executed notebook goes: beside the notebook, never over it."""
+    """Where the executed notebook goes: beside the notebook, never over it.
+
+    Raises:
+        CommandError: ``notebook`` names a folder.
+    """
+    if not notebook.name:
+        raise CommandError(f"{notebook} is not a notebook: it is a folder.")
     return notebook.with_name(f"{notebook.stem}.out.ipynb")
 
 
