@@ -182,11 +182,17 @@ def _error_clixml(body: bytes) -> bytes:
     """Cut the ErrorRecord out of a state message, bytes unchanged but for the member name.
 
     Type names and references inside are numbered from the record on: nothing before it in the message defines any.
+    Where it is not so, or something follows the record, the piece is no CLIXML by itself and is not kept.
     """
     match = _STATE_ERROR.search(body)
     if match is None:
         return b""
-    return b"<Obj" + (match["before"] or match["after"] or b"") + b">" + match["record"]
+    record = b"<Obj" + (match["before"] or match["after"] or b"") + b">" + match["record"]
+    try:
+        clixml.decode(record)
+    except RemoteProtocolError:
+        return b""
+    return record
 
 
 def _error(record: Any, raw: bytes) -> ErrorRecord:

@@ -99,6 +99,8 @@ class InteractiveSession:
         if self._check is not None:
             await asyncio.shield(self._check)
             self._check = None
+        if self._runspace is not None and not self.is_open:
+            self._lost(self._runspace)
         if self._refusal is not None:
             refusal, self._refusal = self._refusal, None
             raise refusal
@@ -147,27 +149,29 @@ class InteractiveSession:
         self._drop(
             f"You left the session with {how}: the variables, functions and location it had on {self.label} are gone."
         )
-        if self._runspace is not None:
-            await self._runspace.aclose()
-            self._runspace = None
+        runspace, self._runspace = self._runspace, None
+        if runspace is not None:
+            await runspace.aclose()
 
     async def abandon(self, why: str) -> None:
         """Drop a session that no longer obeys."""
         self._drop(why)
-        if self._runspace is not None:
-            await self._runspace.abandon(why)
-            self._runspace = None
+        runspace, self._runspace = self._runspace, None
+        if runspace is not None:
+            await runspace.abandon(why)
 
     async def aclose(self, *, grace: float = 1.5) -> None:
         """Close for good: the runspace within ``grace`` seconds, or an opening that is under way."""
-        for task in (self._opening, self._check, self._watch):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-        self._opening = self._check = self._watch = None
-        if self._runspace is not None:
-            await self._runspace.aclose(grace=grace)
-            self._runspace = None
+        tasks = [task for task in (self._opening, self._check, self._watch) if task is not None]
+        for task in tasks:
+            task.cancel()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            self._opening = self._check = self._watch = None
+            runspace, self._runspace = self._runspace, None
+            if runspace is not None:
+                await runspace.aclose(grace=grace)
 
     async def _opened(self, asker: Asker) -> Runspace:
         if self._opening is None:
@@ -197,6 +201,9 @@ class InteractiveSession:
 
     async def _note_loss(self, runspace: Runspace) -> None:
         await runspace.wait_ended()
+        self._lost(runspace)
+
+    def _lost(self, runspace: Runspace) -> None:
         if self._runspace is runspace:
             self._runspace = None
             self._refuse(

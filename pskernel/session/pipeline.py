@@ -12,7 +12,7 @@ from pskernel.records import HostCall, HostText, Output, PipelineEnd, Record
 if TYPE_CHECKING:
     from uuid import UUID
 
-__all__ = ["Pipeline", "PipelineOwner"]
+__all__ = ["Pipeline", "PipelineOwner", "weigh"]
 
 # What may wait for a slow consumer before the remote is made to wait too.
 _HIGH_WATER_BYTES = 4 * 1024 * 1024
@@ -134,7 +134,7 @@ class Pipeline:
             self._dropped += 1
             return
         self._queue.append(record)
-        self._queued_bytes += _weight(record, received)
+        self._queued_bytes += weigh(record, received)
         if self._queued_bytes > _HIGH_WATER_BYTES and not self._stop_sent:
             self._drained.clear()
         if isinstance(record, PipelineEnd):
@@ -155,7 +155,8 @@ class Pipeline:
         await self._drained.wait()
 
 
-def _weight(record: Record, received: int) -> int:
+def weigh(record: Record, received: int) -> int:
+    """About how many bytes a record holds, if ``received`` bytes came over the line for it."""
     if isinstance(record, HostText):
         return _RECORD_BYTES + len(record.text)
     if isinstance(record, Output) and isinstance(record.value, str | bytes):

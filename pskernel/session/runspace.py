@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
-from enum import Enum
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from uuid import UUID
 
 from pskernel.errors import (
-    ConnectError,
     NotPowerShell,
     PipelineFailed,
     ProtocolError,
@@ -21,34 +21,23 @@ from pskernel.errors import (
 from pskernel.protocol.pipelines import PipelineShape, Screen
 from pskernel.protocol.runspace import Outgoing, PoolOpened, PoolReset, PoolStopped, RunspaceProtocol
 from pskernel.records import ErrorRecord, HostCall, HostText, Notice, Output, PipelineEnd, Record
+from pskernel.session.idle import IdleRecords
 from pskernel.session.pipeline import Pipeline
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from types import TracebackType
-    from uuid import UUID
-
-    from pskernel.transports.base import Payload, Transport
+from pskernel.session.state import RunspaceState, opening_error
+from pskernel.transports.base import Payload, Transport
 
 __all__ = ["Runspace", "RunspaceState"]
 
-# What is said while no pipeline runs (events, a profile) waits for the next one; older lines give way.
-_MAX_IDLE_RECORDS = 1000
+_T = TypeVar("_T")
+
+# Calls of a remote that ask for an answer while nobody is there to give one.
+_MAX_REFUSALS = 100
 _LAST_WORDS_SECONDS = 2.0
 # PowerShell's own client gives a server that long to confirm that a pipeline is closed (IPCCloseTimedOut).
 _CLOSE_SECONDS = 60.0
 # What an engine on a busy machine needs to start a pipeline, and a person does not notice.
 _START_SECONDS = 0.3
 _NO_HOST_NOW = "A command that prompts the user failed because no cell is running."
-
-
-class RunspaceState(Enum):
-    """Where a runspace is in its life. BROKEN is for good: state on the remote may be lost."""
-
-    OPENING = "opening"
-    OPEN = "open"
-    CLOSED = "closed"
-    BROKEN = "broken"
 
 
 class Runspace:
@@ -66,7 +55,8 @@ class Runspace:
         self._error: PSKernelError | None = None
         self._turn = asyncio.Lock()
         self._current: Pipeline | None = None
-        self._idle: deque[Record] = deque(maxlen=_MAX_IDLE_RECORDS)
+        self._idle = IdleRecords()
+        self._received = 0
         self._reset_answer: asyncio.Future[bool] | None = None
         self._chores: set[asyncio.Task[None]] = set()
         self._reader = asyncio.create_task(self._read(), name="pskernel-reader")
@@ -84,11 +74,12 @@ class Runspace:
             NotPowerShell: whoever is there does not answer as PowerShell does.
             ConnectError: the server refused to open the pool, or the line was cut meanwhile.
         """
-        runspace = cls(transport, screen or Screen())
+        runspace, opened = cls(transport, screen or Screen()), False
         try:
             async with asyncio.timeout(open_timeout):
                 await runspace._send(runspace._protocol.open())
                 await runspace._opened.wait()
+            opened = runspace._state is RunspaceState.OPEN
         except TimeoutError:
             text = f"No PowerShell answered within {open_timeout:g} seconds. {transport.diagnostics()}"
             raise NotPowerShell(text.strip()) from None
@@ -96,10 +87,11 @@ class Runspace:
             # Whoever writes only learns that the line is gone; the reader hears what the far side said at its end.
             await asyncio.wait({runspace._reader}, timeout=_LAST_WORDS_SECONDS)
         finally:
-            if runspace._state is not RunspaceState.OPEN:
+            # It may have opened in the moment in which the time was up, or the caller gone.
+            if not opened:
                 await runspace.abandon("The runspace could not be opened.")
-        if runspace._state is not RunspaceState.OPEN:
-            raise _opening_error(runspace._error)
+        if not opened:
+            raise opening_error(runspace._error)
         return runspace
 
     async def __aenter__(self) -> Self:
@@ -136,9 +128,7 @@ class Runspace:
 
     def take_idle_records(self) -> list[Record]:
         """What the remote said while no pipeline was running, once."""
-        records = list(self._idle)
-        self._idle.clear()
-        return records
+        return self._idle.take()
 
     async def run_cell(self, text: str, *, screen: Screen | None = None) -> Pipeline:
         """Run a cell as Enter-PSSession runs a typed line: verbatim, as script, formatted by the remote's Out-Default.
@@ -171,20 +161,11 @@ class Runspace:
             TransportClosed: the connection was lost.
         """
         pipeline = await self.invoke(script)
-        values: list[Any] = []
-        try:
-            async with asyncio.timeout(timeout):
-                async for record in pipeline:
-                    if isinstance(record, Output):
-                        values.append(record.value)
-                    elif isinstance(record, HostCall) and record.expects_reply:
-                        await pipeline.refuse(record, _NO_HOST_NOW)
-        finally:
-            if not pipeline.ended:
-                await pipeline.stop()
+        async with asyncio.timeout(timeout):
+            found = await self._collect(pipeline, Output)
         if pipeline.end is not None and pipeline.end.error is not None:
             raise PipelineFailed(pipeline.end.error)
-        return values
+        return [output.value for output in found]
 
     async def display_error(self, error: ErrorRecord) -> list[HostText]:
         """Let the remote render a terminating error as its console would (its ``$ErrorView``, its ``$PSStyle``).
@@ -195,7 +176,7 @@ class Runspace:
         if not error.clixml:
             return []
         pipeline = await self._start(PipelineShape.DISPLAY, input_clixml=error.clixml)
-        return [record async for record in pipeline if isinstance(record, HostText)]
+        return await self._collect(pipeline, HostText)
 
     async def reset(self) -> None:
         """Set the runspace's variables back, as a new session would have them, without a new connection.
@@ -210,16 +191,19 @@ class Runspace:
             self._reset_answer = asyncio.get_running_loop().create_future()
             await self._send(self._protocol.reset())
             if not await self._reset_answer:
+                self._require_open()
                 raise RunspaceStateError("The server refused to reset the runspace.")
 
     async def aclose(self, *, grace: float = 2.0) -> None:
         """Close the runspace on the remote, waiting at most ``grace`` seconds for its answer, then the connection."""
-        if self._state is RunspaceState.OPEN:
-            self._state = RunspaceState.CLOSED
-            with contextlib.suppress(TimeoutError, TransportClosed):
-                async with asyncio.timeout(grace):
-                    await self._transport.close_pool()
-        await self._shut("The runspace was closed.")
+        try:
+            if self._state is RunspaceState.OPEN:
+                self._state = RunspaceState.CLOSED
+                with contextlib.suppress(TimeoutError, TransportClosed):
+                    async with asyncio.timeout(grace):
+                        await self._transport.close_pool()
+        finally:
+            await self._shut("The runspace was closed.")
 
     async def abandon(self, why: str) -> None:
         """Drop the connection without a word to the remote; whatever runs there may go on running."""
@@ -279,7 +263,24 @@ class Runspace:
             # Half a command may be out: nothing more can be said on this connection.
             await self.abandon("The command was interrupted while it was being sent.")
             raise
+        except (TransportClosed, NotPowerShell) as error:
+            await asyncio.wait({self._reader}, timeout=_LAST_WORDS_SECONDS)
+            await self.abandon(str(error))
+            raise TransportClosed(str(self._error or error)) from None
         return pipeline
+
+    async def _collect(self, pipeline: Pipeline, kind: type[_T]) -> list[_T]:
+        """All records of one kind, to the end. Nobody can be asked; cut short, the pipeline is stopped."""
+        found: list[_T] = []
+        try:
+            async for record in pipeline:
+                if isinstance(record, kind):
+                    found.append(record)
+                elif isinstance(record, HostCall):
+                    await self.refuse(record, _NO_HOST_NOW)
+        finally:
+            await pipeline.stop()
+        return found
 
     async def _see_off(self, pipeline: Pipeline) -> None:
         """Wait for the pipeline's end, tell the server we are done with it, and let the next one go."""
@@ -308,7 +309,7 @@ class Runspace:
 
     async def _read(self) -> None:
         try:
-            while True:
+            while self._state is not RunspaceState.BROKEN:
                 for item in await self._transport.receive():
                     self._take(item)
                 if self._current is not None:
@@ -319,42 +320,60 @@ class Runspace:
             self._break(error)
         except Exception as error:  # noqa: BLE001 - whatever the remote sent, waiters must wake up
             self._break(RemoteProtocolError(f"The remote's messages could not be read ({type(error).__name__})."))
+        # Nobody reads any more: whoever waits for an acknowledgement must hear it, and the connection is of no use.
+        try:
+            await self._transport.aclose()
+        except PSKernelError as error:
+            self._show(Notice(str(error)))
 
     def _take(self, item: Payload | Notice) -> None:
         if isinstance(item, Notice):
             self._show(item)
             return
+        self._received += len(item.data)
         for pipeline_id, record in self._protocol.receive(item.data):
+            received, self._received = self._received, 0
             if isinstance(record, PoolOpened):
-                self._state = RunspaceState.OPEN
+                if self._state is RunspaceState.OPENING:
+                    self._state = RunspaceState.OPEN
                 self._opened.set()
             elif isinstance(record, PoolStopped):
                 self._break(TransportClosed(record.reason or "The remote closed the runspace."))
             elif isinstance(record, PoolReset):
                 if self._reset_answer is not None and not self._reset_answer.done():
                     self._reset_answer.set_result(record.success)
-            elif self._current is not None and pipeline_id == self._current.pipeline_id:
-                self._current.deliver(record)
+            elif self._current is not None and pipeline_id == self._current.pipeline_id and not self._current.ended:
+                self._current.deliver(record, received)
             elif not isinstance(record, PipelineEnd):
-                self._outside(record)
+                self._outside(record, received)
 
-    def _outside(self, record: Record) -> None:
+    def _outside(self, record: Record, received: int) -> None:
         """A record that belongs to no running pipeline."""
         if isinstance(record, HostCall) and record.expects_reply:
-            self._chore(self.refuse(record, _NO_HOST_NOW))
+            if len(self._chores) > _MAX_REFUSALS:
+                raise RemoteProtocolError("The remote asks on and on, and does not wait for an answer.")
+            self._chore(self._decline(record))
         else:
-            self._show(record)
+            self._show(record, received)
 
-    def _show(self, record: Record) -> None:
+    async def _decline(self, call: HostCall) -> None:
+        with contextlib.suppress(PSKernelError):
+            await self.refuse(call, _NO_HOST_NOW)
+
+    def _show(self, record: Record, received: int = 0) -> None:
         if self._current is not None and not self._current.ended:
-            self._current.deliver(record)
+            self._current.deliver(record, received)
         else:
-            self._idle.append(record)
+            self._idle.add(record, received)
 
     def _break(self, error: PSKernelError) -> None:
         if self._state in (RunspaceState.OPEN, RunspaceState.OPENING):
             self._state = RunspaceState.BROKEN
             self._error = error
+        self._release(error)
+
+    def _release(self, error: PSKernelError) -> None:
+        """Wake up whoever waits for what will not come any more."""
         if self._current is not None:
             self._current.fail(error)
         if self._reset_answer is not None and not self._reset_answer.done():
@@ -370,21 +389,10 @@ class Runspace:
         finally:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
-            if self._current is not None:
-                self._current.fail(self._error or TransportClosed(why))
-            self._opened.set()
-            self._ended.set()
+            self._release(self._error or TransportClosed(why))
             await asyncio.gather(*self._chores, return_exceptions=True)
 
     def _chore(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
-
-
-def _opening_error(error: PSKernelError | None) -> PSKernelError:
-    if isinstance(error, ConnectError):
-        return error
-    if isinstance(error, ProtocolError):
-        return NotPowerShell(f"No PowerShell answered. {error}")
-    return ConnectError(f"The remote did not open a runspace. {error or ''}".strip())

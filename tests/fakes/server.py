@@ -13,6 +13,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 import psrpcore
@@ -21,6 +22,7 @@ from psrpcore import types as ps
 from pskernel.errors import TransportClosed
 from pskernel.protocol.pipelines import Screen
 from pskernel.session.runspace import Runspace
+from pskernel.transports.base import ByteStream
 from pskernel.transports.outofproc import OutOfProcTransport
 from tests.fakes.memory import MemoryStream, memory_pair
 
@@ -38,7 +40,7 @@ class Call:
     text: str
     inputs: list[object] = field(default_factory=list)
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
-    answers: asyncio.Queue[psrpcore.PSRPEvent] = field(default_factory=asyncio.Queue)
+    answers: asyncio.Queue[Any] = field(default_factory=asyncio.Queue)
 
     async def line(self, text: str) -> None:
         """Write a line to the client's host."""
@@ -49,7 +51,7 @@ class Call:
         self.pipeline.write_output(value)
         await self.server.flush()
 
-    async def ask(self, method: ps.HostMethodIdentifier, parameters: list[object]) -> psrpcore.PSRPEvent:
+    async def ask(self, method: ps.HostMethodIdentifier, parameters: list[object]) -> Any:
         """Call a host method that returns something, and wait for the answer."""
         self.pipeline.host_call(method, parameters)
         await self.server.flush()
@@ -75,13 +77,18 @@ async def echo(call: Call) -> None:
 
 @dataclass
 class Server:
-    """The far end. ``log`` holds the packets that came, without Data's content."""
+    """The far end. ``log`` holds the packets that came, without Data's content; ``ids`` whose they were.
+
+    ``opens`` and ``acks`` turned off make it silent: to the opening, or altogether. What it then says is the test's.
+    """
 
     stream: MemoryStream
     behaviour: Behaviour = echo
     log: list[str] = field(default_factory=list)
+    ids: list[UUID] = field(default_factory=list)
     opens: bool = True
     acks: bool = True
+    answers_reset: bool | None = None
     pool: psrpcore.ServerRunspacePool = field(default_factory=psrpcore.ServerRunspacePool)
     calls: dict[UUID, Call] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
@@ -106,6 +113,17 @@ class Server:
         """Send bytes as they are."""
         await self.stream.send(data)
 
+    async def ack(self, name: str, guid: UUID) -> None:
+        """Acknowledge a packet of that name."""
+        await self.raw(f"<{name}Ack PSGuid='{guid}' />\n".encode())
+
+    async def break_pool(self, why: str) -> None:
+        """Tell the client that the pool is broken."""
+        self.pool.pipeline_table.clear()
+        error = ps.ErrorRecord(Exception=ps.NETException(Message=why), CategoryInfo=ps.ErrorCategoryInfo())
+        self.pool.set_broken(error)
+        await self.flush()
+
     async def flush(self) -> None:
         while (payload := self.pool.data_to_send(32_768)) is not None:
             guid = payload.pipeline_id or NO_PIPELINE
@@ -121,13 +139,14 @@ class Server:
 
     async def _packet(self, name: str, guid: UUID, data: bytes) -> None:
         self.log.append(name)
+        self.ids.append(guid)
         self.seen.set()
         pipeline = None if guid == NO_PIPELINE else guid
         if name == "Command":
             assert pipeline is not None
             psrpcore.ServerPipeline(self.pool, pipeline)
         if self.acks:
-            await self.raw(f"<{name}Ack PSGuid='{guid}' />\n".encode())
+            await self.ack(name, guid)
         if name == "Data":
             self.pool.receive_data(psrpcore.PSRPPayload(base64.b64decode(data), psrpcore.StreamType.default, pipeline))
             await self._events()
@@ -142,6 +161,8 @@ class Server:
                 self._start(event)
             elif isinstance(event, psrpcore.PipelineInputEvent):
                 self.calls[event.pipeline_id].inputs.append(event.data)
+            elif isinstance(event, psrpcore.ResetRunspaceStateEvent) and self.answers_reset is not None:
+                self.pool.runspace_availability_response(event.ci, self.answers_reset)
             elif isinstance(event, psrpcore.PipelineHostResponseEvent):
                 self.calls[event.pipeline_id].answers.put_nowait(event)
         if self.opens:
@@ -172,13 +193,16 @@ class Server:
 
 @asynccontextmanager
 async def far_end(
-    behaviour: Behaviour = echo, *, limit: int = 65_536
+    behaviour: Behaviour = echo,
+    *,
+    limit: int = 65_536,
+    wrap: Callable[[ByteStream], ByteStream] = lambda stream: stream,
 ) -> AsyncIterator[tuple[OutOfProcTransport, Server]]:
-    """A client's transport and the server at its other end."""
+    """A client's transport, over its end of the line or what ``wrap`` makes of it, and the server at the other end."""
     near, far = memory_pair(limit)
     server = Server(far, behaviour)
     serving = asyncio.create_task(server.serve())
-    transport = OutOfProcTransport(near)
+    transport = OutOfProcTransport(wrap(near))
     try:
         yield transport, server
     finally:

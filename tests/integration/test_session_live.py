@@ -12,9 +12,12 @@ import pytest
 
 from pskernel.connect import connect
 from pskernel.errors import ConnectError, NotPowerShell, PipelineFailed, TransportClosed
-from pskernel.records import HostText, Output, PipelineEnd, PipelineState, ProgressRecord, Record, TextKind
+from pskernel.records import HostCall, HostText, Output, PipelineEnd, PipelineState, ProgressRecord, Record, TextKind
+from pskernel.render.ansi import strip
 from pskernel.session.runspace import Runspace
 from pskernel.target import Target
+from pskernel.transports.outofproc import OutOfProcTransport
+from pskernel.transports.process import open_process
 
 pytestmark = pytest.mark.live
 
@@ -217,5 +220,183 @@ def test_a_running_powershell_can_be_attached_to(pwsh: str) -> None:
         finally:
             host.kill()
             await host.wait()
+
+    asyncio.run(main())
+
+
+def test_prompts_can_be_answered_refused_or_stopped(pwsh: str) -> None:
+    async def test(runspace: Runspace) -> None:
+        for answer in ("typed", None):
+            pipeline = await runspace.run_cell('$x = $Host.UI.ReadLine(); "got $x"')
+            shown = []
+            async for record in pipeline:
+                if isinstance(record, HostCall) and record.expects_reply:
+                    assert "ReadLine" == record.method
+                    if answer is None:
+                        await pipeline.refuse(record, "nobody is here")
+                    else:
+                        await pipeline.reply(record, answer)
+                elif isinstance(record, HostText):
+                    shown.append(record.text)
+            assert ("got typed" if answer else "nobody is here") in "".join(shown)
+        pipeline = await runspace.run_cell("$Host.UI.PromptForChoice('t', 'm', @('&a', '&b'), 0)")
+        async for record in pipeline:
+            if isinstance(record, HostCall) and record.expects_reply:
+                assert "PromptForChoice" == record.method
+                await pipeline.stop()
+                await pipeline.stop()
+        assert pipeline.end is not None
+        assert PipelineState.STOPPED is pipeline.end.state
+        await free(runspace)
+        assert ["1\n"] == texts(await cell(runspace, "1"))
+
+    live(pwsh, test)
+
+
+def test_a_session_that_nobody_reads_makes_the_engine_wait(pwsh: str) -> None:
+    async def test(runspace: Runspace) -> None:
+        pipeline = await runspace.run_cell("$n = 0; while ($true) { $n++; 'x' * 1000 }")
+        async with asyncio.timeout(30):
+            while pipeline._drained.is_set():
+                await asyncio.sleep(0)
+        full = pipeline._queued_bytes
+        for _ in range(20_000):
+            await asyncio.sleep(0)
+        assert full == pipeline._queued_bytes < 5_000_000
+        await pipeline.stop()
+        async with asyncio.timeout(20):
+            await pipeline.wait_ended()
+        assert 0 == pipeline.dropped_records
+        shown = len(texts([record async for record in pipeline]))
+        await free(runspace)
+        # What the engine had produced beyond that is what fits into pipes and its own buffers.
+        (produced,) = await runspace.query("$n")
+        assert shown <= produced < shown + 5000
+
+    live(pwsh, test)
+
+
+def test_a_query_that_takes_too_long_costs_only_itself(pwsh: str) -> None:
+    async def test(runspace: Runspace) -> None:
+        await cell(runspace, "$x = 5")
+        with pytest.raises(TimeoutError):
+            await runspace.query("Start-Sleep 100", timeout=0.5)
+        await free(runspace)
+        assert [5] == await runspace.query("$x")
+
+    live(pwsh, test)
+
+
+def test_a_terminating_error_is_shown_by_the_remote(pwsh: str) -> None:
+    async def test(runspace: Runspace) -> None:
+        for text, view, expected in (
+            ("throw 'broken'", "ConciseView", "Exception: broken"),
+            ("throw 'broken'", "NormalView", "broken"),
+            ("1 +", "ConciseView", "You must provide a value expression"),
+        ):
+            await cell(runspace, f"$ErrorView = '{view}'")
+            end = (await cell(runspace, text))[-1]
+            assert isinstance(end, PipelineEnd)
+            assert end.error is not None
+            assert ("1 +" == text) == end.error.incomplete_input
+            shown = strip("".join(line.text for line in await runspace.display_error(end.error)))
+            assert expected in shown
+        assert ["False\n"] == texts(await cell(runspace, "$Error.Count -eq 0"))
+
+    live(pwsh, test)
+
+
+def test_events_between_cells_are_kept_and_their_prompts_refused(pwsh: str) -> None:
+    async def test(runspace: Runspace) -> None:
+        await cell(
+            runspace,
+            "$t = [Timers.Timer]::new(10); $t.AutoReset = $false; $null = Register-ObjectEvent $t Elapsed -Action { "
+            'Write-Host ticked; try { $Host.UI.ReadLine() } catch { Write-Host "refused: $_" } }; $t.Start()',
+        )
+        idle: list[Record] = []
+        async with asyncio.timeout(20):
+            while 2 > len(idle):
+                idle += runspace.take_idle_records()
+                await asyncio.sleep(0)
+        first, second = texts(idle)
+        assert "ticked\n" == first
+        assert "no cell is running" in second
+        assert ["1\n"] == texts(await cell(runspace, "1"))
+
+    live(pwsh, test)
+
+
+# ---- no process is left ----
+
+
+async def gone(pid: int) -> None:
+    """Wait until a process is no more (a zombie would still be one of ours to bury)."""
+    async with asyncio.timeout(15):
+        while Path(f"/proc/{pid}").exists():
+            await asyncio.sleep(0)
+
+
+async def engine(pwsh: str) -> tuple[Runspace, int]:
+    stream = await open_process([pwsh, "-s", "-NoLogo", "-NoProfile"])
+    return await Runspace.open(OutOfProcTransport(stream)), stream.pid
+
+
+@pytest.mark.parametrize("how", ["aclose", "cancelled aclose", "abandon"])
+@pytest.mark.parametrize("text", ["1", "while ($true) { 'x' }", "[Threading.Thread]::Sleep(60000)"])
+def test_no_engine_is_left(pwsh: str, text: str, how: str) -> None:
+    async def main() -> None:
+        runspace, pid = await engine(pwsh)
+        pipeline = await runspace.run_cell(f"'go'; {text}")
+        async for _ in pipeline.batches():
+            break
+        if how == "aclose":
+            await runspace.aclose(grace=0.2)
+        elif how == "abandon":
+            await runspace.abandon("No patience.")
+        else:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0):
+                    await runspace.aclose()
+        await gone(pid)
+        assert {asyncio.current_task()} == asyncio.all_tasks()
+
+    asyncio.run(main())
+
+
+def test_a_call_that_cannot_be_stopped_can_be_abandoned(pwsh: str) -> None:
+    async def main() -> None:
+        runspace, pid = await engine(pwsh)
+        pipeline = await runspace.run_cell("'go'; [Threading.Thread]::Sleep(60000); 'done'")
+        found = []
+        with pytest.raises(TransportClosed, match="did not stop"):
+            async for record in pipeline:
+                found.append(record)
+                await pipeline.stop()
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(pipeline.wait_ended(), 0.5)
+                await runspace.abandon("It did not stop.")
+        assert ["go\n"] == texts(found)
+        await gone(pid)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("patience", [0, 0.02, 0.1, 0.2, 0.3])
+def test_an_opening_that_is_given_up_leaves_no_engine(pwsh: str, patience: float) -> None:
+    async def main() -> None:
+        stream = await open_process([pwsh, "-s", "-NoLogo", "-NoProfile"])
+        opening = asyncio.create_task(Runspace.open(OutOfProcTransport(stream)))
+        try:
+            await (await asyncio.wait_for(opening, patience)).aclose()
+        except TimeoutError:
+            if not opening.cancelled():
+                await (await opening).aclose()
+        else:
+            assert patience
+        if patience:
+            await gone(stream.pid)
+        await stream.aclose()
+        await gone(stream.pid)
+        assert {asyncio.current_task()} == asyncio.all_tasks()
 
     asyncio.run(main())

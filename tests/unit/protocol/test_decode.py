@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import json
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
+import psrpcore
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pskernel.errors import RemoteProtocolError
-from pskernel.protocol.decode import decode_error, decode_host_progress, decode_output, decode_state, host_text
-from pskernel.records import ErrorRecord, HostText, PipelineEnd, PipelineState, ProgressRecord
+from pskernel.protocol.decode import (
+    decode_error,
+    decode_host_progress,
+    decode_host_text,
+    decode_output,
+    decode_state,
+    decode_stream_record,
+    host_text,
+)
+from pskernel.records import ErrorRecord, HostText, PipelineEnd, PipelineState, ProgressRecord, StreamRecord
+from tests.parts.sessions import SAMPLE
 
 FAILED = (
     b'<Obj RefId="0"><MS><I32 N="PipelineState">5</I32><Obj N="ExceptionAsErrorRecord" RefId="1"><TN RefId="0">'
@@ -93,6 +109,25 @@ def test_progress_by_the_host() -> None:
 
 
 @pytest.mark.parametrize(
+    "parameters", [b"<LST />", b"<LST><S>x</S></LST>", b"<LST><S>x</S><S>y</S></LST>", b"<S>x</S>"]
+)
+def test_progress_without_its_parameters_is_left_to_others(parameters: bytes) -> None:
+    body = (
+        b'<Obj RefId="0"><MS><I64 N="ci">-100</I64><Obj N="mi" RefId="1"><ToString>WriteProgress</ToString><I32>20</I32>'
+        b'</Obj><Obj N="mp" RefId="2">' + parameters + b"</Obj></MS></Obj>"
+    )
+
+    assert decode_host_progress(body) is None
+
+
+@pytest.mark.parametrize("message", [b"<S N='Message'>text</S>", b"<Obj N='Message'><S>text</S></Obj>"])
+def test_a_member_may_be_wrapped(message: bytes) -> None:
+    body = b'<Obj><MS><Obj N="Exception"><Props>' + message + b"</Props></Obj></MS></Obj>"
+
+    assert "text" == decode_error(body).message
+
+
+@pytest.mark.parametrize(
     ("method", "parameters", "expected"),
     [
         (16, ("x",), HostText("x\n")),
@@ -126,3 +161,157 @@ def test_recorded_errors_have_a_message_and_an_id(golden: Path) -> None:
                 errors += 1
 
     assert errors > 5
+
+
+# ---- whatever the remote sends ----
+
+SEEDS = [
+    message["clixml"].encode()
+    for line in SAMPLE.read_text().splitlines()[1:]
+    for message in json.loads(line)["messages"]
+    if "clixml" in message
+]
+LEAVES = st.sampled_from(
+    [
+        b"<S%sx</S>",
+        b"<I32%s5</I32>",
+        b"<I64%s-100</I64>",
+        b"<B%strue</B>",
+        b"<Nil%s</Nil>",
+        b"<C%s65</C>",
+        b'<Ref RefId="1"%s</Ref>',
+        b"<SS%sx</SS>",
+        b"<DT%sx</DT>",
+    ]
+)
+NAMES = st.sampled_from(
+    [
+        "PipelineState",
+        "ExceptionAsErrorRecord",
+        "Exception",
+        "ErrorDetails_Message",
+        "InvocationInfo",
+        "ScriptLineNumber",
+        "TargetObject",
+        "InformationalRecord_Message",
+        "MessageData",
+        "Activity",
+        "PercentComplete",
+        "Type",
+        "mi",
+        "mp",
+        "ci",
+    ]
+)
+
+
+def member(name: str, content: bytes) -> bytes:
+    return content.replace(b"%s", f' N="{name}">'.encode(), 1) if b"%s" in content else content
+
+
+def bodies() -> st.SearchStrategy[bytes]:
+    """CLIXML with the names that messages have, and any values under them."""
+
+    def wrap(inner: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+        members = st.lists(st.tuples(NAMES, inner).map(lambda pair: member(*pair)), max_size=4).map(b"".join)
+        return members.map(lambda found: b'<Obj RefId="1"%s<MS>' + found + b"</MS></Obj>") | st.lists(
+            inner, max_size=3
+        ).map(lambda found: b"<Obj%s<LST>" + b"".join(found).replace(b"%s", b">") + b"</LST></Obj>")
+
+    return st.recursive(LEAVES, wrap, max_leaves=8).map(lambda body: body.replace(b"%s", b">"))
+
+
+DECODERS: list[Callable[[bytes], object]] = [
+    decode_output,
+    decode_state,
+    decode_error,
+    decode_host_progress,
+    decode_host_text,
+    *(partial(decode_stream_record, kind) for kind in (0x00041007, 0x00041010, 0x00041011)),
+]
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_any_body_is_a_record_or_an_error_of_the_remote(data: st.DataObject) -> None:
+    body = data.draw(bodies() | st.sampled_from(SEEDS) | st.binary(max_size=40))
+    if data.draw(st.booleans()) and body:
+        at = data.draw(st.integers(0, len(body) - 1))
+        body = body[:at] + data.draw(st.binary(max_size=2)) + body[at + data.draw(st.integers(0, 3)) :]
+    for decode in DECODERS:
+        with suppress(RemoteProtocolError):
+            decode(body)
+
+
+def test_the_seeds_are_real() -> None:
+    assert len(SEEDS) > 20
+    assert any(decode_host_text(body) for body in SEEDS)
+    assert any(decode_host_progress(body) for body in SEEDS)
+
+
+# ---- records ----
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "expected"),
+    [
+        (
+            0x00041009,
+            b'<Obj RefId="0"><ToString>w</ToString><MS><S N="InformationalRecord_Message">w</S></MS></Obj>',
+            StreamRecord("warning", "w"),
+        ),
+        (
+            0x00041008,
+            b'<Obj RefId="0"><MS><S N="InformationalRecord_Message">v</S></MS></Obj>',
+            StreamRecord("verbose", "v"),
+        ),
+        (
+            0x00041007,
+            b'<Obj RefId="0"><MS><S N="InformationalRecord_Message">d</S></MS></Obj>',
+            StreamRecord("debug", "d"),
+        ),
+        (0x00041011, b'<Obj RefId="0"><MS><S N="MessageData">i</S></MS></Obj>', StreamRecord("information", "i")),
+        (
+            0x00041011,
+            b'<Obj RefId="0"><MS><Obj N="MessageData" RefId="1"><ToString>shown</ToString></Obj></MS></Obj>',
+            StreamRecord("information", "shown"),
+        ),
+        (0x00041009, b"<S>x</S>", StreamRecord("warning", "")),
+        (0x00041010, b"<S>x</S>", ProgressRecord(0, 0, -1, "", "", "", -1, -1, completed=False)),
+    ],
+)
+def test_records_of_the_other_streams(kind: int, body: bytes, expected: object) -> None:
+    assert expected == decode_stream_record(kind, body)
+
+
+@pytest.mark.parametrize("end", [b"</MS></Obj>", b"</MS></Obj>\n"])
+def test_an_error_is_cut_out_only_where_that_is_certain(end: bytes) -> None:
+    """What is sent back must be one whole element; where it cannot be cut out, nothing is sent back."""
+    body = FAILED.removesuffix(b"</MS></Obj>") + b'<S N="Later">x</S>' + end
+    found = decode_state(body)
+
+    assert found is not None
+    assert found.error is not None
+    assert "thrown" == found.error.message
+    clixml = found.error.clixml
+    assert not clixml or decode_error(clixml).message == "thrown"
+
+
+@pytest.mark.golden
+def test_recorded_errors_survive_the_way_back(golden: Path) -> None:
+    """Cut out of its state message, an error is the same record; and psrpcore can read it."""
+    errors, cipher = 0, psrpcore.ClientRunspacePool()._cipher
+    for file in golden.glob("*.messages.jsonl"):
+        for line in file.read_text().splitlines():
+            message = json.loads(line)
+            if message.get("message") != "PIPELINE_STATE" or message["side"] != "server":
+                continue
+            end = decode_state(message["clixml"].encode())
+            if end is not None and end.error is not None:
+                assert end.error.clixml
+                assert end.error == decode_error(end.error.clixml)
+                element = ET.fromstring(end.error.clixml)
+                assert isinstance(psrpcore.types.deserialize(element, cipher=cipher), psrpcore.types.ErrorRecord)
+                errors += 1
+
+    assert errors > 10

@@ -110,13 +110,16 @@ TEMPLATES = Templates(capability())
 @given(st.text(st.characters()) | st.text(st.characters(codec=None, categories=["Cs", "Cc", "So"])))
 @example("_x000A_ ]]> &amp; <S>")
 @example("0f3c7e9a-text-of-the-cell")
+@example("\ud800\udc00")
 @example("\r\n\t\x1b\ud83d\U0001f600")
 def test_the_text_arrives_as_it_is(text: str) -> None:
     body = TEMPLATES.fill(PipelineShape.CELL, text)
     pool = psrpcore.ServerRunspacePool()
-    element = psrpcore.types.deserialize(ET.fromstring(body), cipher=pool._cipher)
+    element: Any = psrpcore.types.deserialize(ET.fromstring(body), cipher=pool._cipher)
 
-    assert text == element.PowerShell.Cmds[0].Cmd
+    # .NET's strings are UTF-16: two halves side by side are one character, however Python holds them.
+    arrived = element.PowerShell.Cmds[0].Cmd
+    assert text.encode("utf-16-le", "surrogatepass") == arrived.encode("utf-16-le", "surrogatepass")
 
 
 def test_the_text_travels_once() -> None:

@@ -172,6 +172,14 @@ def test_broken_framing_is_fatal(client: RunspaceProtocol) -> None:
         list(client.receive(b"\0" * 30))
 
 
+def test_what_the_server_tells_about_itself(server: psrpcore.ServerRunspacePool) -> None:
+    server.application_private_data = {"PSVersionTable": {"PSVersion": "7.6.9"}}
+    client = RunspaceProtocol(Screen(), 32_768)
+    exchange(client, server, client.open())
+
+    assert "7.6.9" == client.private_data["PSVersionTable"]["PSVersion"]
+
+
 # ---- damage ----
 
 
@@ -431,7 +439,8 @@ def test_text_written_to_the_host_is_what_psrpcore_reads(calls: list[tuple[str, 
         assert isinstance(record, HostText)
         line = "" if event.method_identifier.name in {"Write1", "Write2"} else "\n"
         assert f"{text}{line}" == record.text
-        assert ([int(colour) for colour in colours] or [None, None]) == [record.foreground, record.background]
+        expected = tuple(int(colour) for colour in colours) or (None, None)
+        assert expected == (record.foreground, record.background)
 
 
 # ---- recordings of the real engine ----

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from pskernel.errors import PromptUnavailable, TargetUnreachable
+from pskernel.errors import PromptUnavailable, TargetUnreachable, TransportClosed
 from pskernel.questions import Asker, NobodyToAsk, Question
 from pskernel.session.interactive import InteractiveSession, SessionLost
 from pskernel.session.runspace import Runspace
@@ -36,8 +36,15 @@ class Fleet:
         self.needs_password = False
         self.asked: list[str] = []
         self.hanging = asyncio.Event()
+        self.attempts = 0
+        self.tells = True
+        self.cut_at_facts = False
+        self.way_back = 1
+        self.still_to_leave = 0
+        self.stays = False
 
     async def open(self, asker: Asker) -> Runspace:
+        self.attempts += 1
         if self.needs_password:
             self.asked.append(await asker.ask(Question("Password: ")))
         if self.problem is not None:
@@ -48,14 +55,19 @@ class Fleet:
 
     async def behave(self, call: Call) -> None:
         if "PSVersionTable" in call.text:
-            for fact in ("7.6.9", "Core", "admin", "WEB01", self.host):
+            if self.cut_at_facts:
+                call.server.stream.cut()
+            elif not self.tells:
+                await call.fail("The syntax is not supported by this runspace.", "ScriptsNotAllowed")
+            for fact in ("7.6.9", "Core", "admin", "WEB01", self.host) if self.tells else ():
                 await call.output(fact)
         elif "Host.InstanceId" in call.text:
             await call.output(self.host)
-        elif call.text.startswith("Enter-PSSession") or call.text == "hop":
-            self.host = ELSEWHERE
-        elif call.text == "Exit-PSSession":
-            self.host = HOME
+        elif call.text.startswith(("Enter-PSSession", "etsn")) or call.text == "hop":
+            self.host, self.still_to_leave = ELSEWHERE, self.way_back
+        elif call.text == "Exit-PSSession" and not self.stays:
+            self.still_to_leave -= 1
+            self.host = ELSEWHERE if self.still_to_leave else HOME
         elif call.text == "hang":
             await call.stopped.wait()
 
@@ -74,6 +86,12 @@ def check(test: Callable[[Fleet, InteractiveSession], Awaitable[None]]) -> None:
         assert {asyncio.current_task()} == asyncio.all_tasks()
 
     asyncio.run(main())
+
+
+async def settle() -> None:
+    """Let every task that can go on go on."""
+    for _ in range(50):
+        await asyncio.sleep(0)
 
 
 async def run(session: InteractiveSession, text: str) -> SessionLost | None:
@@ -213,5 +231,311 @@ def test_cancelling_the_wait_cancels_the_opening() -> None:
         assert not session.is_open
         fleet.needs_password = False
         await session.ready(NobodyToAsk())
+
+    check(test)
+
+
+# ---- opening ----
+
+
+def test_the_first_cell_hears_why_the_opening_failed_without_a_second_attempt() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        fleet.problem = TargetUnreachable("web01 does not answer.")
+        session.begin()
+        session.begin()
+        await settle()
+        with pytest.raises(TargetUnreachable):
+            await session.ready(NobodyToAsk())
+        assert 1 == fleet.attempts
+        fleet.problem = None
+        await session.ready(NobodyToAsk())
+        assert 2 == fleet.attempts
+
+    check(test)
+
+
+def test_the_question_of_the_background_attempt_is_no_error_of_the_cell() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        fleet.needs_password = True
+        session.begin()
+        await settle()
+        await session.ready(Typist())
+        assert (2, 1) == (fleet.attempts, len(fleet.servers))
+
+    check(test)
+
+
+def test_a_cell_that_cannot_be_asked_is_told_after_the_background_attempt_too() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        fleet.needs_password = True
+        session.begin()
+        with pytest.raises(PromptUnavailable):
+            await session.ready(NobodyToAsk())
+        await session.ready(Typist())
+
+    check(test)
+
+
+def test_two_who_wait_share_one_opening() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        first, second = await asyncio.gather(session.ready(NobodyToAsk()), session.ready(NobodyToAsk()))
+        assert first is second
+        assert 1 == fleet.attempts
+
+    check(test)
+
+
+@pytest.mark.parametrize("after", range(0, 120, 4))
+def test_waiting_can_be_cancelled_anywhere(after: int) -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        waiting = asyncio.create_task(session.ready(NobodyToAsk()))
+        for _ in range(after):
+            await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        # The next one gets a session, and only one is open.
+        await session.ready(NobodyToAsk())
+        for server in fleet.servers[:-1]:
+            with pytest.raises(TransportClosed):
+                await server.raw(b"x\n")
+
+    check(test)
+
+
+@pytest.mark.parametrize("after", range(0, 120, 6))
+def test_closing_in_the_middle_of_an_opening_leaves_nothing(after: int) -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        session.begin()
+        for _ in range(after):
+            await asyncio.sleep(0)
+        await session.aclose(grace=0.2)
+        assert not session.is_open
+        for server in fleet.servers:
+            with pytest.raises(TransportClosed):
+                await server.raw(b"x\n")
+
+    check(test)
+
+
+def test_an_endpoint_that_does_not_tell_about_itself_is_used_all_the_same() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        fleet.tells = False
+        await session.ready(NobodyToAsk())
+        assert "" == session.facts.version
+        # Where it cannot be asked it cannot have moved.
+        assert await run(session, "Enter-PSSession db01") is None
+        assert await run(session, "next") is None
+
+    check(test)
+
+
+def test_a_line_that_is_cut_while_the_facts_are_asked_for_is_an_error() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        fleet.cut_at_facts = True
+        with pytest.raises(TransportClosed):
+            await session.ready(NobodyToAsk())
+        fleet.cut_at_facts = False
+        await session.ready(NobodyToAsk())
+
+    check(test)
+
+
+# ---- loss ----
+
+
+def test_a_loss_that_nobody_has_noticed_yet_is_a_loss() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        runspace = await session.ready(NobodyToAsk())
+        await runspace.abandon("The line was cut.")
+        # Without a turn of the event loop in between.
+        with pytest.raises(SessionLost, match="was lost"):
+            await session.ready(NobodyToAsk())
+        await session.ready(NobodyToAsk())
+        assert 2 == len(fleet.servers)
+
+    check(test)
+
+
+def test_a_loss_in_the_middle_of_a_cell_is_told_and_the_next_cell_refused_once() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        pipeline = await session.run("hang", NobodyToAsk())
+        while not fleet.cells:
+            await asyncio.sleep(0)
+        fleet.servers[0].stream.cut()
+        with pytest.raises(TransportClosed):
+            async for _ in pipeline:
+                pass
+        assert await session.after_cell("hang") is None
+        with pytest.raises(SessionLost):
+            await session.run("next", NobodyToAsk())
+        await run(session, "after")
+        assert ["hang", "after"] == fleet.cells
+
+    check(test)
+
+
+def test_after_a_loss_the_old_connection_is_closed() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        runspace = await session.ready(NobodyToAsk())
+        await fleet.servers[0].break_pool("no more memory")
+        await runspace.wait_ended()
+        await settle()
+        with pytest.raises(TransportClosed):
+            await fleet.servers[0].raw(b"x\n")
+        with pytest.raises(SessionLost, match="no more memory"):
+            await session.ready(NobodyToAsk())
+
+    check(test)
+
+
+def test_a_session_that_nobody_waited_for_can_be_lost_too() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        session.begin()
+        while not session.is_open:
+            await asyncio.sleep(0)
+        fleet.servers[0].stream.cut()
+        with pytest.raises(SessionLost):
+            while True:
+                await session.ready(NobodyToAsk())
+                await asyncio.sleep(0)
+        await run(session, "after")
+        assert 2 == len(fleet.servers)
+
+    check(test)
+
+
+def test_many_losses_in_a_row_are_one_refusal_each() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        for number in range(4):
+            await run(session, f"cell {number}")
+            fleet.servers[-1].stream.cut()
+            with pytest.raises(SessionLost):
+                await session.run("refused", NobodyToAsk())
+        assert [f"cell {number}" for number in range(4)] == fleet.cells
+
+    check(test)
+
+
+# ---- leaving ----
+
+
+@pytest.mark.parametrize("how", ["leave", "abandon"])
+def test_leaving_can_be_cancelled(how: str) -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        await session.ready(NobodyToAsk())
+        fleet.servers[0].acks = False
+        work = session.leave("exit") if how == "leave" else session.abandon("It hangs.")
+        leaving = asyncio.create_task(work)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        with pytest.raises(TransportClosed):
+            await fleet.servers[0].raw(b"x\n")
+        with pytest.raises(SessionLost, match="left the session with exit" if how == "leave" else "It hangs"):
+            await session.ready(NobodyToAsk())
+        await run(session, "after")
+        assert ["after"] == fleet.cells
+
+    check(test)
+
+
+def test_refusals_name_the_target_and_say_what_to_do() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        texts = []
+        ways: list[Callable[[], Awaitable[None]]] = [
+            lambda: session.leave("exit"),
+            lambda: session.abandon("It hangs."),
+            lambda: lose(fleet),
+        ]
+        for act in ways:
+            runspace = await session.ready(NobodyToAsk())
+            await act()
+            await runspace.wait_ended()
+            with pytest.raises(SessionLost) as caught:
+                await session.ready(NobodyToAsk())
+            texts.append(str(caught.value))
+        for text in texts:
+            assert text.endswith(
+                "This cell was not run, and nothing of it was sent. Run it again to open a new session on admin@web01."
+            )
+        assert 3 == len(set(texts))
+
+    async def lose(fleet: Fleet) -> None:
+        fleet.servers[-1].stream.cut()
+
+    check(test)
+
+
+def test_closing_is_idempotent_and_can_be_cancelled() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        await session.ready(NobodyToAsk())
+        fleet.servers[0].acks = False
+        closing = asyncio.create_task(session.aclose(grace=60))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.gather(closing, return_exceptions=True)
+        with pytest.raises(TransportClosed):
+            await fleet.servers[0].raw(b"x\n")
+        await session.aclose()
+        assert not session.is_open
+
+    check(test)
+
+
+# ---- second hops ----
+
+
+def test_a_hop_that_cannot_be_undone_costs_the_session() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        fleet.stays = True
+        moved = await run(session, "Enter-PSSession -HostName db01")
+        assert moved is not None
+        assert "did not come back" in str(moved)
+        assert not session.is_open
+        with pytest.raises(TransportClosed):
+            await fleet.servers[0].raw(b"x\n")
+        fleet.host = HOME
+        await run(session, "after")
+        assert "after" == fleet.cells[-1]
+        assert 2 == len(fleet.servers)
+
+    check(test)
+
+
+def test_a_hop_through_several_hosts_is_undone_step_by_step() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        fleet.way_back = 3
+        moved = await run(session, "etsn db01; etsn db02; etsn db03")
+        assert moved is not None
+        assert 3 == fleet.cells.count("Exit-PSSession")
+        assert await run(session, "next") is None
+
+    check(test)
+
+
+def test_a_line_that_is_cut_while_the_host_is_checked_is_one_refusal() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        await run(session, "first")
+        fleet.servers[0].stream.cut()
+        with pytest.raises(SessionLost):
+            await session.run("second", NobodyToAsk())
+        await run(session, "third")
+        assert ["first", "third"] == fleet.cells
+
+    check(test)
+
+
+def test_cancelling_a_cell_that_waits_for_the_check_does_not_skip_the_check() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        assert await run(session, "hop") is None
+        waiting = asyncio.create_task(session.ready(NobodyToAsk()))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        with pytest.raises(SessionLost, match="another host"):
+            await session.ready(NobodyToAsk())
+        assert HOME == fleet.host
 
     check(test)
