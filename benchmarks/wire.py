@@ -51,8 +51,8 @@ class WireClient:
         for fragment in message.fragments:
             self._write(encode_data(message.pipeline_id, fragment), b"")
 
-    def count(self, shape: PipelineShape, text: str) -> tuple[int, float]:
-        """Run a pipeline; return the messages that came and the seconds from the command to its end."""
+    def rate(self, shape: PipelineShape, text: str) -> float:
+        """Run a pipeline; return its messages a second, from the command to its end."""
         pipeline: UUID
         pipeline, create = self._protocol.start(shape, text)
         self._write(encode_empty(PacketKind.COMMAND, pipeline), b"CommandAck")
@@ -68,7 +68,7 @@ class WireClient:
                 break
         seconds = time.perf_counter() - began
         self._write(encode_empty(PacketKind.CLOSE, pipeline), b"CloseAck")
-        return messages, seconds
+        return messages / seconds
 
     def close(self) -> None:
         self._child.kill()
