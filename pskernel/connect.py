@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from pskernel.credentials import CredentialReference, Secret, resolve
+from pskernel.errors import ConnectError
 from pskernel.protocol.pipelines import Screen
 from pskernel.questions import Asker, NobodyToAsk, Question
 from pskernel.session.runspace import Runspace
@@ -57,16 +58,33 @@ async def connect(target: Target, *, asker: Asker | None = None, record_to: str 
 
 
 def opener(target: Target, *, record_to: str | None = None) -> Callable[[Asker], Awaitable[Runspace]]:
-    """What an :class:`pskernel.session.interactive.InteractiveSession` opens its runspaces with."""
+    """What an :class:`pskernel.session.interactive.InteractiveSession` opens its runspaces with.
+
+    With ``record_to``, it opens one session only: a recording is of one, and a second would take its place.
+    """
+    recorded = False
 
     async def open_with(asker: Asker) -> Runspace:
-        return await connect(target, asker=asker, record_to=record_to)
+        nonlocal recorded
+        if recorded:
+            raise ConnectError(
+                f"The session on {target.label} that was recorded is over, and its recording is in {record_to}. No "
+                "second session was opened, because its recording would replace that one. Record again from the start."
+            )
+        runspace = await connect(target, asker=asker, record_to=record_to)
+        recorded = record_to is not None
+        return runspace
 
     return open_with
 
 
-async def open_transport(target: Target, asker: Asker) -> Transport:
+async def open_transport(target: Target, asker: Asker, *, tell: Callable[[str], None] | None = None) -> Transport:
     """Reach a target, without opening a runspace on it.
+
+    Args:
+        target: where.
+        asker: whom to ask for passwords and codes.
+        tell: takes sentences for the user about the way there; otherwise they are the transport's first notices.
 
     Raises:
         TargetError, ConnectError: as :func:`connect`.
@@ -77,17 +95,19 @@ async def open_transport(target: Target, asker: Asker) -> Transport:
 
         cassette = Cassette.load(target.path or "")
         return ReplayTransport(cassette, speed=target.options.speed, strict=target.options.strict)
-    return OutOfProcTransport(await open_stream(target, asker))
+    news: list[str] = []
+    stream = await open_stream(target, asker, tell or news.append)
+    return OutOfProcTransport(stream, news=news)
 
 
-async def open_stream(target: Target, asker: Asker) -> ByteStream:
+async def open_stream(target: Target, asker: Asker, tell: Callable[[str], None] | None = None) -> ByteStream:
     """Reach a target that speaks the out-of-process framing.
 
     Raises:
         TargetError, ConnectError: as :func:`connect`.
     """
     if target.scheme == "ssh":
-        return await _open_ssh(target, asker)
+        return await _open_ssh(target, asker, tell)
     if target.scheme == "process":
         from pskernel.transports.process import open_process
 
@@ -98,7 +118,7 @@ async def open_stream(target: Target, asker: Asker) -> ByteStream:
     return await open_unix(find_pipe(target.pid) if target.pid is not None else target.path or "")
 
 
-async def _open_ssh(target: Target, asker: Asker) -> ByteStream:
+async def _open_ssh(target: Target, asker: Asker, tell: Callable[[str], None] | None) -> ByteStream:
     from pskernel.transports.sshlogin import SSHEndpoint
 
     options = target.options
@@ -109,10 +129,10 @@ async def _open_ssh(target: Target, asker: Asker) -> ByteStream:
     if options.backend == "openssh":
         from pskernel.transports.openssh import open_openssh
 
-        return await open_openssh(endpoint, asker=asker, secret=secret)
+        return await open_openssh(endpoint, asker=asker, secret=secret, tell=tell)
     from pskernel.transports.ssh import open_ssh
 
-    return await open_ssh(endpoint, asker=asker, secret=secret)
+    return await open_ssh(endpoint, asker=asker, secret=secret, tell=tell)
 
 
 async def _secret(target: Target, asker: Asker) -> Secret | None:

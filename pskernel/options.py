@@ -209,7 +209,7 @@ class Options:
     accept_host_key: str | None = _option(
         None,
         _Kind("a fingerprint as ssh-keygen prints it (SHA256: and 43 characters)", _read_fingerprint),
-        "Fingerprint of the server's host key that you vouch for, when the key is not among the known ones.",
+        "Fingerprint of the server's host key that you vouch for: that key is accepted, known or not, and no other.",
         "ssh",
     )
     proxy_jump: str | None = _option(
@@ -230,10 +230,13 @@ class Options:
         "Where the password or passphrase is. Without it, you are asked if one is needed.",
         "ssh",
     )
-    connect_timeout: float = _option(30.0, _SECONDS, "Time to reach the target and log in.")
+    connect_timeout: float = _option(30.0, _SECONDS, "Time to reach the target and log in.", "ssh")
     open_timeout: float = _option(60.0, _SECONDS, "Time from the connection to an open runspace.")
     stop_timeout: float = _option(
-        5.0, _SECONDS, "Time an interrupted command may take to stop before its session is abandoned."
+        5.0,
+        # Even a command that obeys at once takes a good part of this on a busy server.
+        _number(2, 3600, "seconds"),
+        "Time an interrupted command may take to stop before its session is abandoned.",
     )
     width: int = _option(120, _whole(20, 1000, "columns"), "Width to which PowerShell formats its output.")
     output_rate: int = _option(

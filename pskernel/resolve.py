@@ -23,7 +23,7 @@ This kernel has not been told where PowerShell is. There are three ways to tell 
        pskernel install NAME --target ssh://user@host
   2. Set the environment variable PSKERNEL_TARGET before Jupyter starts:
        PSKERNEL_TARGET=ssh://user@host
-  3. Begin the first cell of the notebook with the line:
+  3. Put this line at the top of the first cell, with nothing but other comments before it:
        #% target ssh://user@host
 """
 

@@ -44,7 +44,7 @@ AT_HOME = {
     "nbclient": {"runbook"},
     "nbformat": {"runbook"},
     "platformdirs": {"cli", "kernel", "runbook", "transports.hostkeys"},
-    "psrpcore": {"protocol", "transports.asked", "transports.cassette", "transports.recording", "transports.replay"},
+    "psrpcore": {"protocol", "transports.recording", "transports.replay"},
     "rich": {"cli"},
     "traitlets": {"kernel"},
     "typer": {"cli"},

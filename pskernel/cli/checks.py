@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import statistics
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -23,12 +24,15 @@ from pskernel.errors import (
 )
 from pskernel.questions import Asker
 from pskernel.records import HostCall, Notice, PipelineState
+from pskernel.resolve import TARGET_VARIABLE, resolve
 from pskernel.session.interactive import InteractiveSession
 from pskernel.session.runspace import Runspace
 from pskernel.target import SCHEMES, Target
 
 __all__ = ["State", "Step", "Visit", "examine"]
 
+# For targets on this machine: longer than anything that works takes.
+_CONNECT_SECONDS = 30.0
 _CELLS = 5
 _CELL_SECONDS = 20.0
 _SHOWN_LINES = 5
@@ -69,12 +73,12 @@ class Visit:
     """What is examined, and what the steps so far have opened.
 
     Attributes:
-        text: the target as it was given.
+        text: the target as it was given; None leaves it to PSKERNEL_TARGET.
         options: options by name.
         asker: whom to ask for passwords.
     """
 
-    text: str
+    text: str | None
     options: Mapping[str, str]
     asker: Asker
     target: Target | None = None
@@ -139,7 +143,11 @@ _RUNSPACE_ADVICE: Final = {
 
 
 async def _read_target(visit: Visit) -> _Finding:
-    visit.target = Target.parse(visit.text, visit.options)
+    visit.target = resolve(visit.text, os.environ, None, visit.options)
+    if visit.target is None:
+        raise TargetError(
+            f"Nothing says where PowerShell is. Name the target, as in ssh://admin@web01, or set {TARGET_VARIABLE}."
+        )
     return _Finding((visit.target.redacted,))
 
 
@@ -165,28 +173,32 @@ async def _knock(visit: Visit) -> _Finding:
 
 async def _log_in(visit: Visit) -> _Finding:
     subsystem = _target(visit).options.subsystem
-    await _reach(visit, None)
-    return _Finding((f"The host key is known, the login was accepted, and the subsystem {subsystem} was started.",))
+    news = await _reach(visit, None)
+    good = f"The host key is known, the login was accepted, and the subsystem {subsystem} was started."
+    return _Finding((*news, good))
 
 
 async def _connect(visit: Visit) -> _Finding:
     target = _target(visit)
-    await _reach(visit, target.options.connect_timeout)
+    await _reach(visit, _CONNECT_SECONDS)
     return _Finding((f"Connected to {target.label}.",))
 
 
-async def _reach(visit: Visit, seconds: float | None) -> None:
+async def _reach(visit: Visit, seconds: float | None) -> list[str]:
+    """Connect, within ``seconds`` unless the transport sees to that. Returns what the user should know of it."""
     target = _target(visit)
+    news: list[str] = []
     try:
         async with asyncio.timeout(seconds):
-            transport = await open_transport(target, visit.asker)
+            transport = await open_transport(target, visit.asker, tell=news.append)
     except TimeoutError:
         raise TargetUnreachable(
-            f"There was no connection to {target.label} within {seconds:g} seconds. The option connect_timeout=SECONDS "
-            "waits longer."
+            f"There was no connection to {target.label} within {seconds:g} seconds. What is there does not answer, or "
+            "this machine is overloaded."
         ) from None
     visit.drop = transport.aclose
     visit.opening = lambda: Runspace.open(transport, open_timeout=target.options.open_timeout)
+    return news
 
 
 async def _open_runspace(visit: Visit) -> _Finding:

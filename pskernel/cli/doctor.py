@@ -21,7 +21,14 @@ _STYLES = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "bold red",
 
 
 def doctor(
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="Where PowerShell is, such as ssh://admin@web01.")],
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TARGET]",
+            help="Where PowerShell is, such as ssh://admin@web01; otherwise what PSKERNEL_TARGET says.",
+            show_default=False,
+        ),
+    ] = None,
     option: OptionTexts = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pskernel.cli.console import CommandError, OptionTexts, output, parse_options
+from pskernel.cli.console import BAD_USE, CommandError, OptionTexts, output, parse_options, show_error
+from pskernel.runbook.report import RunState
+
+if TYPE_CHECKING:
+    from pskernel.cli.running import Ended
 
 __all__ = ["record"]
 
@@ -15,13 +20,17 @@ __all__ = ["record"]
 def record(
     notebook: Annotated[Path, typer.Argument(metavar="NOTEBOOK", help="The notebook to run.")],
     *,
-    target: Annotated[str, typer.Option(metavar="URL", help="Where its cells run.")],
     cassette: Annotated[Path, typer.Option("--output", "-o", metavar="CASSETTE", help="The recording (JSON lines).")],
+    target: Annotated[str | None, typer.Option(metavar="URL", help="Where its cells run.")] = None,
     option: OptionTexts = None,
+    kernel: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The installed kernel whose target to run on.")
+    ] = None,
 ) -> None:
     """Run a notebook and record the session; the target replay:CASSETTE plays it again.
 
-    Exits as `pskernel run` does. The executed notebook is written as NOTEBOOK.out.ipynb beside the notebook.
+    Exits as `pskernel run` does, and with 2 if all went well but the recording. The executed notebook is written as
+    NOTEBOOK.out.ipynb beside the notebook. A recording is of one session: where that is lost, it ends.
     """
     # Seconds that other verbs need not pay.
     from pskernel.cli.running import default_output, execute  # noqa: PLC0415
@@ -29,12 +38,18 @@ def record(
     out = default_output(notebook)
     _check_place(cassette, notebook, out)
     before = _written(cassette)
-    status = execute(notebook, out, target=target, kernel=None, options=parse_options(option), record=cassette)
+    ended = execute(notebook, out, target=target, kernel=kernel, options=parse_options(option), record=cassette)
     if _written(cassette) != before:
-        output().print(f"Recorded to {cassette}.")
-    elif status == 0:
-        raise CommandError(f"The notebook was run, but nothing was recorded to {cassette}.")
-    raise typer.Exit(status)
+        _show_recorded(ended, cassette)
+        raise typer.Exit(ended.status)
+    why = f" {ended.last_words}" if ended.last_words else ""
+    show_error(f"Nothing was recorded to {cassette}.{why}")
+    raise typer.Exit(ended.status or BAD_USE)
+
+
+def _show_recorded(ended: Ended, cassette: Path) -> None:
+    whole = ended.report.state in (RunState.COMPLETED, RunState.EXITED)
+    output().print(f"Recorded to {cassette}{'' if whole else ', up to where the run ended'}.")
 
 
 def _check_place(cassette: Path, notebook: Path, out: Path) -> None:
@@ -43,8 +58,13 @@ def _check_place(cassette: Path, notebook: Path, out: Path) -> None:
         raise CommandError(f"{cassette} is a notebook of this run; the recording needs a file of its own.")
     if cassette.is_dir() or (cassette.exists() and not cassette.is_file()):
         raise CommandError(f"The recording cannot be written to {cassette}: it is not a regular file.")
-    if not cassette.resolve().parent.is_dir():
-        raise CommandError(f"The recording cannot be written to {cassette}: there is no such folder.")
+    try:
+        # As the recording itself will be written: beside its place, and then moved there.
+        with tempfile.NamedTemporaryFile(dir=cassette.resolve().parent):
+            pass
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise CommandError(f"The recording cannot be written to {cassette}: {reason}. Check the folder.") from None
 
 
 def _written(file: Path) -> tuple[int, int] | None:

@@ -30,12 +30,12 @@ def run(
     """Run a notebook headless, one line of progress a cell.
 
     Exits with 0 if all went well, 1 if a cell failed or the script called exit with a code but 0, 2 if nothing could
-    be run, and 130 after Ctrl+C. The executed notebook is written in any case.
+    be run, and 130 after Ctrl+C. The executed notebook is written whenever the run has begun.
     """
     # Seconds that other verbs need not pay.
     from pskernel.cli.running import default_output, execute  # noqa: PLC0415
 
-    status = execute(
+    ended = execute(
         notebook, out or default_output(notebook), target=target, kernel=kernel, options=parse_options(option)
     )
-    raise typer.Exit(status)
+    raise typer.Exit(ended.status)

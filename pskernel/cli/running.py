@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,23 @@ from pskernel.cli.console import CommandError, output, show_error
 from pskernel.cli.progress import Progress
 from pskernel.cli.specs import InstalledSpec, find_specs, installed_specs
 from pskernel.resolve import TARGET_VARIABLE, directive, resolve
-from pskernel.runbook.notebook import read_notebook, runs
+from pskernel.runbook.notebook import SKIP_TAG, read_notebook, runs
 from pskernel.runbook.report import Report, RunState
 from pskernel.runbook.run import KernelStart, NotebookRun
 
-__all__ = ["choose_kernel", "default_output", "execute"]
+__all__ = ["Ended", "choose_kernel", "default_output", "execute"]
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 _LANGUAGES = ("powershell", "pwsh")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run that is over: its report, the status to exit with, and what the kernel had to say in its log."""
+
+    report: Report
+    status: int
+    last_words: str
 
 
 def default_output(notebook: Path) -> Path:
@@ -39,8 +49,8 @@ def choose_kernel(
 ) -> KernelStart:
     """Decide where a notebook's cells run: ``target``, else the kernelspec ``kernel``, else as its kernel itself would.
 
-    The last is PSKERNEL_TARGET, else the kernelspec that the notebook names, else a ``#% target`` line in its first
-    cell.
+    The last is PSKERNEL_TARGET, else the kernelspec that the notebook names, else a ``#% target`` line at the top of
+    its first cell.
 
     Raises:
         TargetError: the target is wrong.
@@ -85,8 +95,8 @@ def _no_target(stored: str, spec: InstalledSpec | None) -> str:
             "Say where to run it with --target URL or --kernel NAME; `pskernel list` shows the kernels."
         )
     return (
-        f"Nothing says where PowerShell is. Give --target URL or --kernel NAME, or set {TARGET_VARIABLE}; the notebook "
-        "may also begin with the line: #% target ssh://user@host"
+        f"Nothing says where PowerShell is. Give --target URL or --kernel NAME, or set {TARGET_VARIABLE}; the first "
+        "cell may also have this line at its top, after comments at most: #% target ssh://user@host"
     )
 
 
@@ -98,20 +108,25 @@ def execute(
     kernel: str | None,
     options: dict[str, str],
     record: Path | None = None,
-) -> int:
-    """Run a notebook, show its progress, and return the status to exit with.
+) -> Ended:
+    """Run a notebook, and show its progress and its end.
 
     Raises:
         PSKernelError: the run could not begin, or the executed notebook could not be written.
     """
     content = read_notebook(notebook)
+    if not any(map(runs, content.cells)):
+        raise CommandError(
+            f"There is nothing to run in {notebook}: it has no code cell with text, or all are tagged {SKIP_TAG}. "
+            "Nothing was connected to, and nothing written."
+        )
     start = choose_kernel(content, target=target, kernel=kernel, options=options, record=record)
-    report, status = asyncio.run(_drive(NotebookRun(content, start, out, Progress(output()))))
-    _show_end(report, out)
-    return status
+    ended = asyncio.run(_drive(NotebookRun(content, start, out, Progress(output()))))
+    _show_end(ended.report, out)
+    return ended
 
 
-async def _drive(run: NotebookRun) -> tuple[Report, int]:
+async def _drive(run: NotebookRun) -> Ended:
     loop = asyncio.get_running_loop()
     signals: list[int] = []
 
@@ -128,9 +143,8 @@ async def _drive(run: NotebookRun) -> tuple[Report, int]:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 loop.add_signal_handler(number, obey, number)
     report = await run.run()
-    if report.state is RunState.INTERRUPTED and signals:
-        return report, 128 + signals[0]
-    return report, report.exit_status
+    by_signal = report.state is RunState.INTERRUPTED and signals
+    return Ended(report, 128 + signals[0] if by_signal else report.exit_status, run.last_words)
 
 
 def _show_end(report: Report, out: Path) -> None:
@@ -142,7 +156,8 @@ def _show_end(report: Report, out: Path) -> None:
         RunState.COMPLETED: "Completed",
         RunState.EXITED: f"Ended by the script with exit code {report.exit_code}",
         RunState.FAILED: "Failed",
-        RunState.UNCONNECTED: "Not run: there was no connection",
+        RunState.NOT_RUN: "Nothing was run",
+        RunState.REFUSED: "Ended early, at a cell that was not sent,",
         RunState.INTERRUPTED: "Interrupted",
     }
     output().print(f"{ends[report.state]}{where} after {report.duration:.1f} s. Written to {out}.")

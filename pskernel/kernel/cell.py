@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pskernel.errors import PSKernelError, RunspaceStateError
-from pskernel.records import ErrorRecord, HostCall, PipelineEnd, PipelineState
+from pskernel.records import ErrorRecord, HostCall, Notice, PipelineEnd, PipelineState, Record
 from pskernel.render.ansi import neutralise, strip
-from pskernel.render.text import error_traceback, render
+from pskernel.render.text import StreamText, error_traceback, render
 
 if TYPE_CHECKING:
     from pskernel.kernel.output import CellOutput
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pskernel.session.pipeline import Pipeline
     from pskernel.session.runspace import Runspace
 
-__all__ = ["Cell", "CellError", "Outcome"]
+__all__ = ["Cell", "CellError", "Outcome", "own_error"]
 
 # PowerShell's own sentence where a prompt meets a session that cannot ask.
 NON_INTERACTIVE = "PowerShell is in NonInteractive mode. Read and Prompt functionality is not available."
@@ -29,11 +29,15 @@ _ERROR_DISPLAY_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class CellError:
-    """What becomes the Jupyter error: ``name`` is PowerShell's FullyQualifiedErrorId, or our own id."""
+    """What becomes the Jupyter error: ``name`` is PowerShell's FullyQualifiedErrorId, or our own id.
+
+    ``own`` says which: an error of pskernel's (no connection, a refused cell) is never the one that a script announces.
+    """
 
     name: str
     message: str
     traceback: list[str]
+    own: bool = False
 
 
 @dataclass(slots=True)
@@ -61,13 +65,20 @@ class Cell:
         self._opening: asyncio.Task[Runspace] | None = None
         self._sending: asyncio.Task[Pipeline] | None = None
         self._stopping: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[str | None] | None = None
         self._interrupted = False
         self._given_up = False
         self._exit: tuple[str, int] | None = None
 
-    async def run(self, text: str, asker: Asker) -> Outcome:
-        """Run the cell to its end. Every outcome is returned; nothing is raised for what the remote does."""
-        self._opening = asyncio.ensure_future(self._session.ready(asker))
+    async def run(self, text: str, asker: Asker, *, by_user: bool = True) -> Outcome:
+        """Run the cell to its end. Every outcome is returned; nothing is raised for what the remote does.
+
+        Args:
+            text: the cell.
+            asker: answers what connecting asks.
+            by_user: as :meth:`InteractiveSession.ready` has it.
+        """
+        self._opening = asyncio.ensure_future(self._session.ready(asker, by_user=by_user))
         try:
             runspace = await self._opening
         except asyncio.CancelledError:
@@ -75,7 +86,7 @@ class Cell:
                 raise
             return _interrupted()
         except PSKernelError as error:
-            return Outcome(_plain(type(error).__name__, str(error)), sent=False)
+            return Outcome(own_error(type(error).__name__, str(error)), sent=False)
         finally:
             self._opening = None
         if self._interrupted:
@@ -92,27 +103,59 @@ class Cell:
         self._interrupted = True
         if self._opening is not None:
             self._opening.cancel()
+        elif self._checking is not None:
+            self._checking.cancel()
         elif self._sending is not None and self._stopping is None:
             self._stopping = asyncio.create_task(self._stop(self._sending))
 
     async def _send(self, runspace: Runspace, text: str) -> Outcome:
+        for piece in _written_between(runspace.take_idle_records()):
+            await self._output.write(piece)
         # An interrupt does not cut this short: half a command on the line would cost the session.
         self._sending = asyncio.create_task(runspace.run_cell(text))
         try:
             pipeline = await self._sending
         except RunspaceStateError as error:
-            return Outcome(_plain(type(error).__name__, str(error)), sent=False)
+            # Lost in the moment between; this is the cell that is refused for it.
+            refusal = self._session.refusal() or error
+            return Outcome(own_error(type(refusal).__name__, str(refusal)), sent=False)
         except PSKernelError as error:
             return Outcome(await self._cut(error))
         outcome = Outcome(await self._watch(pipeline))
+        if pipeline.dropped_records:
+            await self._say(f"{pipeline.dropped_records:,} records that came after the interrupt were dropped.")
         if self._exit is not None:
             how, outcome.exit_code = self._exit
-            await self._session.leave(how)
+            try:
+                await self._session.leave(how)
+            except PSKernelError as error:
+                await self._say(str(error))
         else:
-            moved = await self._session.after_cell(text)
+            moved = await self._check_host(text)
             if moved is not None:
-                outcome.error = _with_second_hop(outcome.error, str(moved))
+                outcome.error = _with_second_hop(outcome.error, moved)
         return outcome
+
+    async def _say(self, text: str) -> None:
+        piece = render(Notice(text))
+        if piece is not None:
+            await self._output.write(piece)
+
+    async def _check_host(self, text: str) -> str | None:
+        self._checking = asyncio.create_task(self._session.after_cell(text))
+        try:
+            return await self._checking
+        except asyncio.CancelledError:
+            if not self._interrupted:
+                raise
+            why = (
+                "The question which host the session is on now was interrupted, so the session on "
+                f"{self._session.label} was abandoned: its variables, functions and location are gone."
+            )
+            await self._session.abandon(why)
+            return why
+        finally:
+            self._checking = None
 
     async def _stop(self, sending: asyncio.Task[Pipeline]) -> None:
         """Stop the command and its output; after the time allowed, give the session up, which ends the waiting."""
@@ -153,7 +196,7 @@ class Cell:
             return None
         error = end.error or ErrorRecord("The pipeline has been stopped.", "PipelineStopped")
         if end.state is PipelineState.STOPPED:
-            return _plain(error.fully_qualified_error_id or "PipelineStopped", error.message)
+            return _plain(error.fully_qualified_error_id or "PipelineStopped", error.message, own=False)
         runspace = self._session.runspace
         shown = []
         if runspace is not None:
@@ -176,32 +219,45 @@ class Cell:
     async def _cut(self, error: PSKernelError) -> CellError:
         if self._given_up and self._stopping is not None:
             await self._stopping
-            return _plain(
+            return own_error(
                 "SessionAbandoned",
                 f"The command did not stop within {self._stop_timeout:g} seconds of the interrupt (a call that cannot "
                 f"be interrupted, most likely). The session on {self._session.label} was abandoned, and the command "
                 "may still be running there.",
             )
-        return _plain(
+        return own_error(
             "ConnectionLost",
             f"The connection to {self._session.label} was lost while this cell was running. What is shown above had "
             f"arrived; the command may have completed, may have stopped half-way, or may still be running. {error}",
         )
 
 
+def _written_between(records: list[Record]) -> list[StreamText]:
+    """What the remote wrote since the last cell: banners while connecting, event handlers."""
+    pieces = [piece for record in records if (piece := render(record)) is not None]
+    if any(not isinstance(record, Notice) for record in records) and pieces:
+        return [StreamText("stderr", "While no cell was running, the remote wrote:\n"), *pieces]
+    return pieces
+
+
+def own_error(name: str, message: str) -> CellError:
+    """An error of pskernel's own, to be shown as PowerShell shows its errors."""
+    return _plain(name, message, own=True)
+
+
 def _with_second_hop(error: CellError | None, text: str) -> CellError:
     """A hop must be told even where the cell failed on its own: its user believes to be on the other host."""
-    hop = _plain("SecondHop", text)
-    return hop if error is None else CellError(error.name, error.message, [*error.traceback, *hop.traceback])
+    hop = own_error("SecondHop", text)
+    return hop if error is None else CellError(error.name, error.message, [*error.traceback, *hop.traceback], own=True)
 
 
 def _interrupted() -> Outcome:
-    return Outcome(_plain("Interrupted", "The cell was interrupted before it was sent."), sent=False)
+    return Outcome(own_error("Interrupted", "The cell was interrupted before it was sent."), sent=False)
 
 
-def _plain(name: str, message: str) -> CellError:
+def _plain(name: str, message: str, *, own: bool) -> CellError:
     shown = neutralise(message)
-    return CellError(_clean(name), strip(shown), [f"\x1b[31;1m{shown}\x1b[0m"])
+    return CellError(_clean(name), strip(shown), [f"\x1b[31;1m{shown}\x1b[0m"], own)
 
 
 def _clean(text: str) -> str:

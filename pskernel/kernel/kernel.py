@@ -16,13 +16,12 @@ from traitlets import Dict, Unicode
 
 import pskernel
 from pskernel.errors import PSKernelError
-from pskernel.kernel.cell import Cell, CellError, Outcome
+from pskernel.kernel.cell import Cell, CellError, Outcome, own_error
 from pskernel.kernel.choice import SessionChoice
 from pskernel.kernel.output import CellOutput, Limits
 from pskernel.kernel.prompts import StdinAsker
 from pskernel.kernel.waiting import ConnectionNote
 from pskernel.questions import NobodyToAsk
-from pskernel.session.interactive import InteractiveSession
 
 __all__ = ["RemotePowerShellKernel"]
 
@@ -39,6 +38,7 @@ _WHILE_BUSY = {
 # An error aborts the cells that have arrived behind it. A refusal comes so fast that the rest of a Run All would still
 # be on its way, and then run in a new session, without what the refused cell was to do.
 _QUEUE_SECONDS = 0.5
+_AFTER_FAILURE = "The command may have run on the remote. The kernel's log has the details; please report them."
 # Jupyter kills a kernel that is still there 2.5 s after the request; leaving takes some of it.
 _SHUTDOWN_SECONDS = 1.7
 
@@ -133,12 +133,16 @@ class RemotePowerShellKernel(Kernel):
 
         output = CellOutput(show, self._limits())
         try:
-            session = self._choice.for_cell(code)
-        except PSKernelError as error:
-            outcome = Outcome(CellError("TargetError", str(error), str(error).splitlines()), sent=False)
-        else:
-            outcome = await self._run(session, output, code, interactive=allow_stdin and not silent)
-        await output.finish()
+            outcome = await self._run(output, code, allow_stdin=allow_stdin, by_user=not silent)
+        except Exception as error:
+            # Without a reply the front end would wait for ever. The text may hold anything, and goes to the log alone.
+            self.log.exception("A cell came to an end that nobody thought of")
+            outcome = Outcome(own_error("InternalError", f"pskernel failed ({type(error).__name__}). {_AFTER_FAILURE}"))
+            if self._choice.session is not None:
+                # Its last pipeline may still run, with nobody to read what it sends.
+                await self._choice.session.abandon("The last cell ended with a failure of pskernel itself.")
+        finally:
+            await output.finish()
         if outcome.error is not None and not silent:
             self._send(parent, "error", _error_content(outcome.error))
             if not outcome.sent:
@@ -151,8 +155,13 @@ class RemotePowerShellKernel(Kernel):
         shown = code.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         super()._publish_execute_input(shown, parent, execution_count)
 
-    async def _run(self, session: InteractiveSession, output: CellOutput, code: str, *, interactive: bool) -> Outcome:
+    async def _run(self, output: CellOutput, code: str, *, allow_stdin: bool, by_user: bool) -> Outcome:
+        try:
+            session = self._choice.for_cell(code)
+        except PSKernelError as error:
+            return Outcome(own_error("TargetError", str(error)), sent=False)
         parent = self.get_parent("shell")
+        interactive = allow_stdin and by_user
         asker = (
             StdinAsker(self.session, self.stdin_socket, self._stdin_ident(), parent) if interactive else NobodyToAsk()
         )
@@ -162,7 +171,7 @@ class RemotePowerShellKernel(Kernel):
         note = ConnectionNote(session, lambda kind, content: self._send(parent, kind, content))
         try:
             async with note if interactive else contextlib.nullcontext():
-                return await cell.run(code, asker)
+                return await cell.run(code, asker, by_user=by_user)
         finally:
             self._cell = None
 
@@ -195,6 +204,7 @@ class RemotePowerShellKernel(Kernel):
                 "target": target.redacted if target else None,
                 "version": session.facts.version if session else None,
                 "sent": outcome.sent,
+                "own_error": outcome.error is not None and outcome.error.own,
                 "exit_code": outcome.exit_code,
             }
         return metadata

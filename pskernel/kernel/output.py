@@ -32,6 +32,8 @@ _MESSAGE_BYTES = 1500
 _BURST_BYTES = 1_000_000
 _TAIL_LINES = 100
 _TAIL_CHARACTERS = 64 * 1024
+# A command that never ends must not fill the disk of the machine it is watched from.
+_LOG_CHARACTERS = 1024**3
 _KEEP_LOG_SECONDS = 14 * 24 * 3600
 
 
@@ -189,11 +191,13 @@ class _Overflow:
 
     def write(self, text: str) -> None:
         self._characters += len(text)
+        if self._file is not None and self._characters > _LOG_CHARACTERS:
+            self._incomplete("it would grow too large")
         if self._file is not None:
             try:
                 self._file.write(text)
             except OSError as error:
-                self._incomplete(error)
+                self._incomplete(str(error.strerror))
         lines = (self._rest + text).split("\n")
         # A line without an end must not grow without bound.
         self._rest = lines.pop()[-_TAIL_CHARACTERS:]
@@ -208,7 +212,7 @@ class _Overflow:
             try:
                 self._file.close()
             except OSError as error:
-                self._incomplete(error)
+                self._incomplete(str(error.strerror))
         tail = "".join(self._tail)
         if self._characters == len(tail):
             # All of it is shown after all.
@@ -220,8 +224,8 @@ class _Overflow:
         where = self._problem or f"{self._what} is in {self._path}"
         return [f"\n… {left_out} are left out here ({self._why}); {where} …\n\n", tail]
 
-    def _incomplete(self, error: OSError) -> None:
-        self._problem = f"the file {self._path} is incomplete: {error.strerror}"
+    def _incomplete(self, why: str) -> None:
+        self._problem = f"the file {self._path} is incomplete: {why}"
         if self._file is not None:
             # Its buffer holds what could not be written, and would be tried again.
             with contextlib.suppress(OSError):

@@ -55,6 +55,7 @@ _STREAM_KINDS = {
     MessageType.INFORMATION_RECORD: "information",
 }
 _PLAIN_STATE = re.compile(rb'<Obj RefId="0"><MS><I32 N="PipelineState">(\d)</I32></MS></Obj>\Z')
+_STATE_NUMBER = re.compile(rb'<I32 N="PipelineState">(\d)</I32>')
 _STATE_ERROR = re.compile(
     rb'<Obj(?P<before> RefId="\d+")? N="ExceptionAsErrorRecord"(?P<after> RefId="\d+")?>(?P<record>.*)</MS></Obj>\Z',
     re.DOTALL,
@@ -129,15 +130,26 @@ def decode_state(body: bytes) -> PipelineEnd | None:
     if plain:
         number, error = int(plain[1]), None
     else:
-        message = clixml.decode(body)
-        number = _get(message, "PipelineState", None)
-        reason = _get(message, "ExceptionAsErrorRecord", None)
-        error = None if reason is None else _error(reason, _error_clixml(body))
+        number, error = _state_and_error(body)
     try:
         state = PipelineState(number)
     except ValueError:
         raise RemoteProtocolError("The remote sent a pipeline state that does not exist.") from None
     return PipelineEnd(state, error) if state in _FINAL else None
+
+
+def _state_and_error(body: bytes) -> tuple[Any, ErrorRecord | None]:
+    try:
+        message = clixml.decode(body)
+    except RemoteProtocolError as problem:
+        # An error may hold anything, nested as deep as one likes; the cell has ended all the same.
+        state = _STATE_NUMBER.search(body)
+        if state is None:
+            raise
+        return int(state[1]), ErrorRecord(f"The error with which the command ended could not be read: {problem}")
+    reason = _get(message, "ExceptionAsErrorRecord", None)
+    error = None if reason is None else _error(reason, _error_clixml(body))
+    return _get(message, "PipelineState", None), error
 
 
 def decode_error(body: bytes) -> ErrorRecord:

@@ -28,7 +28,11 @@ class PipelineShape(Enum):
 
     CELL = "the text as script, then Out-Default: what Enter-PSSession sends for a typed line"
     QUERY = "the text as script alone, its objects returned, not in the history"
+    COMMAND = "the text as the name of one command, as QUERY otherwise: what an endpoint without a language still takes"
     DISPLAY = "Out-Default alone, fed with input: how a console shows a terminating error"
+
+
+_RETURNS_OBJECTS = {PipelineShape.QUERY, PipelineShape.COMMAND}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ class Templates:
 
         Args:
             shape: which commands it has.
-            text: the script, verbatim; unused for DISPLAY.
+            text: the script, verbatim, or the command's name; unused for DISPLAY.
             screen: the size to format for; None keeps the pool's.
         """
         parts = self._built.get((shape, screen))
@@ -95,14 +99,14 @@ class Templates:
             add_to_history=shape is PipelineShape.CELL,
             no_input=shape is not PipelineShape.DISPLAY,
             # The default of PowerShell's API, true, is for pipelines whose error stream the client reads.
-            redirect_shell_error_to_out=shape is PipelineShape.QUERY,
+            redirect_shell_error_to_out=shape in _RETURNS_OBJECTS,
         )
         if shape is not PipelineShape.DISPLAY:
-            script = psrpcore.Command(_MARKER, is_script=True)
+            script = psrpcore.Command(_MARKER, is_script=shape is not PipelineShape.COMMAND)
             if shape is PipelineShape.CELL:
                 script.redirect_error(ps.PipelineResultTypes.Output)
             pipeline.add_command(script)
-        if shape is not PipelineShape.QUERY:
+        if shape not in _RETURNS_OBJECTS:
             out_default = psrpcore.Command("Out-Default", use_local_scope=True)
             out_default.merge_unclaimed = True
             pipeline.add_command(out_default)

@@ -9,6 +9,7 @@ owns that state. psrpcore never learns of our pipelines; it is given host calls 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -38,6 +39,7 @@ logging.getLogger("psrpcore").setLevel(logging.WARNING)
 # Our own messages are numbered far above those that psrpcore numbers from 1.
 _FIRST_OBJECT_ID = 1 << 32
 _VOID_CALL = -100
+_VOID = re.compile(rb'<I64 N="ci">-100</I64>')
 _STREAM_RECORDS = {
     MessageType.DEBUG_RECORD,
     MessageType.VERBOSE_RECORD,
@@ -103,11 +105,6 @@ class RunspaceProtocol:
         """The pool's instance id."""
         return self._pool.runspace_pool_id
 
-    @property
-    def private_data(self) -> dict[str, Any]:
-        """What the server told about itself (APPLICATION_PRIVATE_DATA)."""
-        return dict(self._pool.application_private_data)
-
     def open(self) -> list[Outgoing]:
         """SESSION_CAPABILITY and INIT_RUNSPACEPOOL."""
         self._pool.open()
@@ -165,14 +162,19 @@ class RunspaceProtocol:
     def receive(self, data: bytes) -> Iterator[tuple[UUID | None, Record | PoolEvent]]:
         """Take whole fragments; yield what they say and for which pipeline.
 
+        A message that cannot be read is left out with a :class:`pskernel.records.Notice`, unless one side would then
+        wait for ever: for the end of the pipeline, or for the answer to a host call.
+
         Raises:
-            RemoteProtocolError: framing is broken; the pool can only be dropped.
+            RemoteProtocolError: such a message, or broken framing; the pool can only be dropped.
         """
         for raw in self._reassembler.feed(data):
             message = parse_message(raw)
             try:
                 record = _guarded(self._decode, message, raw)
             except RemoteProtocolError as error:
+                if _somebody_waits(message):
+                    raise RemoteProtocolError(f"A message that cannot be left out could not be read: {error}") from None
                 record = Notice(f"A message of the remote could not be read and is left out: {error}")
             if record is not None:
                 yield message.pipeline_id, record
@@ -246,6 +248,12 @@ class RunspaceProtocol:
             prompt = payload.stream_type is psrpcore.StreamType.prompt_response
             outgoing.append(Outgoing(payload.pipeline_id, (payload.data,), prompt))
         return outgoing
+
+
+def _somebody_waits(message: Message) -> bool:
+    if message.message_type == MessageType.PIPELINE_STATE:
+        return True
+    return message.message_type in _HOST_CALLS and not _VOID.search(message.body)
 
 
 def _guarded(decode_message: Callable[[Message, bytes], _T], message: Message, raw: bytes) -> _T:

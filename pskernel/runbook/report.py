@@ -10,18 +10,23 @@ __all__ = ["AFTER_CELL", "CellDone", "CellState", "Report", "RunState", "Watcher
 
 
 class RunState(StrEnum):
-    """How a run stands. RUNNING is only seen in the file of a run that goes on, or was killed."""
+    """How a run stands. RUNNING is only seen in the file of a run that goes on, or was killed.
+
+    NOT_RUN: no cell was sent, for want of a connection or of a target. REFUSED: cells were sent, and then there was one
+    that was not, because the session it was meant for was gone.
+    """
 
     RUNNING = "running"
     COMPLETED = "completed"
     EXITED = "exited"
     FAILED = "failed"
-    UNCONNECTED = "unconnected"
+    NOT_RUN = "not run"
+    REFUSED = "refused"
     INTERRUPTED = "interrupted"
 
 
 class CellState(StrEnum):
-    """How one cell ended. EXPECTED is an error that the tag ``raises-exception`` announces."""
+    """How one cell ended. EXPECTED is an error that the tag ``raises-exception`` announces, and PowerShell's own."""
 
     OK = "ok"
     EXPECTED = "error, as expected"
@@ -35,13 +40,14 @@ class CellState(StrEnum):
 AFTER_CELL = {
     CellState.EXITED: RunState.EXITED,
     CellState.FAILED: RunState.FAILED,
-    CellState.UNSENT: RunState.UNCONNECTED,
+    CellState.UNSENT: RunState.REFUSED,
     CellState.INTERRUPTED: RunState.INTERRUPTED,
 }
 _EXIT_STATUS = {
     RunState.COMPLETED: 0,
     RunState.FAILED: 1,
-    RunState.UNCONNECTED: 2,
+    RunState.REFUSED: 1,
+    RunState.NOT_RUN: 2,
     RunState.INTERRUPTED: 130,
 }
 
@@ -98,7 +104,7 @@ class Report:
 
     @property
     def exit_status(self) -> int:
-        """What a process should exit with: 0 good, 1 a cell failed, 2 no connection, 130 interrupted."""
+        """What a process should exit with: 0 good, 1 a cell failed or was refused, 2 nothing run, 130 interrupted."""
         if self.state is RunState.EXITED:
             return 1 if self.exit_code else 0
         return _EXIT_STATUS[self.state]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import sys
 import tempfile
 import time
@@ -25,7 +26,6 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
 
-from pskernel import errors
 from pskernel.runbook.notebook import (
     EXPECTED_TAG,
     SKIP_TAG,
@@ -50,6 +50,8 @@ _INFO_SECONDS = 5.0
 _SHUTDOWN_SECONDS = 30.0
 _INTERRUPT_AGAIN_SECONDS = 1.0
 _LOG_CHARS = 2000
+# What ipykernel logs below its errors is about its sockets, and explains nothing to anybody.
+_CHATTER = re.compile(r"\[\w+\] (?:DEBUG|INFO|WARNING)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,9 @@ class NotebookRun:
         start: how to start the kernel.
         out: where to write the executed notebook.
         watcher: is told of each cell.
+
+    Attributes:
+        last_words: what the kernel had to say in its log, or the end of it, once the run is over.
     """
 
     def __init__(self, notebook: Any, start: KernelStart, out: Path, watcher: Watcher) -> None:
@@ -123,6 +128,7 @@ class NotebookRun:
             skip_cells_with_tag=SKIP_TAG,
             on_cell_executed=self._replied,
         )
+        self.last_words = ""
         self._log: IO[bytes] | None = None
         self._reply: dict[str, Any] = {}
         self._asked = 0
@@ -160,6 +166,7 @@ class NotebookRun:
                         await self._ask_language()
                 finally:
                     await self._shut_down()
+                    self.last_words = self._log_tail()
         finally:
             if self._facts["state"] is RunState.RUNNING:
                 self._facts["state"] = RunState.INTERRUPTED
@@ -176,7 +183,7 @@ class NotebookRun:
             await self._manager.start_kernel(stdout=self._log, stderr=self._log)
             await self._client.async_start_new_kernel_client()
         except (RuntimeError, OSError) as error:
-            self._facts["state"] = RunState.UNCONNECTED
+            self._facts["state"] = RunState.NOT_RUN
             self._facts["problem"] = f"The kernel could not be started: {error}. {self._log_tail()}".strip()
 
     async def _until_stopped(self, work: Awaitable[None]) -> bool:
@@ -208,7 +215,9 @@ class NotebookRun:
                 state, message = await self._run_cell(cell, index)
             if state in AFTER_CELL:
                 failed = None if state is CellState.EXITED else index
-                self._facts.update(state=AFTER_CELL[state], failed_cell=failed, problem=message)
+                never_sent = state is CellState.UNSENT and not self._sent
+                after = RunState.NOT_RUN if never_sent else AFTER_CELL[state]
+                self._facts.update(state=after, failed_cell=failed, problem=message)
             seconds = time.monotonic() - began
             self._watcher.ended(CellDone(index, number, len(cells), title, state, seconds, message))
             # If this fails for good, the last attempt says so.
@@ -250,7 +259,8 @@ class NotebookRun:
     def _judge(self, cell: Any) -> tuple[CellState, str]:
         content = self._reply["content"]
         record = self._reply["metadata"].get("pskernel", {})
-        self._sent = self._sent or record.get("sent", True)
+        sent = record.get("sent", True)
+        self._sent = self._sent or sent
         for fact in ("target", "version", "exit_code"):
             if record.get(fact) not in (None, ""):
                 self._facts[fact] = record[fact]
@@ -262,10 +272,11 @@ class NotebookRun:
         message = plain(str(content.get("evalue", "")))
         if self._stop.is_set():
             return CellState.INTERRUPTED, message
-        if not self._sent and hasattr(errors, name):
-            # Also where the cell is tagged: its error is not the one expected, and every attempt is another login.
+        # Also where the cell is tagged: what it announces is an error of PowerShell's. To go on after one of ours would
+        # be another login for each cell, or cells in a new session without what the cells before have done.
+        if not sent:
             return CellState.UNSENT, message
-        if EXPECTED_TAG in cell.metadata.get("tags", []):
+        if EXPECTED_TAG in cell.metadata.get("tags", []) and not record.get("own_error", False):
             return CellState.EXPECTED, message
         # `throw "text"` makes the text its own id.
         return CellState.FAILED, message if plain(name) == message else f"{plain(name)}: {message}"
@@ -295,7 +306,8 @@ class NotebookRun:
             return ""
         size = self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, size - _LOG_CHARS))
-        return plain(self._log.read().decode("utf-8", "replace")).strip()
+        lines = plain(self._log.read().decode("utf-8", "replace")).splitlines()
+        return "\n".join(line for line in lines if not _CHATTER.match(line)).strip()
 
     def _report(self) -> Report:
         return Report(duration=round(time.monotonic() - self._began, 3), **self._facts)

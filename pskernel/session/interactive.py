@@ -9,20 +9,20 @@ new session.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from pskernel.errors import PipelineFailed, PromptUnavailable, PSKernelError
+from pskernel.errors import ConnectError, PipelineFailed, PromptUnavailable, PSKernelError
 from pskernel.questions import NobodyToAsk
+from pskernel.records import HostCall
+from pskernel.session.pipeline import NO_HOST_NOW
 from pskernel.session.runspace import Runspace, RunspaceState
 
 if TYPE_CHECKING:
     from pskernel.questions import Asker
-    from pskernel.session.pipeline import Pipeline
 
 __all__ = ["Facts", "InteractiveSession", "Opener", "SessionLost"]
 
@@ -31,7 +31,9 @@ Opener = Callable[["Asker"], Awaitable[Runspace]]
 _MAY_HOP = re.compile(r"\b(?:enter-ps|etsn)", re.IGNORECASE)
 # The inner session may still be closing when the outer one answers again.
 _UNDO_ATTEMPTS = 5
-_QUERY_SECONDS = 10.0
+_QUERY_SECONDS = 15.0
+# A failure to connect that is older than that is not what the user sees now: the network may be there by now.
+_STALE_SECONDS = 10.0
 
 
 class SessionLost(PSKernelError):
@@ -63,8 +65,9 @@ class InteractiveSession:
         self.facts = Facts()
         self._runspace: Runspace | None = None
         self._opening: asyncio.Task[Runspace] | None = None
+        self._failed_at = 0.0
         self._refusal: SessionLost | None = None
-        self._check: asyncio.Task[None] | None = None
+        self._check: asyncio.Task[str | None] | None = None
         self._watch: asyncio.Task[None] | None = None
 
     @property
@@ -77,59 +80,60 @@ class InteractiveSession:
         """The open runspace, if there is one now."""
         return self._runspace
 
-    @property
-    def instance_id(self) -> str:
-        """The runspace's id, or empty."""
-        return str(self._runspace.instance_id) if self._runspace else ""
-
     def begin(self) -> None:
         """Start opening in the background. Nobody can be asked anything yet."""
         if self._opening is None and self._runspace is None:
             self._opening = asyncio.create_task(self._open(NobodyToAsk()))
 
-    async def ready(self, asker: Asker) -> Runspace:
+    async def ready(self, asker: Asker, *, by_user: bool = True) -> Runspace:
         """The open runspace, opened now if there is none.
 
         Cancelling the call cancels the opening.
+
+        Args:
+            asker: answers what the opening asks.
+            by_user: whether a person's cell waits. What a front end sends by itself neither uses up a refusal nor
+                begins to connect.
 
         Raises:
             SessionLost: the last session is gone, or moved to another host; said once, then the way is free.
             ConnectError: opening failed. The next call tries again.
         """
         if self._check is not None:
-            await asyncio.shield(self._check)
+            moved = await asyncio.shield(self._check)
             self._check = None
-        if self._runspace is not None and not self.is_open:
-            self._lost(self._runspace)
-        if self._refusal is not None:
-            refusal, self._refusal = self._refusal, None
+            if moved and self._refusal is None:
+                self._refusal = _refusal(moved, f"Run it again to run it on {self.label}.")
+        refusal = self.refusal(keep=not by_user)
+        if refusal is not None:
             raise refusal
         if self._runspace is not None:
             return self._runspace
+        if not by_user and self._opening is None:
+            raise SessionLost(f"There is no session on {self.label}; the next cell opens one.")
         in_background = self._opening is not None
         try:
             return await self._opened(asker)
         except PromptUnavailable:
             # The attempt at start-up had nobody to ask; this cell may have.
-            if not in_background:
+            if not in_background or not by_user:
                 raise
         return await self._opened(asker)
 
-    async def run(self, text: str, asker: Asker) -> Pipeline:
-        """Send a cell, verbatim.
+    def refusal(self, *, keep: bool = False) -> SessionLost | None:
+        """Why the next cell must not be sent, if there is a reason; said once unless ``keep``."""
+        if self._runspace is not None and not self.is_open:
+            self._lost(self._runspace)
+        refusal = self._refusal
+        if not keep:
+            self._refusal = None
+        return refusal
 
-        Raises:
-            SessionLost, ConnectError: as :meth:`ready`; nothing was sent.
-            TransportClosed: the connection broke while it was being sent.
-        """
-        runspace = await self.ready(asker)
-        return await runspace.run_cell(text)
-
-    async def after_cell(self, text: str) -> SessionLost | None:
-        """Find out whether the server is still on its own host.
+    async def after_cell(self, text: str) -> str | None:
+        """Find out whether the server is still on its own host, and come back from another one.
 
         For most cells this happens behind the reply, and the next cell waits for it; a cell that names
-        Enter-PSSession is told at once.
+        Enter-PSSession is told at once. An endpoint that did not say where it is when it was opened is not asked.
 
         Returns:
             what the user must know about this cell, or None.
@@ -139,10 +143,10 @@ class InteractiveSession:
         self._check = asyncio.create_task(self._check_host())
         if not _MAY_HOP.search(text):
             return None
-        await self._check
-        self._check = None
-        refusal, self._refusal = self._refusal, None
-        return refusal
+        try:
+            return await self._check
+        finally:
+            self._check = None
 
     async def leave(self, how: str) -> None:
         """Close the session because the user said so (``exit``)."""
@@ -174,6 +178,10 @@ class InteractiveSession:
                 await runspace.aclose(grace=grace)
 
     async def _opened(self, asker: Asker) -> Runspace:
+        failed_long_ago = self._failed_at and asyncio.get_running_loop().time() - self._failed_at > _STALE_SECONDS
+        if self._opening is not None and self._opening.done() and failed_long_ago:
+            self._opening.exception()
+            self._opening = None
         if self._opening is None:
             self._opening = asyncio.create_task(self._open(asker))
         opening = self._opening
@@ -187,9 +195,13 @@ class InteractiveSession:
             self._opening = None
 
     async def _open(self, asker: Asker) -> Runspace:
-        runspace = await self._opener(asker)
         try:
-            self.facts = await _ask_facts(runspace)
+            runspace = await self._opener(asker)
+        except PSKernelError:
+            self._failed_at = asyncio.get_running_loop().time()
+            raise
+        try:
+            self.facts = await _ask_facts(runspace, self.label)
         except BaseException:
             await runspace.abandon("The session was not wanted any more.")
             raise
@@ -218,51 +230,80 @@ class InteractiveSession:
         self._refuse(why)
 
     def _refuse(self, what_happened: str) -> None:
-        self._refusal = SessionLost(
-            f"{what_happened} This cell was not run, and nothing of it was sent. "
-            f"Run it again to open a new session on {self.label}."
-        )
+        self._refusal = _refusal(what_happened, f"Run it again to open a new session on {self.label}.")
 
-    async def _check_host(self) -> None:
+    async def _check_host(self) -> str | None:
+        """Come back from another host. Returns what happened, or None where nothing did."""
         runspace = self._runspace
         if runspace is None:
-            return
+            return None
         try:
-            if await _host_id(runspace) in ("", self.facts.host_id):
-                return
-            for _ in range(_UNDO_ATTEMPTS):
-                pipeline = await runspace.run_cell("Exit-PSSession")
-                await pipeline.wait_ended()
-                with contextlib.suppress(PipelineFailed):
-                    if await _host_id(runspace) == self.facts.host_id:
-                        break
-            else:
-                await self.abandon(
-                    f"Enter-PSSession took the session on {self.label} to another host, and it did not come back."
-                )
-                return
-        except (PSKernelError, TimeoutError):
-            return  # a lost connection is noted by _note_loss; an endpoint that will not say cannot hop either
-        self._refusal = SessionLost(
-            f"Enter-PSSession took this session to another host. pskernel does not follow such a second hop yet and "
-            f"has come back to {self.label}. No further cell was run meanwhile: the next one runs on {self.label}. "
-            f"Open the other host as a target of its own."
+            at_home = await self._is_home(runspace)
+            for attempt in range(_UNDO_ATTEMPTS):
+                if at_home:
+                    return self._came_back() if attempt else None
+                if await _exit_one_level(runspace):
+                    # It had not moved, and cannot say so (any more): a language mode that allows no expression.
+                    return self._came_back() if attempt else None
+                at_home = await self._is_home(runspace)
+            why = "A command took the session to another host, and it did not come back."
+        except TimeoutError:
+            why = f"The session did not say within {_QUERY_SECONDS:g} seconds which host it is on."
+        except PSKernelError:
+            return None  # a lost connection is noted by _note_loss
+        why += f" So the session on {self.label} was abandoned: its variables, functions and location are gone."
+        await self.abandon(why)
+        return why
+
+    async def _is_home(self, runspace: Runspace) -> bool:
+        try:
+            values = await runspace.query(_script("where.ps1"), timeout=_QUERY_SECONDS)
+        except PipelineFailed:
+            # This session's own host has answered that question before.
+            return False
+        return [str(value) for value in values] == [self.facts.host_id]
+
+    def _came_back(self) -> str:
+        return (
+            "Enter-PSSession took this session to another host. pskernel does not follow such a second hop yet and has "
+            f"come back to {self.label}. Open the other host as a target of its own."
         )
+
+
+def _refusal(what_happened: str, what_next: str) -> SessionLost:
+    return SessionLost(f"{what_happened} This cell was not run, and nothing of it was sent. {what_next}")
 
 
 def _script(name: str) -> str:
     return resources.files("pskernel.session").joinpath("scripts", name).read_text("utf-8")
 
 
-async def _host_id(runspace: Runspace) -> str:
-    values = await runspace.query(_script("where.ps1"), timeout=_QUERY_SECONDS)
-    return str(values[0]) if values else ""
+async def _exit_one_level(runspace: Runspace) -> bool:
+    """Send Exit-PSSession. Returns whether it was this client that it asked to leave: then the session is at home.
+
+    A server that is on another host comes back by itself; only its own host asks its client (PopRunspace).
+    """
+    asked = False
+    async with asyncio.timeout(_QUERY_SECONDS):
+        pipeline = await runspace.invoke_command("Exit-PSSession")
+        try:
+            async for record in pipeline:
+                if isinstance(record, HostCall):
+                    asked = asked or record.method == "PopRunspace"
+                    await pipeline.refuse(record, NO_HOST_NOW)
+        finally:
+            await pipeline.stop()
+    return asked
 
 
-async def _ask_facts(runspace: Runspace) -> Facts:
+async def _ask_facts(runspace: Runspace, label: str) -> Facts:
     try:
         values = await runspace.query(_script("facts.ps1"), timeout=_QUERY_SECONDS)
-    except (PipelineFailed, TimeoutError):
+    except PipelineFailed:
         return Facts()
+    except TimeoutError:
+        raise ConnectError(
+            f"{label} opened a session, but did not answer a first short command within {_QUERY_SECONDS:g} seconds."
+        ) from None
     texts = [str(value) for value in values]
     return Facts(*texts[:5]) if len(texts) >= 5 else Facts()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from pskernel.errors import PSKernelError
+from pskernel.errors import PSKernelError, RemoteProtocolError
 from pskernel.records import HostCall, HostText, Output, PipelineEnd, Record
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-__all__ = ["Pipeline", "PipelineOwner", "weigh"]
+__all__ = ["NO_HOST_NOW", "Pipeline", "PipelineOwner", "collect", "take_back", "weigh"]
+
+_T = TypeVar("_T")
+
+NO_HOST_NOW = "A command that prompts the user failed because no cell is running."
 
 # What may wait for a slow consumer before the remote is made to wait too.
 _HIGH_WATER_BYTES = 4 * 1024 * 1024
@@ -21,6 +26,8 @@ _HIGH_WATER_BYTES = 4 * 1024 * 1024
 _STOPPING_BYTES = 64 * 1024 * 1024
 # The Python objects around a short text weigh more than the text.
 _RECORD_BYTES = 200
+# Answers to short scripts are held in memory as a whole.
+_MAX_COLLECTED_BYTES = 64 * 1024 * 1024
 # An object in memory against its CLIXML.
 _OBJECT_GROWTH = 4
 
@@ -162,3 +169,33 @@ def weigh(record: Record, received: int) -> int:
     if isinstance(record, Output) and isinstance(record.value, str | bytes):
         return _RECORD_BYTES + len(record.value)
     return _RECORD_BYTES * 10 + _OBJECT_GROWTH * received
+
+
+async def collect(pipeline: Pipeline, kind: type[_T]) -> list[_T]:
+    """All records of one kind, to the end. Nobody can be asked; cut short, the pipeline is stopped.
+
+    Raises:
+        RemoteProtocolError: they are too much to be held.
+        TransportClosed: the connection was lost before the end.
+    """
+    found: list[_T] = []
+    size = 0
+    try:
+        async for record in pipeline:
+            if isinstance(record, HostCall):
+                await pipeline.refuse(record, NO_HOST_NOW)
+            elif isinstance(record, kind):
+                found.append(record)
+                size += weigh(record, 0)
+                if size > _MAX_COLLECTED_BYTES:
+                    raise RemoteProtocolError("The remote answers a short question without end.")
+    finally:
+        await pipeline.stop()
+    return found
+
+
+async def take_back(pipeline: Pipeline, sending: asyncio.Task[None]) -> None:
+    """Stop a pipeline that nobody waits for any more, as soon as it is out."""
+    with contextlib.suppress(PSKernelError):
+        await sending
+        await pipeline.stop()

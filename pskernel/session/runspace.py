@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 from uuid import UUID
 
 from pskernel.errors import (
@@ -22,13 +22,11 @@ from pskernel.protocol.pipelines import PipelineShape, Screen
 from pskernel.protocol.runspace import Outgoing, PoolOpened, PoolReset, PoolStopped, RunspaceProtocol
 from pskernel.records import ErrorRecord, HostCall, HostText, Notice, Output, PipelineEnd, Record
 from pskernel.session.idle import IdleRecords
-from pskernel.session.pipeline import Pipeline
+from pskernel.session.pipeline import NO_HOST_NOW, Pipeline, collect, take_back
 from pskernel.session.state import RunspaceState, opening_error
 from pskernel.transports.base import Payload, Transport
 
 __all__ = ["Runspace", "RunspaceState"]
-
-_T = TypeVar("_T")
 
 # Calls of a remote that ask for an answer while nobody is there to give one.
 _MAX_REFUSALS = 100
@@ -37,7 +35,6 @@ _LAST_WORDS_SECONDS = 2.0
 _CLOSE_SECONDS = 60.0
 # What an engine on a busy machine needs to start a pipeline, and a person does not notice.
 _START_SECONDS = 0.3
-_NO_HOST_NOW = "A command that prompts the user failed because no cell is running."
 
 
 class Runspace:
@@ -117,11 +114,6 @@ class Runspace:
         """The runspace pool's id, as ``(Get-PSSession).InstanceId`` shows it."""
         return self._protocol.runspace_id
 
-    @property
-    def busy(self) -> bool:
-        """Whether a pipeline is running or about to."""
-        return self._turn.locked()
-
     async def wait_ended(self) -> None:
         """Wait until the runspace is closed or broken."""
         await self._ended.wait()
@@ -152,17 +144,26 @@ class Runspace:
         """
         return await self._start(PipelineShape.QUERY, script)
 
+    async def invoke_command(self, name: str) -> Pipeline:
+        """Run one command without arguments, as :meth:`invoke` runs a script. Restricted endpoints take no script.
+
+        Raises:
+            RunspaceStateError, TransportClosed: as :meth:`invoke`.
+        """
+        return await self._start(PipelineShape.COMMAND, name)
+
     async def query(self, script: str, *, timeout: float = 10.0) -> list[Any]:  # noqa: ASYNC109 - stops the remote too
         """Run a short script of our own and return its objects.
 
         Raises:
             PipelineFailed: it ended with an error.
-            TimeoutError: it took longer than ``timeout`` seconds; it was told to stop.
+            TimeoutError: it took longer than ``timeout`` seconds, waiting for its turn included; it was told to stop.
             TransportClosed: the connection was lost.
+            RemoteProtocolError: it returned more than a short script can mean.
         """
-        pipeline = await self.invoke(script)
         async with asyncio.timeout(timeout):
-            found = await self._collect(pipeline, Output)
+            pipeline = await self.invoke(script)
+            found = await collect(pipeline, Output)
         if pipeline.end is not None and pipeline.end.error is not None:
             raise PipelineFailed(pipeline.end.error)
         return [output.value for output in found]
@@ -176,7 +177,7 @@ class Runspace:
         if not error.clixml:
             return []
         pipeline = await self._start(PipelineShape.DISPLAY, input_clixml=error.clixml)
-        return await self._collect(pipeline, HostText)
+        return await collect(pipeline, HostText)
 
     async def reset(self) -> None:
         """Set the runspace's variables back, as a new session would have them, without a new connection.
@@ -253,15 +254,12 @@ class Runspace:
         except BaseException:
             self._turn.release()
             raise
+        sending = self._chore(self._transmit(pipeline, create, input_clixml))
         try:
-            await self._transport.command(pipeline_id, create.fragments[0])
-            for fragment in create.fragments[1:]:
-                await self._transport.send(pipeline_id, fragment)
-            if input_clixml is not None:
-                await self._send(self._protocol.input_record(pipeline_id, input_clixml))
+            await asyncio.shield(sending)
         except asyncio.CancelledError:
-            # Half a command may be out: nothing more can be said on this connection.
-            await self.abandon("The command was interrupted while it was being sent.")
+            # Half a command on the line would cost the session: it goes out, and is stopped.
+            self._chore(take_back(pipeline, sending))
             raise
         except (TransportClosed, NotPowerShell) as error:
             await asyncio.wait({self._reader}, timeout=_LAST_WORDS_SECONDS)
@@ -269,18 +267,12 @@ class Runspace:
             raise TransportClosed(str(self._error or error)) from None
         return pipeline
 
-    async def _collect(self, pipeline: Pipeline, kind: type[_T]) -> list[_T]:
-        """All records of one kind, to the end. Nobody can be asked; cut short, the pipeline is stopped."""
-        found: list[_T] = []
-        try:
-            async for record in pipeline:
-                if isinstance(record, kind):
-                    found.append(record)
-                elif isinstance(record, HostCall):
-                    await self.refuse(record, _NO_HOST_NOW)
-        finally:
-            await pipeline.stop()
-        return found
+    async def _transmit(self, pipeline: Pipeline, create: Outgoing, input_clixml: bytes | None) -> None:
+        await self._transport.command(pipeline.pipeline_id, create.fragments[0])
+        for fragment in create.fragments[1:]:
+            await self._transport.send(pipeline.pipeline_id, fragment)
+        if input_clixml is not None:
+            await self._send(self._protocol.input_record(pipeline.pipeline_id, input_clixml))
 
     async def _see_off(self, pipeline: Pipeline) -> None:
         """Wait for the pipeline's end, tell the server we are done with it, and let the next one go."""
@@ -358,7 +350,7 @@ class Runspace:
 
     async def _decline(self, call: HostCall) -> None:
         with contextlib.suppress(PSKernelError):
-            await self.refuse(call, _NO_HOST_NOW)
+            await self.refuse(call, NO_HOST_NOW)
 
     def _show(self, record: Record, received: int = 0) -> None:
         if self._current is not None and not self._current.ended:
@@ -392,7 +384,8 @@ class Runspace:
             self._release(self._error or TransportClosed(why))
             await asyncio.gather(*self._chores, return_exceptions=True)
 
-    def _chore(self, work: Coroutine[Any, Any, None]) -> None:
+    def _chore(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
+        return task

@@ -22,14 +22,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HostKey",
+    "HostKeyPolicy",
     "KnownHosts",
     "KnownKey",
     "ShownKey",
+    "accepted_key",
     "changed_key",
     "host_label",
     "kind_of",
     "remember",
     "revoked_key",
+    "unexpected_key",
     "unknown_key",
 ]
 
@@ -154,6 +157,51 @@ class KnownHosts:
             self._portless.append(entry)
 
 
+class HostKeyPolicy:
+    """Which keys one server may show: those on file, or the one that the user vouches for and no other."""
+
+    def __init__(self, files: Iterable[str], host: str, port: int, pin: str | None) -> None:
+        """Read the known_hosts ``files``; ``pin`` is the fingerprint the user vouches for."""
+        self._known = KnownHosts(files, host, port)
+        self._pin = (pin or "").rstrip("=")
+        self.label = host_label(host, port)
+
+    @property
+    def trusted(self) -> tuple[HostKey, ...]:
+        """The keys that will do without further questions."""
+        revoked = self._known.revoked
+        return tuple(key for key in self._known.keys if key not in revoked and self._pin in ("", key.fingerprint))
+
+    @property
+    def authorities(self) -> tuple[HostKey, ...]:
+        """The keys that may sign the host's certificate."""
+        return () if self._pin else self._known.authorities
+
+    @property
+    def revoked(self) -> tuple[HostKey, ...]:
+        """The keys that neither the host nor an authority may have."""
+        return self._known.revoked
+
+    @property
+    def algorithms(self) -> set[str]:
+        """The algorithms to ask the server for, so that it shows a key that will do, or else one that is on file."""
+        return {key.algorithm for key in self.trusted or self._known.keys}
+
+    def objection(self, key: HostKey, *, file: str, login: str, pinnable: bool) -> str:
+        """Return why the server is refused that showed a key which is not trusted; nothing if the user vouches for it.
+
+        The further arguments are those of :func:`unknown_key`.
+        """
+        conflict = self._known.conflict(key)
+        if self._pin not in ("", key.fingerprint):
+            return unexpected_key(self.label, key.shown, self._pin)
+        if key in self._known.revoked:
+            return revoked_key(self.label, key.shown)
+        if conflict is not None:
+            return changed_key(self.label, key.shown, conflict.file, conflict.line)
+        return "" if self._pin else unknown_key(self.label, key.shown, file=file, login=login, pinnable=pinnable)
+
+
 def _matches(patterns: str, name: str) -> bool:
     if patterns.startswith("|"):
         return _matches_hash(patterns, name)
@@ -184,11 +232,14 @@ def _hash(salt: bytes, name: str) -> bytes:
 def remember(file: str, host: str, port: int, key: HostKey) -> None:
     """Add a host's key to a known_hosts file; the name is hashed if the file has hashed names already.
 
+    Of folders, only ~/.ssh is made, as OpenSSH does: another one that is missing may be a slip in a path.
+
     Raises:
         OSError: the file cannot be written.
     """
     path = Path(file)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.parent == Path.home() / ".ssh":
+        path.parent.mkdir(mode=0o700, exist_ok=True)
     name = host_label(host.lower(), port)
     with os.fdopen(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "r+b") as opened:
         present = opened.read()
@@ -208,24 +259,43 @@ class ShownKey:
     text: str = ""
 
 
-def unknown_key(label: str, shown: ShownKey, *, file: str, login: str, pin: str | None, pinnable: bool) -> str:
+def unknown_key(label: str, shown: ShownKey, *, file: str, login: str, pinnable: bool) -> str:
     """Return what to tell a user about a server whose key is not on file.
 
     Args:
         label: the server's name in known_hosts.
         shown: the key it showed.
-        file: the known_hosts file a line can be added to.
+        file: the known_hosts file a line can be added to, or empty if there is none.
         login: the command that asks OpenSSH's own question, such as ``ssh -p 2222 user@host``.
-        pin: the option accept_host_key, if it is given and names another key.
-        pinnable: whether that option is about this server (it is not for a jump host).
+        pinnable: whether the option accept_host_key is about this server (it is not for a jump host).
     """
-    option = f"add the option accept_host_key={shown.fingerprint} to the target, or " if pinnable else ""
-    mismatch = f" The option accept_host_key names another one, {pin}." if pin is not None else ""
-    line = f", or add this line to {file}:\n{label} {shown.text}" if shown.text else "."
+    option = (
+        f"give the option accept_host_key={shown.fingerprint} where the target is named (but not in a `#% target` "
+        "line: a cell may not vouch for a host), or "
+    )
+    line = f", or add this line to {file}:\n{label} {shown.text}" if shown.text and file else "."
     return (
-        f"The server {label} is not known: its {shown.kind} key has the fingerprint {shown.fingerprint}.{mismatch} "
-        f"Compare that with what the server's administrator says. If it is right, {option}log in once with "
+        f"The server {label} is not known: its {shown.kind} key has the fingerprint {shown.fingerprint}. Compare that "
+        f"with what the server's administrator says. If it is right, {option if pinnable else ''}log in once with "
         f"`{login}`{line}"
+    )
+
+
+def unexpected_key(label: str, shown: ShownKey, pin: str) -> str:
+    """Return what to tell a user about a server whose key is not ``pin``, the one they vouch for."""
+    return (
+        f"The server {label} is not the one that the option accept_host_key vouches for: its {shown.kind} key has the "
+        f"fingerprint {shown.fingerprint}, and the option names {pin}. No session was opened. Compare both with what "
+        "the server's administrator says. If the server's is right, correct the option."
+    )
+
+
+def accepted_key(label: str, shown: ShownKey, file: str, problem: str = "") -> str:
+    """Return what to tell a user whose option accept_host_key was taken at its word, and what became of ``file``."""
+    filed = f"could not be added to {file} ({problem}): keep the option" if problem else f"was added to {file}"
+    return (
+        f"The server {label} was not known. Its {shown.kind} key {shown.fingerprint}, which the option accept_host_key "
+        f"vouches for, {filed}."
     )
 
 

@@ -2,8 +2,8 @@
 
 It honours everything in the user's ssh configuration (FIDO keys, ControlMaster, Kerberos, corporate wrappers) but for
 one thing: unknown host keys are always refused, whatever StrictHostKeyChecking says, unless the option
-accept_host_key names them. (For jump hosts, which ssh logs in to through an ssh of its own, StrictHostKeyChecking
-counts, and its question is answered with no.)
+accept_host_key names them; then every other key is refused, known or not. (For jump hosts, which ssh logs in to
+through an ssh of its own, StrictHostKeyChecking counts, and its question is answered with no.)
 
 ssh tells what it is doing on standard error only: the lines read here are OpenSSH's, at its log level DEBUG2, which
 shows no secrets. They are not kept.
@@ -24,12 +24,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pskernel.errors import ConnectError, HostKeyRejected, TargetError, TargetUnreachable
-from pskernel.transports.hostkeys import ShownKey, changed_key, host_label, kind_of, revoked_key, unknown_key
+from pskernel.transports.hostkeys import (
+    ShownKey,
+    accepted_key,
+    changed_key,
+    host_label,
+    kind_of,
+    revoked_key,
+    unexpected_key,
+    unknown_key,
+)
 from pskernel.transports.process import Child, ProcessStream, child_environment, start
-from pskernel.transports.sshlogin import Deadline, Login, Secret, SSHEndpoint, Unreached
+from pskernel.transports.sshlogin import Deadline, Login, Secret, SSHEndpoint, Unreached, how_it_left, in_configuration
 from pskernel.transports.sshprompts import PromptBridge
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pskernel.questions import Asker
 
 __all__ = ["open_openssh"]
@@ -52,11 +63,14 @@ _CHANGED = re.compile(
 _READY = re.compile(r"debug2: subsystem request accepted|debug1: mux_client_request_session: master session id")
 
 
-async def open_openssh(endpoint: SSHEndpoint, *, asker: Asker, secret: Secret | None = None) -> ProcessStream:
+async def open_openssh(
+    endpoint: SSHEndpoint, *, asker: Asker, secret: Secret | None = None, tell: Callable[[str], None] | None = None
+) -> ProcessStream:
     """Log in with the system's ssh and start a subsystem.
 
     Arguments and errors are those of :func:`pskernel.transports.ssh.open_ssh`. Returns once the server has accepted
-    the subsystem. An existing shared connection is used (ControlPath); none is made, because it would outlive us.
+    the subsystem. An existing shared connection is used (ControlPath), but not with accept_host_key, for which the key
+    has to be seen; none is made, because it would outlive us.
     """
     if shutil.which("ssh") is None:
         raise TargetUnreachable(
@@ -96,6 +110,9 @@ async def open_openssh(endpoint: SSHEndpoint, *, asker: Asker, secret: Secret | 
     except asyncio.CancelledError:
         await child.end(patience=0)
         raise
+    news = child.news()
+    if news and tell is not None:
+        tell(news)
     return ProcessStream(child)
 
 
@@ -114,6 +131,9 @@ def _argv(endpoint: SSHEndpoint, config: _Config) -> list[str]:
     if sys.platform == "win32":
         # Nobody can be asked there: PromptBridge needs Unix sockets.
         options["BatchMode"] = "yes"
+    if endpoint.accept_host_key is not None:
+        # A shared connection would not show the key.
+        options["ControlPath"] = "none"
     if endpoint.key_file is not None:
         options["IdentitiesOnly"] = "yes"
     argv = ["ssh", "-T", "-s", *_where(endpoint)]
@@ -128,21 +148,16 @@ def _where(endpoint: SSHEndpoint) -> list[str]:
         argv += ["-F", str(Path(endpoint.ssh_config).expanduser())]
     if endpoint.key_file is not None:
         # Not -i, which looks for the file before it expands tokens, and then leaves it out.
-        argv += ["-o", f"IdentityFile={_literal(endpoint.key_file)}"]
+        argv += ["-o", f"IdentityFile={in_configuration(endpoint.key_file)}"]
     if endpoint.user is not None:
         argv += ["-l", endpoint.user]
     if endpoint.port is not None:
         argv += ["-p", str(endpoint.port)]
     if endpoint.known_hosts is not None:
-        argv += ["-o", f"UserKnownHostsFile={_literal(endpoint.known_hosts)}"]
+        argv += ["-o", f"UserKnownHostsFile={in_configuration(endpoint.known_hosts)}"]
     if endpoint.proxy_jump is not None:
         argv += ["-o", f"ProxyJump={endpoint.proxy_jump}"]
     return argv
-
-
-def _literal(path: str) -> str:
-    """Return a path in quotes, in which ssh finds no tokens to expand."""
-    return '"' + str(Path(path).expanduser()).replace("%", "%%") + '"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +213,7 @@ async def _read_config(endpoint: SSHEndpoint) -> _Config:
         port=port,
         user=values.get("user", endpoint.user or ""),
         known_as=values.get("hostkeyalias") or host_label(host, port),
-        known_hosts=values.get("userknownhostsfile", "~/.ssh/known_hosts").split()[0],
+        known_hosts=endpoint.known_hosts or values.get("userknownhostsfile", "none").split()[0],
         timeout=float(timeout) if timeout.isdecimal() else _DEFAULT_TIMEOUT,
         keepalive=float(keepalive) if keepalive.isdecimal() and keepalive != "0" else _DEFAULT_KEEPALIVE,
     )
@@ -220,6 +235,9 @@ class _SSH(Child):
         self._line = b""
         self._connected = False
         self._shown: ShownKey | None = None
+        self._pin = (endpoint.accept_host_key or "").rstrip("=")
+        self._unexpected = False
+        self._added = False
         self._accepts = ""
 
     def why_cut(self, status: int) -> str:
@@ -229,7 +247,7 @@ class _SSH(Child):
 
     def how_left(self) -> str:
         if self.status and 0 < self.status < _CONNECTION_FAILED:
-            return f"The remote program exited with status {self.status}."
+            return how_it_left(self.status, self._endpoint.subsystem)
         return super().how_left()
 
     def stderr_received(self, data: bytes) -> None:
@@ -253,11 +271,14 @@ class _SSH(Child):
     def _read_line(self, line: bytes) -> None:
         text = line.decode("utf-8", "replace").strip()
         if not _LOG_LINE.match(text):
+            self._added = self._added or text.startswith(f"Warning: Permanently added '{self._config.known_as}")
             self.tail.feed(line + b"\n")
+        elif self._unexpected or self.ready:
+            return
         elif _READY.match(text):
             self.ready = True
             self.settled.set()
-        elif not self.ready:
+        else:
             self._follow(text)
 
     def _follow(self, text: str) -> None:
@@ -269,6 +290,11 @@ class _SSH(Child):
         elif name == "Server host key":
             algorithm, _, fingerprint = value.partition(" ")
             self._shown = ShownKey(kind_of(algorithm.removesuffix("-cert-v01@openssh.com")), fingerprint.split()[0])
+            if self._pin not in ("", self._shown.fingerprint):
+                # At once: ssh asks nobody about a key that is on file, and goes on to log in.
+                self._unexpected = True
+                self._signal_group(force=True)
+                self.settled.set()
         elif name == "Authentications that can continue":
             self._accepts = self._accepts or value.replace(",", ", ")
         elif name == "Offering public key":
@@ -281,6 +307,14 @@ class _SSH(Child):
         if kind is not None:
             await self.end(patience=0)
 
+    def news(self) -> str:
+        """What to tell the user of a host key that was accepted by its fingerprint."""
+        accepted = self.bridge is not None and self.bridge.accepted
+        if not accepted or self._shown is None or self._config.known_hosts in ("none", os.devnull):
+            return ""
+        problem = "" if self._added else "ssh says why when it is run by hand"
+        return accepted_key(self._config.known_as, self._shown, self._config.known_hosts, problem)
+
     # ---- what went wrong ----
 
     def too_slow(self, seconds: float) -> TargetUnreachable:
@@ -289,6 +323,8 @@ class _SSH(Child):
 
     def failure(self) -> ConnectError:
         """Return the error that says what ssh's last words mean, or that it was told to give up."""
+        if self._unexpected and self._shown is not None:
+            return HostKeyRejected(unexpected_key(self._config.known_as, self._shown, self._pin))
         if self.status is None:
             return self._login.refused(self._endpoint.host, self._config.user, accepts=self._accepts)
         said = self.tail.text()
@@ -307,28 +343,17 @@ class _SSH(Child):
         return self._unknown_host() if "Host key verification failed" in said else None
 
     def _unknown_host(self) -> ConnectError:
-        label, shown, login, pin = self._config.known_as, self._shown, self._endpoint.login_command, None
-        if shown is not None:
-            accepted = (self._endpoint.accept_host_key or shown.fingerprint).rstrip("=")
-            pin = accepted if accepted != shown.fingerprint else None
-        elif self.bridge is not None and self.bridge.declined is not None:
+        label, shown, login = self._config.known_as, self._shown, self._endpoint.login_command
+        if shown is None and self.bridge is not None and self.bridge.declined is not None:
             label, shown = self.bridge.declined
-            login = f"ssh {label}"
-        else:
+            login = _login_at(label, self._endpoint)
+        if shown is None:
             return HostKeyRejected(
                 f"The key of a server on the way to {self._endpoint.host} is not known. Log in once with `{login}` to "
                 "see which, and to accept it."
             )
-        return HostKeyRejected(
-            unknown_key(
-                label,
-                shown,
-                file=self._config.known_hosts,
-                login=login,
-                pin=pin,
-                pinnable=self._shown is not None,
-            )
-        )
+        pinnable = self._shown is not None
+        return HostKeyRejected(unknown_key(label, shown, file="", login=login, pinnable=pinnable))
 
     def _network_failure(self, said: str) -> ConnectError | None:
         seconds = self._endpoint.connect_timeout or self._config.timeout
@@ -357,3 +382,10 @@ class _SSH(Child):
             return self._login.refused(host, user, accepts=self._accepts, detail=detail)
         last = said.rpartition("\n")[2][:300] or "it gave no reason"
         return ConnectError(f"ssh could not log in to {host}: {last}.")
+
+
+def _login_at(label: str, endpoint: SSHEndpoint) -> str:
+    """The command that logs in at a jump host, of which only the name in known_hosts is known: ``[host]:port``."""
+    found = re.fullmatch(r"\[(.+)\]:(\d+)", label)
+    host, port = (found[1], int(found[2])) if found else (label, None)
+    return SSHEndpoint(host, port, ssh_config=endpoint.ssh_config).login_command

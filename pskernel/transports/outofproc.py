@@ -21,6 +21,7 @@ from pskernel.records import Notice
 from pskernel.transports.base import ByteStream, Payload
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
 __all__ = ["OutOfProcTransport"]
@@ -39,10 +40,15 @@ class OutOfProcTransport:
     """A :class:`pskernel.transports.base.Transport` over a :class:`pskernel.transports.base.ByteStream`.
 
     One task must keep calling :meth:`receive`: it is also what settles the acknowledgements that senders wait for.
+
+    Args:
+        stream: connected to a PowerShell remoting server.
+        news: sentences for the user about how it was connected; they are the first notices to be received.
     """
 
-    def __init__(self, stream: ByteStream) -> None:
+    def __init__(self, stream: ByteStream, *, news: Sequence[str] = ()) -> None:
         self._stream = stream
+        self._news = news
         self._decoder = PacketDecoder()
         self._acks = AckLedger()
         self._ack_arrived = asyncio.Event()
@@ -109,6 +115,9 @@ class OutOfProcTransport:
             NotPowerShell: it left, or talked without end, before it said anything PowerShell would say.
             RemoteProtocolError: the framing is broken.
         """
+        if self._news:
+            news, self._news = self._news, ()
+            return [Notice(text) for text in news]
         while True:
             try:
                 data = await self._stream.receive()
@@ -157,8 +166,10 @@ class OutOfProcTransport:
             self._junk.append(junk.text)
             if self._stray_lines > _MAX_JUNK_LINES:
                 raise self._fail("The remote talks, but not as PowerShell does.")
-        if self._stray_lines > _SHOWN_JUNK_LINES:
+        if self._stray_lines > _SHOWN_JUNK_LINES + 1:
             return None
+        if self._stray_lines > _SHOWN_JUNK_LINES:
+            return Notice("The remote goes on to write such lines. They are not shown any more.")
         return Notice(f"The remote wrote a line that is not PowerShell Remoting: {junk.text}")
 
     def _fail(self, what: str) -> TransportClosed | NotPowerShell:

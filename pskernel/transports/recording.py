@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RecordingTransport"]
 
+_log = logging.getLogger(__name__)
 # Answers to requests that a replay answers by itself, the first one with a key.
 _NOT_KEPT = {Kind.EncryptedSessionKey, Kind.RunspaceAvailability}
 # What the smallest message takes in a file.
@@ -140,7 +142,7 @@ class RecordingTransport:
         """Drop the connection, and write the cassette.
 
         Raises:
-            ReplayError: it cannot be written.
+            ReplayError: it cannot be written. The log says so too: whoever closes may have nobody left to tell.
         """
         self._listening = False
         path, self._save_to = self._save_to, None
@@ -148,7 +150,14 @@ class RecordingTransport:
             await self._inner.aclose()
         finally:
             if path is not None and opens(tuple(self._opening.events)):
-                self.cassette().save(path)
+                self._save(path)
+
+    def _save(self, path: str) -> None:
+        try:
+            self.cassette().save(path)
+        except ReplayError as error:
+            _log.error("%s", error)
+            raise
 
     def diagnostics(self) -> str:
         """As the inner transport's."""

@@ -19,15 +19,7 @@ from typing import TYPE_CHECKING, Any
 import asyncssh
 
 from pskernel.errors import ConnectError, HostKeyRejected, TargetError, TargetUnreachable
-from pskernel.transports.hostkeys import (
-    HostKey,
-    KnownHosts,
-    changed_key,
-    host_label,
-    remember,
-    revoked_key,
-    unknown_key,
-)
+from pskernel.transports.hostkeys import HostKey, HostKeyPolicy, accepted_key, remember
 from pskernel.transports.sshconfig import Settings, config_files, read_settings
 from pskernel.transports.sshkeys import Keys
 from pskernel.transports.sshlogin import Deadline, Login, Secret, SSHEndpoint, Unreached
@@ -35,7 +27,7 @@ from pskernel.transports.sshstream import ChannelSession, SSHStream
 from pskernel.transports.streams import plain_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pskernel.questions import Asker
 
@@ -67,24 +59,27 @@ _HOST_KEY_ALGORITHMS = (
 )
 
 
-async def open_ssh(endpoint: SSHEndpoint, *, asker: Asker, secret: Secret | None = None) -> SSHStream:
+async def open_ssh(
+    endpoint: SSHEndpoint, *, asker: Asker, secret: Secret | None = None, tell: Callable[[str], None] | None = None
+) -> SSHStream:
     """Log in to a server, by way of its jump hosts, and start a subsystem there.
 
     Args:
         endpoint: where, as whom, and which subsystem.
         asker: who answers for passwords, codes and passphrases; each question names the user and the host.
         secret: the password to try first, once, at the target (never at a jump host).
+        tell: takes a sentence for the user when the target's key was not known and is accepted all the same.
 
     Raises:
         TargetError: the ssh configuration or the key file is missing or wrong.
         TargetUnreachable: the name, the route, the port, or no answer in time.
-        HostKeyRejected: a host key is unknown, changed or revoked.
+        HostKeyRejected: a host key is unknown, changed, revoked, or not the one the user vouches for.
         AuthenticationFailed: the login was refused.
         PromptUnavailable: it was, for lack of an answer from the user.
         NotPowerShell: the port is not SSH's, or the server has no such subsystem.
         ConnectError: anything else.
     """
-    route = _Route(asker)
+    route = _Route(asker, tell)
     try:
         settings = await route.reach(endpoint, secret)
         session = await _start_subsystem(route.connections[-1], endpoint, settings)
@@ -97,7 +92,7 @@ async def open_ssh(endpoint: SSHEndpoint, *, asker: Asker, secret: Secret | None
 async def _start_subsystem(
     connection: asyncssh.SSHClientConnection, endpoint: SSHEndpoint, settings: Settings
 ) -> ChannelSession:
-    session = ChannelSession(endpoint.host)
+    session = ChannelSession(endpoint.host, endpoint.subsystem)
     unreached = Unreached(endpoint.host, settings.port)
     options: dict[str, Any] = {"command": None, "subsystem": endpoint.subsystem, "request_pty": False}
     try:
@@ -117,9 +112,10 @@ async def _start_subsystem(
 class _Route:
     """The connections on the way to a target: one for each jump host, and the target's own."""
 
-    def __init__(self, asker: Asker) -> None:
+    def __init__(self, asker: Asker, tell: Callable[[str], None] | None) -> None:
         self.connections: list[asyncssh.SSHClientConnection] = []
         self._asker = asker
+        self._tell = tell
 
     async def reach(self, endpoint: SSHEndpoint, secret: Secret | None, hops: int = 0) -> Settings:
         """Log in to ``endpoint``, through the last connection or through the jump hosts of its configuration."""
@@ -139,8 +135,12 @@ class _Route:
             if at_jump.host != endpoint.host:
                 await self.reach(at_jump, None, hops + len(jumps))
         via = self.connections[-1] if self.connections else None
-        connection = await _log_in(endpoint, settings, via=via, asker=self._asker, secret=secret, is_target=hops == 0)
+        is_target = hops == 0
+        login = _log_in(endpoint, settings, via=via, asker=self._asker, secret=secret, is_target=is_target)
+        connection, news = await login
         self.connections.append(connection)
+        if news and self._tell is not None:
+            self._tell(news)
         return settings
 
     async def abandon(self) -> None:
@@ -170,7 +170,7 @@ async def _log_in(
     asker: Asker,
     secret: Secret | None,
     is_target: bool,
-) -> asyncssh.SSHClientConnection:
+) -> tuple[asyncssh.SSHClientConnection, str]:
     deadline = Deadline(settings.timeout)
     login = Login(f"{settings.user}@{endpoint.host}", asker=asker, deadline=deadline, secret=secret)
     keys = await Keys.load(settings, login, given=endpoint.key_file)
@@ -205,8 +205,7 @@ async def _log_in(
         raise client.failure(error) from None
     finally:
         client.keys.close()
-    await client.remember_key()
-    return connection
+    return connection, await client.remember_key()
 
 
 class _Client(asyncssh.SSHClient):
@@ -218,7 +217,7 @@ class _Client(asyncssh.SSHClient):
         self._endpoint = endpoint
         self._settings = settings
         self._login = login
-        self._known = KnownHosts(settings.known_hosts, *settings.known_as)
+        self._policy = HostKeyPolicy(settings.known_hosts, *settings.known_as, endpoint.accept_host_key)
         self._unreached = Unreached(endpoint.host, settings.port)
         self._connection: asyncssh.SSHClientConnection | None = None
         self._logging_in = False
@@ -230,46 +229,36 @@ class _Client(asyncssh.SSHClient):
 
     def host_key_algorithms(self) -> list[str]:
         """Order the algorithms so that the server shows a key that is on file, if it has one."""
-        on_file = {key.algorithm.replace("ssh-rsa", "rsa-sha2-512") for key in self._known.keys}
-        plain = sorted(_HOST_KEY_ALGORITHMS, key=lambda name: name not in on_file)
-        signed = [f"{name}-cert-v01@openssh.com" for name in plain] if self._known.authorities else []
+        wanted = {name.replace("ssh-rsa", "rsa-sha2-512") for name in self._policy.algorithms}
+        plain = sorted(_HOST_KEY_ALGORITHMS, key=lambda name: name not in wanted)
+        signed = [f"{name}-cert-v01@openssh.com" for name in plain] if self._policy.authorities else []
         return signed + plain
 
     def trusted_keys(self, host: str, addr: str, port: int | None) -> tuple[Any, Any, Any]:  # noqa: ARG002 - asyncssh's
         """Return the keys that asyncssh may take without asking, those that may sign, and those that may not."""
         # Without authorities, revoked keys are left to validate_host_public_key, which says more about them.
-        revoked = self._known.revoked
-        keys = [key for key in self._known.keys if key not in revoked]
-        return _import(keys), _import(self._known.authorities), _import(revoked if self._known.authorities else ())
+        authorities = self._policy.authorities
+        return _import(self._policy.trusted), _import(authorities), _import(self._policy.revoked if authorities else ())
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:  # noqa: ARG002
         shown = _host_key(key)
-        conflict = self._known.conflict(shown)
-        label = host_label(*self._settings.known_as)
-        pin = self._endpoint.accept_host_key
-        if shown in self._known.revoked:
-            self._rejection = revoked_key(label, shown.shown)
-        elif conflict is not None:
-            self._rejection = changed_key(label, shown.shown, conflict.file, conflict.line)
-        elif pin is not None and pin.rstrip("=") == shown.fingerprint:
+        file, login = self._settings.own_known_hosts, self._endpoint.login_command
+        self._rejection = self._policy.objection(shown, file=file, login=login, pinnable=self._is_target)
+        if not self._rejection:
             self._accepted = shown
-        else:
-            self._rejection = unknown_key(
-                label,
-                shown.shown,
-                file=next(iter(self._settings.known_hosts), "known_hosts"),
-                login=self._endpoint.login_command,
-                pin=pin,
-                pinnable=self._is_target,
-            )
-        return self._accepted is not None
+        return not self._rejection
 
-    async def remember_key(self) -> None:
-        """Put a key that was accepted by its fingerprint on file; where that cannot be, the option is still there."""
-        if self._accepted is not None and self._settings.known_hosts:
-            with contextlib.suppress(OSError):
-                file = self._settings.known_hosts[0]
-                await asyncio.to_thread(remember, file, *self._settings.known_as, self._accepted)
+    async def remember_key(self) -> str:
+        """Put a key that was accepted by its fingerprint on file, and return what to tell the user of it."""
+        file = self._settings.own_known_hosts
+        if self._accepted is None or not file:
+            return ""
+        problem = ""
+        try:
+            await asyncio.to_thread(remember, file, *self._settings.known_as, self._accepted)
+        except OSError as error:
+            problem = error.strerror or str(error)
+        return accepted_key(self._policy.label, self._accepted.shown, file, problem)
 
     # ---- the login ----
 

@@ -33,6 +33,8 @@ class Settings:
     # The name in known_hosts: without the port if the configuration gives an alias.
     known_as: tuple[str, int]
     known_hosts: tuple[str, ...]
+    # The one of them that keys may be added to: the user's first, if there is one that keeps anything.
+    own_known_hosts: str
     jump: str
     proxy_command: tuple[str, ...]
     timeout: float
@@ -90,7 +92,8 @@ def _settle(endpoint: SSHEndpoint, options: asyncssh.SSHClientConnectionOptions)
     known_hosts = listed("UserKnownHostsFile", ("~/.ssh/known_hosts", "~/.ssh/known_hosts2"))
     if endpoint.known_hosts:
         known_hosts = (endpoint.known_hosts.replace("%", "%%"),)
-    known_hosts += listed("GlobalKnownHostsFile", ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"))
+    own = _files(known_hosts, tokens)
+    machine = _files(listed("GlobalKnownHostsFile", ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")), tokens)
     jump = endpoint.proxy_jump or (options.tunnel if isinstance(options.tunnel, str) else "")
     keys = listed("IdentityFile", tuple(f"~/.ssh/{name}" for name in _DEFAULT_KEYS))
     if endpoint.key_file:
@@ -103,7 +106,8 @@ def _settle(endpoint: SSHEndpoint, options: asyncssh.SSHClientConnectionOptions)
         port=options.port,
         user=options.username,
         known_as=(str(alias), 22) if alias else (options.host, options.port),
-        known_hosts=tuple(_expand(file, tokens) for file in known_hosts),
+        known_hosts=own + machine,
+        own_known_hosts=next(iter(own), ""),
         jump="" if jump == "none" else jump,
         proxy_command=_without_our_variables(options.proxy_command),
         timeout=endpoint.connect_timeout or options.connect_timeout or _DEFAULT_TIMEOUT,
@@ -123,6 +127,11 @@ def _without_our_variables(command: Any) -> tuple[str, ...]:
     if not command or not ours or sys.platform == "win32":
         return tuple(command or ())
     return ("env", *(f"-u{name}" for name in ours), *command)
+
+
+def _files(names: tuple[str, ...], tokens: dict[str, str]) -> tuple[str, ...]:
+    """Return the files among the known_hosts of a configuration: ``none`` stands for no file, and so does /dev/null."""
+    return tuple(_expand(name, tokens) for name in names if name.lower() not in ("none", os.devnull))
 
 
 def _expand(path: str, tokens: dict[str, str]) -> str:

@@ -7,6 +7,7 @@ import contextlib
 import re
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 from pskernel.errors import (
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
-__all__ = ["Deadline", "Login", "SSHEndpoint", "Secret", "Unreached"]
+__all__ = ["Deadline", "Login", "SSHEndpoint", "Secret", "Unreached", "how_it_left", "in_configuration"]
 
 # As OpenSSH's NumberOfPasswordPrompts.
 _MAX_ASKS = 3
@@ -32,6 +33,8 @@ _MAX_ASKS = 3
 _MAX_CHALLENGES = 20
 _MAX_PROMPTS = 10
 _MAX_PROMPT_CHARS = 1_000
+# A POSIX shell's exit status for a command that is not there; sshd has the user's shell start the subsystem.
+_NOT_FOUND = 127
 
 # Prompts that a stored password answers, and those that look like it but want a code of the moment.
 _PASSWORD_PROMPT = re.compile(r"pass|kennwort|contrase|senha|lösenord|wachtwoord|парол|密码|パスワード", re.IGNORECASE)
@@ -58,7 +61,7 @@ class SSHEndpoint:
         ssh_config: the configuration file, else ~/.ssh/config; ``"none"`` reads no file.
         known_hosts: the file of known host keys to use instead of the user's own; the machine's still counts.
         proxy_jump: the jump hosts (``[user@]host[:port]``, separated by commas), or ``"none"``.
-        accept_host_key: the fingerprint (``SHA256:...``) of a host key to accept although it is not known.
+        accept_host_key: the fingerprint (``SHA256:...``) of the one host key to accept, also if it is not known.
         connect_timeout: seconds for finding the name, connecting and logging in, else 30. The time that
             questions wait for the user's answer does not count.
         keepalive: seconds between signs of life, else 15; three missed ones end the connection. 0 sends none.
@@ -95,9 +98,19 @@ class SSHEndpoint:
         words = ["ssh"]
         if self.ssh_config is not None:
             words += ["-F", self.ssh_config]
+        if self.known_hosts is not None:
+            words += ["-o", f"UserKnownHostsFile={in_configuration(self.known_hosts)}"]
+        if self.proxy_jump is not None:
+            words += ["-o", f"ProxyJump={self.proxy_jump}"]
         if self.port is not None:
             words += ["-p", str(self.port)]
         return shlex.join([*words, f"{self.user}@{self.host}" if self.user else self.host])
+
+
+def in_configuration(path: str) -> str:
+    """Return a path as ssh's configuration takes it: with no tokens to expand, in quotes where it needs them."""
+    text = str(Path(path).expanduser()).replace("%", "%%")
+    return text if re.fullmatch(r"[\w./+-]+", text) else f'"{text}"'
 
 
 class Deadline:
@@ -259,6 +272,23 @@ def is_password_prompt(prompt: str) -> bool:
     return bool(_PASSWORD_PROMPT.search(prompt)) and not _CODE_PROMPT.search(prompt)
 
 
+def how_it_left(status: int, subsystem: str) -> str:
+    """Say what the exit status of the program that a subsystem starts means; nothing if it ended well."""
+    if not status:
+        return ""
+    left = f"The remote program exited with status {status}."
+    if status != _NOT_FOUND:
+        return left
+    return (
+        f"{left} That is how the server's shell says that it did not find the program. Install PowerShell 7 there, and "
+        f"have sshd_config name it by its whole path:\n{_subsystem_line(subsystem)}"
+    )
+
+
+def _subsystem_line(subsystem: str) -> str:
+    return f"Subsystem {subsystem} /usr/bin/pwsh -sshs -NoLogo -NoProfile"
+
+
 def _bounded(text: str) -> str:
     return plain_text(text)[:_MAX_PROMPT_CHARS].strip()
 
@@ -327,5 +357,5 @@ class Unreached:
         """The login worked, but sshd does not know the subsystem, or could not start it."""
         return NotPowerShell(
             f"The login to {self._host} worked, but its SSH server has no subsystem {subsystem}. Add this line to "
-            f"sshd_config there and restart sshd:\nSubsystem {subsystem} /usr/bin/pwsh -sshs -NoLogo -NoProfile"
+            f"sshd_config there and restart sshd:\n{_subsystem_line(subsystem)}"
         )

@@ -54,6 +54,8 @@ class PromptBridge:
         self._password_prompt = f"{user[:30]}@{host.lower()[:128]}'s password:"
         self._challenge_prefix = f"({user}@{host.lower()}) "
         self._accept = accept_host_key.rstrip("=") if accept_host_key else None
+        # Whether ssh asked about the key that is to be accepted: it was not known.
+        self.accepted = False
         # The last server whose unknown key was declined: its name as in known_hosts, and the key.
         self.declined: tuple[str, ShownKey] | None = None
         self._asked_before: set[str] = set()
@@ -143,6 +145,7 @@ class PromptBridge:
     def _confirm(self, text: str) -> str | None:
         """Answer a question for yes or no; those about anything but a host key are declined."""
         if self._accept is not None and f"key fingerprint is {self._accept}" in text:
+            self.accepted = True
             return self._accept
         found = _UNKNOWN_HOST.search(text)
         if found is not None:

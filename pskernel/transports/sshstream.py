@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Protocol
 
 from pskernel.errors import TransportClosed
+from pskernel.transports.sshlogin import how_it_left
 from pskernel.transports.streams import CHUNK, CLOSED_HERE, Gate, Inbox, Tail, plain_text
 
 if TYPE_CHECKING:
@@ -37,12 +38,13 @@ class _Connection(Protocol):
 class ChannelSession:
     """Where asyncssh delivers what arrives on a channel (it has the methods of asyncssh.SSHClientSession)."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, subsystem: str) -> None:
         self.inbox: Inbox
         self.gate = Gate()
         self.tail = Tail()
         self.left = ""
         self._host = host
+        self._subsystem = subsystem
         self.channel: _Channel
 
     # ---- what asyncssh calls ----
@@ -69,7 +71,7 @@ class ChannelSession:
         return True
 
     def exit_status_received(self, status: int) -> None:
-        self.left = f"The remote program exited with status {status}." if status else ""
+        self.left = how_it_left(status, self._subsystem)
 
     def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:  # noqa: ARG002, FBT001 - asyncssh's signature
         self.left = f"The remote program was ended by signal {plain_text(signal)[:40]}."

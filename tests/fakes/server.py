@@ -57,6 +57,11 @@ class Call:
         await self.server.flush()
         return await self.answers.get()
 
+    async def tell(self, method: ps.HostMethodIdentifier) -> None:
+        """Call a host method that returns nothing."""
+        self.pipeline.host_call(method, [])
+        await self.server.flush()
+
     async def fail(self, message: str, error_id: str) -> None:
         error = ps.ErrorRecord(
             Exception=ps.NETException(Message=message),

@@ -28,8 +28,16 @@ BACKENDS = ["asyncssh", "openssh"]
 
 
 @pytest.fixture(scope="module")
-def sshd(sshd_factory: Callable[..., Sshd], pwsh: str) -> Sshd:
-    return sshd_factory({"powershell": f"{pwsh} -sshs -NoLogo -NoProfile"})
+def sshd(sshd_factory: Callable[..., Sshd], pwsh: str, tmp_path_factory: pytest.TempPathFactory) -> Sshd:
+    # Two endpoints: the second has no language, and tells nothing about itself.
+    folder = tmp_path_factory.mktemp("restricted")
+    configuration = folder / "restricted.pssc"
+    configuration.write_text(
+        "@{ SchemaVersion = '2.0.0.0'; GUID = 'a1f2c3d4-0000-4000-8000-000000000001'; LanguageMode = 'NoLanguage'\n"
+        "SessionType = 'RestrictedRemoteServer'; VisibleCmdlets = 'Get-Date' }\n"
+    )
+    server = f"{pwsh} -sshs -NoLogo -NoProfile"
+    return sshd_factory({"powershell": server, "restricted": f"{server} -ConfigurationFile {configuration}"})
 
 
 def target(sshd: Sshd, backend: str) -> Target:
@@ -94,9 +102,10 @@ def test_a_second_hop_is_noticed_and_undone(sshd: Sshd) -> None:
         (home,) = await runspace.query("$PID")
         for cell, told_at_once in (
             (enter, True),
+            (f"{enter} -Subsystem restricted", True),
             (f"& {{ {enter.replace('Enter-PSSession', '& (gcm ente*-PSSes*)')} }}", False),
         ):
-            pipeline = await session.run(cell, NobodyToAsk())
+            pipeline = await (await session.ready(NobodyToAsk())).run_cell(cell)
             async for _ in pipeline:
                 pass
             told = await session.after_cell(cell)

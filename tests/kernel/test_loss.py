@@ -81,6 +81,21 @@ def test_run_all_after_a_loss_while_idle_sends_nothing(own: Kernel, tmp_path: Pa
     assert list(tmp_path.glob("made-*")) == []
 
 
+def test_what_a_front_end_runs_silently_uses_up_no_refusal(own: Kernel, tmp_path: Path) -> None:
+    remote = own.remote_pid()
+    os.kill(remote, signal.SIGKILL)
+    wait_gone(remote)
+    for _ in range(2):
+        silent = own.run(f"New-Item '{tmp_path}/made'", silent=True)
+        assert silent.status == "error"
+        assert silent.errors == []
+    assert_refused(own.run(f"New-Item '{tmp_path}/made'"), "was lost")
+    # Nor does it open a session.
+    assert own.run("1", silent=True).status == "error"
+    assert not (tmp_path / "made").exists()
+    assert own.run("'new'").stdout == "new\n"
+
+
 def test_a_loss_while_idle_that_was_noticed(own: Kernel, tmp_path: Path) -> None:
     remote = own.remote_pid()
     os.kill(remote, signal.SIGKILL)

@@ -205,7 +205,8 @@ def test_without_a_connection_nothing_is_run_and_only_one_login_is_tried(machine
     assert result.returncode == 2
     assert result.stderr.startswith("pskernel: cell 1 of the notebook: There is no socket /no/such[red]")
     out = machine.out("result.ipynb")
-    assert (record_of(out).state, record_of(out).target) == ("unconnected", "unix:/no/such%5Bred%5D")
+    assert (record_of(out).state, record_of(out).target) == ("not run", "unix:/no/such%5Bred%5D")
+    assert result.stdout.splitlines()[-1].startswith("Nothing was run on unix:/no/such%5Bred%5D after ")
     assert "There is no socket" in record_of(out).problem
     assert [output.output_type for output in out.cells[0].outputs] == ["error"]
     assert out.cells[1].outputs == []
@@ -216,7 +217,38 @@ def test_a_question_that_nobody_answers_is_no_connection(machine: Machine) -> No
     result = machine("run", source, "--target", "ssh://web.invalid?credential=prompt")
     assert result.returncode == 2
     assert "credential=" in result.stderr
-    assert record_of(machine.out()).state == "unconnected"
+    assert record_of(machine.out()).state == "not run"
+
+
+def test_a_wrong_target_in_the_first_cell_is_not_called_a_connection(machine: Machine) -> None:
+    tagged = new_code_cell("#% target gopher://web01\n'a'", metadata={"tags": ["raises-exception"]})
+    result = machine("run", machine.notebook(tagged, "'b'"))
+    assert result.returncode == 2
+    assert "'gopher' is not a kind of target" in result.stderr
+    assert "connection" not in result.stdout + result.stderr
+    assert (record_of(machine.out()).state, record_of(machine.out()).failed_cell) == ("not run", 0)
+
+
+def test_a_cell_that_is_refused_on_the_way_ends_the_run_whatever_its_tag_says(machine: Machine) -> None:
+    tagged = new_code_cell("#% target process:/other\n'b'", metadata={"tags": ["raises-exception"]})
+    result = machine("run", machine.notebook("'a'", tagged, "'never'"), "--target", machine.target)
+    assert result.returncode == 1
+    assert "cell 2 of the notebook: This kernel is connected to" in result.stderr
+    assert result.stdout.splitlines()[1].startswith("[2/3] not sent")
+    assert result.stdout.splitlines()[-1].startswith("Ended early, at a cell that was not sent, on process:")
+    out = machine.out()
+    assert (record_of(out).state, record_of(out).failed_cell, texts(out)) == ("refused", 1, ["a\n", "", ""])
+
+
+def test_a_notebook_with_nothing_to_run_is_told_so(machine: Machine) -> None:
+    skipped = new_code_cell("'skipped'", metadata={"tags": ["skip-execution"]})
+    for number, cells in enumerate(([], [new_markdown_cell("# x"), " \n"], [skipped])):
+        source = machine.notebook(*cells, name=f"{number}.ipynb")
+        for verb in (["run"], ["record", "-o", "tape.jsonl"]):
+            result = machine(*verb, source, "--target", "unix:/no/such")
+            assert (result.returncode, result.stdout) == (2, "")
+            assert result.stderr.startswith(f"pskernel: There is nothing to run in {source}: it has no code cell")
+    assert not [*machine.folder.glob("*.out.ipynb"), *machine.folder.glob("tape*")]
 
 
 def test_a_connection_lost_on_the_way_is_a_failed_cell(machine: Machine, relay: Relay) -> None:
@@ -227,12 +259,12 @@ def test_a_connection_lost_on_the_way_is_a_failed_cell(machine: Machine, relay: 
     assert (record_of(machine.out()).state, texts(machine.out())) == ("failed", ["a\n", "", ""])
 
 
-def test_a_session_lost_behind_an_expected_error_is_not_replaced(machine: Machine, relay: Relay) -> None:
+def test_a_lost_session_is_never_the_error_expected(machine: Machine, relay: Relay) -> None:
     kill = new_code_cell("[Diagnostics.Process]::GetCurrentProcess().Kill()", metadata={"tags": ["raises-exception"]})
     result = machine("run", machine.notebook("$x = 1", kill, '"x is $x"'), "--target", relay.target)
     assert result.returncode == 1
-    assert "SessionLost" in result.stderr
-    assert texts(machine.out()) == ["", "", ""]
+    assert "cell 2 of the notebook: ConnectionLost: " in result.stderr
+    assert (record_of(machine.out()).state, texts(machine.out())) == ("failed", ["", "", ""])
 
 
 def test_a_kernel_that_dies_is_a_failed_cell(machine: Machine) -> None:
@@ -363,6 +395,49 @@ def test_a_recording_is_made_and_plays_without_the_engine(machine: Machine) -> N
 def test_a_recording_of_a_failing_notebook_keeps_its_status(machine: Machine) -> None:
     result = machine("record", machine.notebook("throw 'x'"), "--target", machine.target, "-o", "tape.jsonl")
     assert (result.returncode, (machine.folder / "tape.jsonl").exists()) == (1, True)
+
+
+def test_a_recording_ends_where_its_session_is_lost(machine: Machine, relay: Relay) -> None:
+    kill = new_code_cell("[Diagnostics.Process]::GetCurrentProcess().Kill()", metadata={"tags": ["raises-exception"]})
+    source = machine.notebook("'a'", kill, "'never'")
+    result = machine("record", source, "--target", relay.target, "-o", "tape.jsonl")
+    assert result.returncode == 1
+    assert "ConnectionLost" in result.stderr
+    assert result.stdout.splitlines()[-1] == "Recorded to tape.jsonl, up to where the run ended."
+    again = machine("run", source, "--target", "replay:tape.jsonl?speed=0", PATH="")
+    assert (again.returncode, texts(machine.out())) == (1, ["a\n", "", ""])
+    assert "ConnectionLost" in again.stderr
+
+
+def test_a_recording_that_cannot_be_kept_is_told_with_the_reason(machine: Machine) -> None:
+    place = machine.folder / "place"
+    place.mkdir()
+    source = machine.notebook("'a'", f"Remove-Item '{place}'")
+    result = machine("record", source, "--target", machine.target, "-o", place / "tape.jsonl")
+    assert result.returncode == 2
+    assert result.stderr == (
+        f"pskernel: Nothing was recorded to {place}/tape.jsonl. The recording cannot be written to {place}/tape.jsonl "
+        "(No such file or directory): check the folder.\n"
+    )
+    # The cells have run all the same.
+    assert record_of(machine.out()).state == "completed"
+    late = machine("record", source, "--target", machine.target, "-o", place / "tape.jsonl")
+    assert (late.returncode, late.stdout) == (2, "")
+    assert f"cannot be written to {place}/tape.jsonl: No such file or directory." in late.stderr
+
+
+def test_nothing_is_recorded_without_a_session(machine: Machine) -> None:
+    result = machine("record", machine.notebook("'a'"), "--target", "unix:/no/such", "-o", "tape.jsonl")
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1] == "pskernel: Nothing was recorded to tape.jsonl."
+    assert not (machine.folder / "tape.jsonl").exists()
+
+
+def test_recording_and_examining_go_by_the_environment_too(machine: Machine) -> None:
+    source = machine.notebook("'env'")
+    result = machine("record", source, "-o", "tape.jsonl", PSKERNEL_TARGET=machine.target)
+    assert (result.returncode, texts(machine.out())) == (0, ["env\n"])
+    assert machine("doctor", PSKERNEL_TARGET="replay:tape.jsonl?speed=0").returncode == 0
 
 
 def test_the_doctor_can_be_interrupted(machine: Machine, silent_socket: str) -> None:

@@ -58,7 +58,7 @@ async def run_cells(runspace: Runspace, cells: Iterable[str]) -> list[list[str]]
 
 async def until_idle(runspace: Runspace) -> None:
     """Wait until the last pipeline has been seen off."""
-    while runspace.busy:
+    while runspace._turn.locked():
         await asyncio.sleep(0)
 
 

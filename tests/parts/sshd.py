@@ -14,6 +14,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import asyncssh
 import pytest
@@ -195,6 +196,7 @@ class LoginServer:
     intro: str = ""
     authorized: Path | None = None
     expired: bool = False
+    program: Sequence[str] = ("cat",)
     port: int = 0
     public_key: str = ""
     passwords_seen: list[str] = field(default_factory=list)
@@ -248,12 +250,19 @@ class _Handler(asyncssh.SSHServer):
 
 @contextlib.asynccontextmanager
 async def login_server(rules: LoginServer, *, host_key: Path) -> AsyncIterator[LoginServer]:
-    """Serve logins by ``rules``; whatever subsystem is asked for echoes what it is sent."""
+    """Serve logins by ``rules``; whatever subsystem is asked for is ``rules.program``."""
 
-    async def echo(process: asyncssh.SSHServerProcess[bytes]) -> None:
-        while data := await process.stdin.read(65_536):
-            process.stdout.write(data)
-        process.exit(0)
+    serving: list[asyncio.Task[None]] = []
+
+    async def serve(process: asyncssh.SSHServerProcess[bytes]) -> None:
+        pipe = asyncio.subprocess.PIPE
+        child = await asyncio.create_subprocess_exec(*rules.program, stdin=pipe, stdout=pipe)
+        async with process:
+            await process.redirect(stdin=child.stdin, stdout=child.stdout)
+            process.exit(await child.wait())
+
+    def begin(process: asyncssh.SSHServerProcess[bytes]) -> None:
+        serving.append(asyncio.create_task(serve(process)))
 
     public_key = await asyncio.to_thread(Path(f"{host_key}.pub").read_text)
     acceptor = await asyncssh.listen(
@@ -262,7 +271,7 @@ async def login_server(rules: LoginServer, *, host_key: Path) -> AsyncIterator[L
         server_factory=lambda: _Handler(rules),
         server_host_keys=[str(host_key)],
         authorized_client_keys=str(rules.authorized) if rules.authorized else None,
-        process_factory=echo,
+        process_factory=begin,
         encoding=None,
     )
     rules.port = acceptor.get_port()
@@ -274,3 +283,32 @@ async def login_server(rules: LoginServer, *, host_key: Path) -> AsyncIterator[L
         for connection in rules.connections:
             connection.abort()
         await acceptor.wait_closed()
+        # Their programs have no input any more, and nothing of them may outlive the event loop.
+        await asyncio.gather(*serving, return_exceptions=True)
+
+
+class LoginThread:
+    """A :func:`login_server` on a thread of its own, for clients in other processes."""
+
+    def __init__(self, rules: LoginServer, folder: Path) -> None:
+        self.rules = rules
+        self.known_hosts = folder / "known_hosts"
+        self._host_key = make_key(folder / "login_host_key")
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(10)
+        self.known_hosts.write_text(self.rules.known_hosts_line())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join(10)
+
+    async def _serve(self) -> None:
+        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+        async with login_server(self.rules, host_key=self._host_key):
+            self._ready.set()
+            await self._end.wait()

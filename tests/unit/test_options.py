@@ -60,7 +60,7 @@ ACCEPTED = [
     ("connect_timeout", "0.1", 0.1),
     ("connect_timeout", "2.5e1", 25.0),
     ("open_timeout", 7, 7.0),
-    ("stop_timeout", 0.5, 0.5),
+    ("stop_timeout", "2", 2.0),
     ("width", "20", 20),
     ("width", 1000, 1000),
     ("output_rate", "0", 0),
@@ -112,6 +112,7 @@ REFUSED = [
     ("credential", {"keyring": "x"}),
     ("connect_timeout", "0"),
     ("connect_timeout", "soon"),
+    ("stop_timeout", 1.9),
     ("width", "19"),
     ("width", "1001"),
     ("width", 120.5),
@@ -166,14 +167,13 @@ def test_every_option_is_in_both_tables_of_this_test() -> None:
         "ssh_config",
         "known_hosts",
         "open_timeout",
-        "stop_timeout",
         "output_limit",
     }
 
 
 @pytest.mark.parametrize("written", ["connect_timeout", "connect-timeout", "Connect-Timeout", "CONNECT_TIMEOUT"])
 def test_names_may_be_written_in_every_style(written: str) -> None:
-    assert read_options([(written, "3")], "pid") == {"connect_timeout": 3.0}
+    assert read_options([(written, "3")], "ssh") == {"connect_timeout": 3.0}
 
 
 def test_an_option_given_in_two_styles_is_given_twice() -> None:
@@ -223,6 +223,7 @@ def test_describe_says_everything_about_every_option() -> None:
     assert rows["strict"].default == "false"
     assert rows["key_file"].default == ""
     assert rows["output_limit"].schemes == ()
+    assert rows["connect_timeout"].schemes == ("ssh",)
 
 
 def test_the_described_defaults_read_back_as_the_defaults() -> None:

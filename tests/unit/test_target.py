@@ -272,7 +272,7 @@ def test_overrides_count_more_than_the_query_and_defaults_less() -> None:
     target = Target.parse(
         "ssh://web01?width=90&stop-timeout=2",
         {"Width": "100"},
-        defaults={"width": 80, "stop_timeout": 1, "open_timeout": 9},
+        defaults={"width": 80, "stop_timeout": 3, "open_timeout": 9},
     )
     assert target.options == Options(width=100, stop_timeout=2, open_timeout=9)
 
@@ -309,9 +309,8 @@ users = printable.filter(
 common = st.fixed_dictionaries(
     {},
     optional={
-        "connect_timeout": st.floats(0.1, 3600),
         "open_timeout": st.floats(0.1, 3600),
-        "stop_timeout": st.floats(0.1, 3600),
+        "stop_timeout": st.floats(2, 3600),
         "width": st.integers(20, 1000),
         "output_rate": st.integers(0, 10**9),
         "output_limit": st.integers(0, 10**9),
@@ -329,6 +328,7 @@ ssh_only = st.fixed_dictionaries(
             "SHA256:{}".format
         ),
         "proxy_jump": st.sampled_from(["none", "a@b:1,[::1]:2", "bastion"]),
+        "connect_timeout": st.floats(0.1, 3600),
         "keepalive": st.floats(0, 3600),
         "credential": st.one_of(
             st.just("prompt"), st.just("env:X"), printable.map("keyring:{}".format), printable.map("file:{}".format)

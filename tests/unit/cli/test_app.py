@@ -37,7 +37,6 @@ def test_all_verbs_are_in_the_help_and_explain_themselves(invoke: Invoke) -> Non
         ("run",),
         ("list", "--bogus"),
         ("record", "x.ipynb"),
-        ("doctor",),
         ("remove",),
         ("install", "a", "b"),
     ],

@@ -17,7 +17,7 @@ import pytest
 from pskernel.cli import checks
 from pskernel.cli.checks import State, Visit, examine
 from pskernel.questions import NobodyToAsk
-from tests.parts.sshd import Sshd, running_sshd
+from tests.parts.sshd import Sshd, fingerprint_of, running_sshd
 from tests.unit.cli.conftest import Invoke, Result
 
 BOUND = 20.0
@@ -191,7 +191,7 @@ def test_a_socket_where_nobody_answers(invoke: Invoke, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "s"))
         listener.listen()
-        result, findings = examined(invoke, f"unix:{tmp_path / 's'}", "open_timeout=0.5", "connect_timeout=1")
+        result, findings = examined(invoke, f"unix:{tmp_path / 's'}", "open_timeout=0.5")
     assert result.status == 2
     assert failure(findings)["name"] == "runspace"
     assert "within 0.5 seconds" in failure(findings)["lines"][0]
@@ -199,7 +199,8 @@ def test_a_socket_where_nobody_answers(invoke: Invoke, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def server(pwsh: str) -> Iterator[Sshd]:
-    subsystems = {"powershell": f"{pwsh} -sshs -NoLogo -NoProfile", "false": "/bin/false"}
+    powershell = f"{pwsh} -sshs -NoLogo -NoProfile"
+    subsystems = {"powershell": powershell, "false": "/bin/false", "missing": "pwsh-is-not-here -sshs"}
     with running_sshd(subsystems) as sshd:
         yield sshd
 
@@ -246,6 +247,49 @@ def test_where_the_way_to_an_ssh_server_ends(invoke: Invoke, server: Sshd, tmp_p
     result, findings = examined(invoke, url, *good, "subsystem=false", "open_timeout=5")
     assert (result.status, failure(findings)["name"]) == (2, "runspace")
     assert "Subsystem powershell" in failure(findings)["lines"][1]
+
+
+@pytest.mark.live
+@pytest.mark.sshd
+def test_a_host_key_that_was_accepted_is_told_with_its_file(invoke: Invoke, server: Sshd, tmp_path: Path) -> None:
+    pin = fingerprint_of(server.folder / "host_key.pub")
+    options = ["ssh_config=none", f"key_file={server.key}", f"known_hosts={tmp_path}/known", f"accept_host_key={pin}"]
+    result, findings = examined(invoke, f"ssh://{server.user}@{server.host}:{server.port}", *options)
+    assert result.status == 0
+    steps = {step["name"]: step for step in findings["steps"]}
+    assert steps["login"]["lines"][0].endswith(f"was added to {tmp_path}/known.")
+    assert steps["line"]["state"] == "ok"
+
+
+@pytest.mark.live
+@pytest.mark.sshd
+def test_a_program_that_the_server_does_not_find(invoke: Invoke, server: Sshd) -> None:
+    url = f"ssh://{server.user}@{server.host}:{server.port}"
+    result, findings = examined(invoke, url, *ssh_options(server), "subsystem=missing")
+    assert (result.status, failure(findings)["name"]) == (2, "runspace")
+    assert "exited with status 127" in failure(findings)["lines"][0]
+    assert "Install PowerShell 7 there" in failure(findings)["lines"][0]
+
+
+def test_the_target_may_come_from_the_environment(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    none = invoke("doctor")
+    assert none.status == 2
+    assert "Name the target" in none.stdout
+    monkeypatch.setenv("PSKERNEL_TARGET", "process:/no/such?width=90")
+    result = invoke("doctor", "--json", "--option", "width=91")
+    findings = json.loads(result.stdout)
+    assert findings["target"] == "process:/no/such?width=91"
+    assert failure(findings)["name"] == "connection"
+    monkeypatch.setenv("PSKERNEL_TARGET", "nonsense")
+    assert "variable PSKERNEL_TARGET" in invoke("doctor").stdout
+    assert "PSKERNEL_TARGET" not in invoke("doctor", "process:/no/such").stdout
+
+
+@pytest.mark.parametrize("target", ["process:", "unix:/x", "pid:1", "replay:x"])
+def test_the_time_to_connect_is_an_option_of_ssh_alone(invoke: Invoke, target: str) -> None:
+    result = invoke("doctor", target, "--option", "connect_timeout=5")
+    assert result.status == 2
+    assert "The option connect_timeout is for ssh targets" in result.stdout
 
 
 def test_long_lists_of_lines_are_cut() -> None:

@@ -42,7 +42,13 @@ class Remote:
         self.shown: list[HostText] = []
         self.open_error: PSKernelError | None = None
         self.send_error: PSKernelError | None = None
-        self.moved: SessionLost | None = None
+        self.moved: str | None = None
+        self.asks_where = asyncio.Event()
+        self.answers_where = asyncio.Event()
+        self.answers_where.set()
+        self.lost: SessionLost | None = None
+        self.idle: list[Record] = []
+        self.leave_error: PSKernelError | None = None
         self.pipeline = Pipeline(self, uuid4())
 
     # The session.
@@ -51,14 +57,19 @@ class Remote:
     def runspace(self) -> Remote:
         return self
 
-    async def ready(self, asker: Asker) -> Remote:
+    async def ready(self, asker: Asker, *, by_user: bool = True) -> Remote:
         await self.opened.wait()
         if self.open_error is not None:
             raise self.open_error
         return self
 
+    def refusal(self) -> SessionLost | None:
+        return self.lost
+
     async def leave(self, how: str) -> None:
         self.left.append(how)
+        if self.leave_error is not None:
+            raise self.leave_error
 
     async def abandon(self, why: str) -> None:
         self.abandoned.append(why)
@@ -66,10 +77,16 @@ class Remote:
         self.send_error = TransportClosed(why)
         self.pipeline.fail(TransportClosed(why))
 
-    async def after_cell(self, text: str) -> SessionLost | None:
+    async def after_cell(self, text: str) -> str | None:
+        self.asks_where.set()
+        await self.answers_where.wait()
         return self.moved
 
     # The runspace.
+
+    def take_idle_records(self) -> list[Record]:
+        idle, self.idle = self.idle, []
+        return idle
 
     async def run_cell(self, text: str) -> Pipeline:
         self.sending.set()
@@ -274,11 +291,77 @@ def test_what_asks_the_user_is_refused_and_what_does_not_is_left(tmp_path: Path)
 def test_a_second_hop_is_told(tmp_path: Path) -> None:
     async def main() -> None:
         play = Play(tmp_path)
-        play.remote.moved = SessionLost("came back")
+        play.remote.moved = "came back"
         await play.started()
         play.say(DONE)
         error = await play.error()
         assert (error.name, error.message) == ("SecondHop", "came back")
+
+    run(main())
+
+
+def test_the_question_where_the_session_is_can_be_interrupted(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        play.remote.answers_where.clear()
+        await play.started()
+        play.say(DONE)
+        await play.remote.asks_where.wait()
+        play.cell.interrupt()
+        error = await play.error()
+        assert error.own
+        assert "abandoned" in error.message
+        assert 1 == len(play.remote.abandoned)
+
+    run(main())
+
+
+def test_a_loss_between_the_two_is_told_as_a_loss(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        play.remote.send_error = RunspaceStateError("The runspace is broken.")
+        play.remote.lost = SessionLost("The connection was lost.")
+        play.begin()
+        outcome = await play.outcome()
+        assert outcome.error is not None
+        assert (outcome.error.name, outcome.sent) == ("SessionLost", False)
+
+    run(main())
+
+
+def test_what_the_remote_wrote_between_two_cells_is_shown_with_the_next(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        play.remote.idle = [Notice("a banner"), HostText("an event\n")]
+        await play.started()
+        play.say(HostText("mine\n"), DONE)
+        await play.outcome()
+        assert play.text == "While no cell was running, the remote wrote:\na banner\nan event\nmine\n"
+
+    run(main())
+
+
+def test_a_banner_needs_no_heading(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        play.remote.idle = [Notice("a banner")]
+        await play.started()
+        play.say(DONE)
+        await play.outcome()
+        assert play.text == "a banner\n"
+
+    run(main())
+
+
+def test_what_goes_wrong_while_leaving_is_told(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        play.remote.leave_error = TransportClosed("The recording could not be written.")
+        await play.started()
+        play.say(HostCall("SetShouldExit", 6, (0,), None), DONE)
+        outcome = await play.outcome()
+        assert outcome.exit_code == 0
+        assert "could not be written" in play.text
 
     run(main())
 

@@ -236,6 +236,14 @@ def test_a_full_disk_costs_only_the_file(tmp_path: Path) -> None:
     assert "line 19999" in text
 
 
+def test_the_file_has_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pskernel.kernel.output._LOG_CHARACTERS", 50_000)
+    text = show([], tmp_path, *lines(20_000), size=10_000)
+    assert "is incomplete: it would grow too large" in text
+    assert len(kept_file(tmp_path)) < 150_000
+    assert "line 19999" in text
+
+
 def test_a_disk_that_is_full_at_the_very_end_costs_only_the_file(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))

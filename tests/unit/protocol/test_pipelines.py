@@ -141,6 +141,13 @@ def test_a_query_keeps_out_of_the_history_and_returns_objects() -> None:
     assert ["x"] == [command["Cmd"] for command in body["PowerShell"]["Cmds"]]
 
 
+def test_a_command_is_no_script() -> None:
+    body = tree(ET.fromstring(Templates(capability()).fill(PipelineShape.COMMAND, "Exit-PSSession")))
+
+    assert "false" == body["AddToHistory"]
+    assert [("Exit-PSSession", "false")] == [(c["Cmd"], c["IsScript"]) for c in body["PowerShell"]["Cmds"]]
+
+
 def test_a_display_takes_input() -> None:
     body = tree(ET.fromstring(Templates(capability()).fill(PipelineShape.DISPLAY)))
 

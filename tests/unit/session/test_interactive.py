@@ -7,10 +7,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import pytest
+from psrpcore.types import HostMethodIdentifier
 
 from pskernel.errors import PromptUnavailable, TargetUnreachable, TransportClosed
 from pskernel.questions import Asker, NobodyToAsk, Question
 from pskernel.session.interactive import InteractiveSession, SessionLost
+from pskernel.session.pipeline import Pipeline
 from pskernel.session.runspace import Runspace
 from tests.fakes.server import Call, Server, far_end
 
@@ -42,6 +44,9 @@ class Fleet:
         self.way_back = 1
         self.still_to_leave = 0
         self.stays = False
+        self.elsewhere_tells = True
+        self.home_tells = True
+        self.silenced = False
 
     async def open(self, asker: Asker) -> Runspace:
         self.attempts += 1
@@ -62,9 +67,16 @@ class Fleet:
             for fact in ("7.6.9", "Core", "admin", "WEB01", self.host) if self.tells else ():
                 await call.output(fact)
         elif "Host.InstanceId" in call.text:
-            await call.output(self.host)
+            if self.host != HOME and not self.elsewhere_tells:
+                await call.fail("The syntax is not supported by this runspace.", "ScriptsNotAllowed")
+            elif self.silenced:
+                await call.stopped.wait()
+            elif self.home_tells or self.host != HOME:
+                await call.output(self.host)
         elif call.text.startswith(("Enter-PSSession", "etsn")) or call.text == "hop":
             self.host, self.still_to_leave = ELSEWHERE, self.way_back
+        elif call.text == "Exit-PSSession" and self.host == HOME:
+            await call.tell(HostMethodIdentifier.PopRunspace)
         elif call.text == "Exit-PSSession" and not self.stays:
             self.still_to_leave -= 1
             self.host = ELSEWHERE if self.still_to_leave else HOME
@@ -94,8 +106,12 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def run(session: InteractiveSession, text: str) -> SessionLost | None:
-    pipeline = await session.run(text, NobodyToAsk())
+async def send(session: InteractiveSession, text: str) -> Pipeline:
+    return await (await session.ready(NobodyToAsk())).run_cell(text)
+
+
+async def run(session: InteractiveSession, text: str) -> str | None:
+    pipeline = await send(session, text)
     async for _ in pipeline:
         pass
     return await session.after_cell(text)
@@ -155,7 +171,7 @@ def test_after_a_loss_while_idle_one_cell_is_refused_and_nothing_sent() -> None:
         with pytest.raises(
             SessionLost, match=r"admin@web01 was lost.*not run, and nothing of it was sent.*Run it again"
         ):
-            await session.run("Remove-Item everything", NobodyToAsk())
+            await send(session, "Remove-Item everything")
         assert [] == fleet.cells
         await run(session, "after")
         assert ["after"] == fleet.cells
@@ -180,7 +196,7 @@ def test_after_leaving_one_cell_is_refused(how: str) -> None:
 
 def test_after_giving_up_a_stuck_command_one_cell_is_refused() -> None:
     async def test(fleet: Fleet, session: InteractiveSession) -> None:
-        await session.run("hang", NobodyToAsk())
+        await send(session, "hang")
         await session.abandon("The last command could not be stopped.")
         with pytest.raises(SessionLost, match="could not be stopped"):
             await session.ready(NobodyToAsk())
@@ -204,7 +220,7 @@ def test_a_hidden_hop_is_told_before_the_next_cell_runs() -> None:
     async def test(fleet: Fleet, session: InteractiveSession) -> None:
         assert await run(session, "hop") is None
         with pytest.raises(SessionLost, match="another host"):
-            await session.run("meant for the other host", NobodyToAsk())
+            await send(session, "meant for the other host")
         assert HOME == fleet.host
         assert "meant for the other host" not in fleet.cells
         await run(session, "next")
@@ -358,7 +374,7 @@ def test_a_loss_that_nobody_has_noticed_yet_is_a_loss() -> None:
 
 def test_a_loss_in_the_middle_of_a_cell_is_told_and_the_next_cell_refused_once() -> None:
     async def test(fleet: Fleet, session: InteractiveSession) -> None:
-        pipeline = await session.run("hang", NobodyToAsk())
+        pipeline = await send(session, "hang")
         while not fleet.cells:
             await asyncio.sleep(0)
         fleet.servers[0].stream.cut()
@@ -367,7 +383,7 @@ def test_a_loss_in_the_middle_of_a_cell_is_told_and_the_next_cell_refused_once()
                 pass
         assert await session.after_cell("hang") is None
         with pytest.raises(SessionLost):
-            await session.run("next", NobodyToAsk())
+            await send(session, "next")
         await run(session, "after")
         assert ["hang", "after"] == fleet.cells
 
@@ -410,7 +426,7 @@ def test_many_losses_in_a_row_are_one_refusal_each() -> None:
             await run(session, f"cell {number}")
             fleet.servers[-1].stream.cut()
             with pytest.raises(SessionLost):
-                await session.run("refused", NobodyToAsk())
+                await send(session, "refused")
         assert [f"cell {number}" for number in range(4)] == fleet.cells
 
     check(test)
@@ -492,14 +508,118 @@ def test_a_hop_that_cannot_be_undone_costs_the_session() -> None:
         fleet.stays = True
         moved = await run(session, "Enter-PSSession -HostName db01")
         assert moved is not None
-        assert "did not come back" in str(moved)
+        assert "did not come back" in moved
+        assert "not run" not in moved
         assert not session.is_open
         with pytest.raises(TransportClosed):
             await fleet.servers[0].raw(b"x\n")
         fleet.host = HOME
+        with pytest.raises(SessionLost, match="did not come back"):
+            await send(session, "meant for the other host")
         await run(session, "after")
         assert "after" == fleet.cells[-1]
+        assert "meant for the other host" not in fleet.cells
         assert 2 == len(fleet.servers)
+
+    check(test)
+
+
+@pytest.mark.parametrize("text", ["Enter-PSSession db01", "hop"])
+def test_a_hop_to_an_endpoint_that_tells_nothing_is_a_hop(text: str) -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        await session.ready(NobodyToAsk())
+        fleet.elsewhere_tells = False
+        moved = await run(session, text)
+        if text == "hop":
+            assert moved is None
+            with pytest.raises(SessionLost, match="another host"):
+                await send(session, "meant for the other host")
+        else:
+            assert moved is not None
+            assert "another host" in moved
+        assert HOME == fleet.host
+        assert await run(session, "next") is None
+        assert "meant for the other host" not in fleet.cells
+
+    check(test)
+
+
+def test_a_session_that_cannot_say_any_more_where_it_is_has_not_moved() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        await session.ready(NobodyToAsk())
+        fleet.home_tells = False
+        assert await run(session, "# Enter-PSSession") is None
+        assert await run(session, "next") is None
+        assert 1 == len(fleet.servers)
+
+    check(test)
+
+
+def test_a_session_that_is_silent_about_where_it_is_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pskernel.session.interactive._QUERY_SECONDS", 0.05)
+
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        await session.ready(NobodyToAsk())
+        fleet.silenced = True
+        moved = await run(session, "Enter-PSSession db01")
+        assert moved is not None
+        assert "did not say" in moved
+        with pytest.raises(SessionLost, match="did not say"):
+            await session.ready(NobodyToAsk())
+
+    check(test)
+
+
+def test_the_question_where_it_is_can_be_cancelled() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        await session.ready(NobodyToAsk())
+        fleet.silenced = True
+        pipeline = await send(session, "1")
+        async for _ in pipeline:
+            pass
+        asking = asyncio.create_task(session.after_cell("Enter-PSSession db01"))
+        while not any("InstanceId" in text and "Edition" not in text for text in fleet.servers[0].texts):
+            await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        await session.abandon("It was interrupted.")
+        with pytest.raises(SessionLost, match="interrupted"):
+            await session.ready(NobodyToAsk())
+
+    check(test)
+
+
+def test_what_a_front_end_sends_by_itself_uses_up_no_refusal_and_opens_nothing() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        with pytest.raises(SessionLost, match="no session"):
+            await session.ready(NobodyToAsk(), by_user=False)
+        assert 0 == fleet.attempts
+        runspace = await session.ready(NobodyToAsk())
+        assert runspace is await session.ready(NobodyToAsk(), by_user=False)
+        await session.leave("exit")
+        for _ in range(2):
+            with pytest.raises(SessionLost, match="left the session"):
+                await session.ready(NobodyToAsk(), by_user=False)
+        with pytest.raises(SessionLost, match="left the session"):
+            await send(session, "refused")
+        with pytest.raises(SessionLost, match="no session"):
+            await session.ready(NobodyToAsk(), by_user=False)
+        await send(session, "after")
+        assert ["after"] == fleet.cells
+
+    check(test)
+
+
+def test_a_failure_of_long_ago_is_not_what_the_first_cell_hears(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pskernel.session.interactive._STALE_SECONDS", 0.0)
+
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        fleet.problem = TargetUnreachable("web01 does not answer.")
+        session.begin()
+        await settle()
+        fleet.problem = None
+        await session.ready(NobodyToAsk())
+        assert 2 == fleet.attempts
 
     check(test)
 
@@ -520,7 +640,7 @@ def test_a_line_that_is_cut_while_the_host_is_checked_is_one_refusal() -> None:
         await run(session, "first")
         fleet.servers[0].stream.cut()
         with pytest.raises(SessionLost):
-            await session.run("second", NobodyToAsk())
+            await send(session, "second")
         await run(session, "third")
         assert ["first", "third"] == fleet.cells
 

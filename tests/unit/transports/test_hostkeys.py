@@ -8,13 +8,16 @@ import pytest
 
 from pskernel.transports.hostkeys import (
     HostKey,
+    HostKeyPolicy,
     KnownHosts,
     ShownKey,
+    accepted_key,
     changed_key,
     host_label,
     kind_of,
     remember,
     revoked_key,
+    unexpected_key,
     unknown_key,
 )
 from tests.parts.sshd import fingerprint_of, make_key
@@ -124,11 +127,41 @@ def test_conflict_names_the_line_of_the_same_kind_of_key(tmp_path: Path, keys: l
     assert only_ecdsa.line == 1
 
 
+def test_a_key_that_is_vouched_for_is_the_only_one_that_will_do(tmp_path: Path, keys: list[HostKey]) -> None:
+    file = tmp_path / "known_hosts"
+    file.write_text(f"@cert-authority * {keys[1].text}\nserver01 {keys[0].text}\nserver01 {keys[2].text}\n")
+
+    def policy(pin: str | None, host: str = "server01") -> HostKeyPolicy:
+        return HostKeyPolicy([str(file)], host, 22, pin)
+
+    def objection(asked: HostKeyPolicy, key: HostKey) -> str:
+        return asked.objection(key, file="", login="ssh server01", pinnable=True)
+
+    anyone = policy(None)
+    assert (anyone.trusted, anyone.authorities) == ((keys[0], keys[2]), (keys[1],))
+    one = policy(keys[2].fingerprint + "=")
+    assert (one.trusted, one.authorities) == ((keys[2],), ())
+    assert one.algorithms == {keys[2].algorithm}
+    assert "vouches for" in objection(one, keys[0])
+    other = policy(keys[1].fingerprint)
+    assert other.trusted == ()
+    # The server shows what it has of those on file, and that is told.
+    assert other.algorithms == {keys[0].algorithm, keys[2].algorithm}
+    assert "is not the one known by that name" in objection(other, keys[1])
+    unknown = policy(keys[1].fingerprint, "server02")
+    assert objection(unknown, keys[1]) == ""
+    assert "vouches for" in objection(unknown, keys[0])
+    assert "is not known" in objection(policy(None, "server02"), keys[0])
+
+
 def found_by_ssh_keygen(file: Path, name: str) -> bool:
     return subprocess.run(["ssh-keygen", "-F", name, "-f", str(file)], capture_output=True, check=False).returncode == 0
 
 
-def test_remember_makes_a_file_that_openssh_reads(tmp_path: Path, keys: list[HostKey]) -> None:
+def test_remember_makes_a_file_that_openssh_reads(
+    tmp_path: Path, keys: list[HostKey], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
     file = tmp_path / ".ssh" / "known_hosts"
     remember(str(file), "Server01", 2222, keys[0])
     assert file.read_text() == f"[server01]:2222 {keys[0].text}\n"
@@ -136,6 +169,16 @@ def test_remember_makes_a_file_that_openssh_reads(tmp_path: Path, keys: list[Hos
     assert file.parent.stat().st_mode & 0o777 == 0o700
     assert found_by_ssh_keygen(file, "[server01]:2222")
     assert KnownHosts([str(file)], "server01", 2222).keys == (keys[0],)
+
+
+@pytest.mark.parametrize("folder", ["elsewhere", "elsewhere/.ssh", ".ssh/deeper"])
+def test_remember_makes_no_folder_but_the_users_own(
+    tmp_path: Path, keys: list[HostKey], monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(FileNotFoundError):
+        remember(str(tmp_path / folder / "known_hosts"), "server01", 22, keys[0])
+    assert not list(tmp_path.iterdir())
 
 
 def test_remember_ends_an_unfinished_line_and_hashes_as_the_file_does(tmp_path: Path, keys: list[HostKey]) -> None:
@@ -153,19 +196,29 @@ def test_remember_ends_an_unfinished_line_and_hashes_as_the_file_does(tmp_path: 
 def test_sentences() -> None:
     shown = ShownKey("ED25519", "SHA256:abc", "ssh-ed25519 AAAA")
     label = host_label("server01", 2222)
-    text = unknown_key(label, shown, file="/h/known_hosts", login="ssh -p 2222 u@server01", pin=None, pinnable=True)
+    text = unknown_key(label, shown, file="/h/known_hosts", login="ssh -p 2222 u@server01", pinnable=True)
     assert text == (
         "The server [server01]:2222 is not known: its ED25519 key has the fingerprint SHA256:abc. Compare that with "
-        "what the server's administrator says. If it is right, add the option accept_host_key=SHA256:abc to the "
-        "target, or log in once with `ssh -p 2222 u@server01`, or add this line to /h/known_hosts:\n"
-        "[server01]:2222 ssh-ed25519 AAAA"
+        "what the server's administrator says. If it is right, give the option accept_host_key=SHA256:abc where the "
+        "target is named (but not in a `#% target` line: a cell may not vouch for a host), or log in once with "
+        "`ssh -p 2222 u@server01`, or add this line to /h/known_hosts:\n[server01]:2222 ssh-ed25519 AAAA"
     )
-    short = ShownKey("RSA", "SHA256:abc")
-    text = unknown_key("jump", short, file="f", login="ssh jump", pin="SHA256:x", pinnable=False)
-    assert text == (
-        "The server jump is not known: its RSA key has the fingerprint SHA256:abc. The option accept_host_key names "
-        "another one, SHA256:x. Compare that with what the server's administrator says. If it is right, log in once "
-        "with `ssh jump`."
+    for key, file in ((ShownKey("RSA", "SHA256:abc"), "f"), (ShownKey("RSA", "SHA256:abc", "ssh-rsa AAAA"), "")):
+        assert unknown_key("jump", key, file=file, login="ssh jump", pinnable=False) == (
+            "The server jump is not known: its RSA key has the fingerprint SHA256:abc. Compare that with what the "
+            "server's administrator says. If it is right, log in once with `ssh jump`."
+        )
+    assert unexpected_key("server01", shown, "SHA256:x") == (
+        "The server server01 is not the one that the option accept_host_key vouches for: its ED25519 key has the "
+        "fingerprint SHA256:abc, and the option names SHA256:x. No session was opened. Compare both with what the "
+        "server's administrator says. If the server's is right, correct the option."
+    )
+    assert accepted_key("server01", shown, "/h/known_hosts") == (
+        "The server server01 was not known. Its ED25519 key SHA256:abc, which the option accept_host_key vouches for, "
+        "was added to /h/known_hosts."
+    )
+    assert accepted_key("server01", shown, "/h/known_hosts", "Permission denied").endswith(
+        " could not be added to /h/known_hosts (Permission denied): keep the option."
     )
     assert changed_key("server01", shown, "/h/known_hosts", 3) == (
         "The server server01 is not the one known by that name: it showed the ED25519 key SHA256:abc, but line 3 of "

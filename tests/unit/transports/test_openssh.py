@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pskernel.errors import PromptUnavailable, TargetError, TargetUnreachable, TransportClosed
+from pskernel.errors import HostKeyRejected, PromptUnavailable, TargetError, TargetUnreachable, TransportClosed
 from pskernel.questions import NobodyToAsk, Question
 from pskernel.transports.openssh import open_openssh
 from pskernel.transports.sshlogin import SSHEndpoint
@@ -105,6 +105,10 @@ def test_shared_connection_is_used(server: Sshd, tmp_path: Path) -> None:
         before = len(server.lines)
         assert asyncio.run(echoes(at(server, config=config))) == ""
         assert not [line for line in server.lines[before:] if "Accepted" in line]
+        # It shows no host key.
+        wrong = replace(at(server, config=config), accept_host_key="SHA256:" + "A" * 43)
+        with pytest.raises(HostKeyRejected, match="accept_host_key vouches for"):
+            asyncio.run(echoes(wrong))
     finally:
         subprocess.run(["ssh", "-O", "exit", *where], check=True, capture_output=True)
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -25,8 +28,10 @@ from pskernel.errors import (
 )
 from pskernel.questions import NobodyToAsk, Question
 from pskernel.transports.base import ByteStream
+from pskernel.transports.hostkeys import ShownKey, unexpected_key
 from pskernel.transports.openssh import open_openssh
 from pskernel.transports.ssh import SSHEndpoint, open_ssh
+from pskernel.transports.sshlogin import how_it_left
 from tests.parts.sshd import Answers, LoginServer, Sshd, fingerprint_of, free_port, login_server, make_key, running_sshd
 
 pytestmark = pytest.mark.sshd
@@ -41,7 +46,7 @@ def opener(request: pytest.FixtureRequest) -> Opener:
 
 @pytest.fixture(scope="module")
 def server(sshd_factory: Callable[..., Sshd]) -> Sshd:
-    return sshd_factory({"powershell": "/bin/cat", "broken": "/bin/false"})
+    return sshd_factory({"powershell": "/bin/cat", "broken": "/bin/false", "missing": "pwsh-is-not-here -sshs"})
 
 
 class Stored:
@@ -225,6 +230,17 @@ def test_subsystem_that_ends_at_once(opener: Opener, server: Sshd) -> None:
     asyncio.run(main())
 
 
+def test_subsystem_whose_program_is_not_there(opener: Opener, server: Sshd) -> None:
+    async def main() -> None:
+        stream = await opener(replace(at(server), subsystem="missing"), asker=NobodyToAsk())
+        assert await stream.receive() == b""
+        # After what the server's shell may have said of it.
+        assert stream.diagnostics().endswith(how_it_left(127, "missing"))
+        await stream.aclose()
+
+    asyncio.run(main())
+
+
 def test_cut_names_the_server(opener: Opener, server: Sshd) -> None:
     async def main() -> None:
         stream = await opener(at(server), asker=NobodyToAsk())
@@ -250,13 +266,40 @@ def test_unknown_host_key(opener: Opener, server: Sshd, tmp_path: Path) -> None:
     fingerprint = fingerprint_of(server.folder / "host_key.pub")
     assert text.startswith(
         f"The server [127.0.0.1]:{server.port} is not known: its ED25519 key has the fingerprint {fingerprint}. Compare "
-        "that with what the server's administrator says. If it is right, add the option "
-        f"accept_host_key={fingerprint} to the target, or log in once with "
+        f"that with what the server's administrator says. If it is right, give the option accept_host_key={fingerprint} "
+        "where the target is named (but not in a `#% target` line: a cell may not vouch for a host), or log in once with "
         f"`ssh -F {config} -p {server.port} {server.user}@127.0.0.1`"
     )
     if opener is open_ssh:
         assert text.endswith(f", or add this line to {tmp_path}/empty:\n[127.0.0.1]:{server.port} {server.host_key}")
     assert not (tmp_path / "empty").exists()
+
+
+def test_the_way_to_accept_a_key_leads_into_the_file_that_counts(
+    opener: Opener, server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    own = tmp_path / "my known hosts"
+    endpoint = replace(
+        at(server), ssh_config=write_config(tmp_path / "config", tmp_path / "other"), known_hosts=str(own)
+    )
+    text = fails(opener, endpoint, HostKeyRejected)
+    (command,) = re.findall(r"log in once with `([^`]+)`", text)
+    # The user says yes to ssh's question. Whether that login gets further does not matter: the key is on file by then.
+    ask = tmp_path / "ask"
+    ask.write_text("#!/bin/sh\necho yes\n")
+    ask.chmod(0o700)
+    environment = {**os.environ, "SSH_ASKPASS": str(ask), "SSH_ASKPASS_REQUIRE": "force"}
+    options = ["-o", "BatchMode=no", "-o", f"IdentityFile={server.key}"]
+    words = shlex.split(command)
+    subprocess.run([words[0], *options, *words[1:], "true"], env=environment, check=True, capture_output=True)
+    assert not (tmp_path / "other").exists()
+
+    async def main() -> None:
+        await echoes(await opener(endpoint, asker=NobodyToAsk()))
+
+    asyncio.run(main())
 
 
 def test_host_keys_are_checked_whatever_the_configuration_says(opener: Opener, server: Sshd, tmp_path: Path) -> None:
@@ -274,23 +317,66 @@ def test_host_key_accepted_by_its_fingerprint_is_remembered(opener: Opener, serv
     endpoint = replace(at(server), ssh_config=write_config(tmp_path / "config", known_hosts))
     pinned = replace(endpoint, accept_host_key=fingerprint_of(server.folder / "host_key.pub"))
 
+    told: list[str] = []
+
     async def main() -> None:
-        await echoes(await opener(pinned, asker=NobodyToAsk()))
+        await echoes(await opener(pinned, asker=NobodyToAsk(), tell=told.append))
         assert known_hosts.read_text() == f"[127.0.0.1]:{server.port} {server.host_key}\n"
         if opener is open_ssh:
             assert known_hosts.stat().st_mode & 0o077 == 0
-        await echoes(await opener(endpoint, asker=NobodyToAsk()))
+        for again in (endpoint, pinned):
+            await echoes(await opener(again, asker=NobodyToAsk(), tell=told.append))
         assert len(known_hosts.read_text().splitlines()) == 1
 
     asyncio.run(main())
+    label, fingerprint = f"[127.0.0.1]:{server.port}", fingerprint_of(server.folder / "host_key.pub")
+    # Once: the next times it is known.
+    (text,) = told
+    assert text == (
+        f"The server {label} was not known. Its ED25519 key {fingerprint}, which the option accept_host_key vouches "
+        f"for, was added to {known_hosts}."
+    )
 
 
-def test_another_fingerprint_does_not_do(opener: Opener, server: Sshd, tmp_path: Path) -> None:
-    config = write_config(tmp_path / "config", tmp_path / "empty")
+def test_accepted_host_key_that_cannot_be_put_on_file_is_told(opener: Opener, server: Sshd, tmp_path: Path) -> None:
+    pin = fingerprint_of(server.folder / "host_key.pub")
+    told: list[str] = []
+
+    async def main() -> None:
+        for known_hosts in (tmp_path / "no" / "such" / "known_hosts", Path(os.devnull)):
+            config = write_config(tmp_path / "config", known_hosts)
+            pinned = replace(at(server), ssh_config=config, accept_host_key=pin)
+            await echoes(await opener(pinned, asker=NobodyToAsk(), tell=told.append))
+
+    asyncio.run(main())
+    # Where nothing is to be kept, nothing is told.
+    (text,) = told
+    assert f"could not be added to {tmp_path}/no/such/known_hosts (" in text
+    assert not (tmp_path / "no").exists()
+
+
+def test_another_fingerprint_does_not_do_whether_the_key_is_known_or_not(
+    opener: Opener, server: Sshd, tmp_path: Path
+) -> None:
     wrong = "SHA256:" + "A" * 43
-    text = fails(opener, replace(at(server), ssh_config=config, accept_host_key=wrong), HostKeyRejected)
-    assert f"The option accept_host_key names another one, {wrong}." in text
+    for known_hosts in (tmp_path / "empty", server.known_hosts):
+        config = write_config(tmp_path / "config", known_hosts)
+        text = fails(opener, replace(at(server), ssh_config=config, accept_host_key=wrong), HostKeyRejected)
+        shown = ShownKey("ED25519", fingerprint_of(server.folder / "host_key.pub"))
+        assert text == unexpected_key(f"[127.0.0.1]:{server.port}", shown, wrong)
     assert not (tmp_path / "empty").exists()
+
+
+def test_password_does_not_go_to_a_known_server_with_another_fingerprint(opener: Opener, tmp_path: Path) -> None:
+    async def main() -> None:
+        rules, asker = LoginServer(password="right"), Answers()
+        async with serving(rules, tmp_path, accept_host_key="SHA256:" + "A" * 43) as endpoint:
+            with pytest.raises(HostKeyRejected):
+                await opener(endpoint, asker=asker, secret=Stored("right"))
+        assert rules.passwords_seen == []
+        assert asker.questions == []
+
+    asyncio.run(main())
 
 
 def test_changed_host_key(opener: Opener, server: Sshd, tmp_path: Path) -> None:
@@ -695,7 +781,8 @@ def test_jump_host_that_is_unknown(opener: Opener, server: Sshd, inner: Sshd, tm
         f"The server [127.0.0.1]:{server.port} is not known: its ED25519 key has the fingerprint {fingerprint}."
     )
     assert "accept_host_key" not in text
-    login = f"ssh -F {config} {server.user}@jump" if opener is open_ssh else f"ssh [127.0.0.1]:{server.port}"
+    at_jump = f"{server.user}@jump" if opener is open_ssh else f"-p {server.port} 127.0.0.1"
+    login = f"ssh -F {config} {at_jump}"
     assert f"log in once with `{login}`" in text
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from pskernel.errors import AuthenticationFailed, PromptUnavailable, TargetError
 from pskernel.questions import NobodyToAsk, Question
-from pskernel.transports.sshlogin import Deadline, Login, SSHEndpoint, Unreached, is_password_prompt
+from pskernel.transports.sshlogin import Deadline, Login, SSHEndpoint, Unreached, how_it_left, is_password_prompt
 from tests.parts.sshd import Answers
 
 
@@ -48,6 +48,20 @@ def test_login_command() -> None:
     assert SSHEndpoint("server01").login_command == "ssh server01"
     full = SSHEndpoint("server01", 2222, "first last", ssh_config="/my config")
     assert full.login_command == "ssh -F '/my config' -p 2222 'first last@server01'"
+    options = SSHEndpoint("server01", known_hosts="/h/known_hosts", proxy_jump="me@jump:2222")
+    assert options.login_command == "ssh -o UserKnownHostsFile=/h/known_hosts -o ProxyJump=me@jump:2222 server01"
+    strange = SSHEndpoint("server01", known_hosts="/my known 100%h")
+    assert strange.login_command == "ssh -o 'UserKnownHostsFile=\"/my known 100%%h\"' server01"
+
+
+def test_what_an_exit_status_means() -> None:
+    assert how_it_left(0, "powershell") == ""
+    assert how_it_left(1, "powershell") == "The remote program exited with status 1."
+    assert how_it_left(127, "pwsh7") == (
+        "The remote program exited with status 127. That is how the server's shell says that it did not find the "
+        "program. Install PowerShell 7 there, and have sshd_config name it by its whole path:\n"
+        "Subsystem pwsh7 /usr/bin/pwsh -sshs -NoLogo -NoProfile"
+    )
 
 
 def test_password_is_asked_for_three_times_at_most() -> None:
