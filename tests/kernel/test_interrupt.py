@@ -89,7 +89,7 @@ def test_cells_behind_an_interrupted_one_are_aborted(kernel: Kernel) -> None:
 
 
 def test_what_cannot_be_stopped_is_abandoned(start: Starter, pwsh: str) -> None:
-    kernel = start(f"process:{pwsh}", "stop_timeout=1")
+    kernel = start(f"process:{pwsh}", "stop_timeout=2")
     remote = kernel.remote_pid()
     kernel.run("$x = 1")
     request = kernel.send("'begun'; [Threading.Thread]::Sleep(30000); 'after'")
@@ -199,7 +199,7 @@ def test_an_interrupt_while_the_cell_is_being_sent_keeps_the_session(start: Star
 
 
 def test_an_interrupt_of_a_cell_that_never_gets_through(start: Starter, relay: Relay) -> None:
-    kernel = start(relay.target, "stop_timeout=1")
+    kernel = start(relay.target, "stop_timeout=2")
     kernel.run("1")
     relay.hold_after(100_000)
     request = kernel.send(f"2 {LONG}")
