@@ -66,7 +66,10 @@ def choose_kernel(
     chosen = resolve(target, environment, None if spec is None else spec.content, options)
     if chosen is None and not _names_target(notebook):
         raise CommandError(_no_target(stored, spec))
-    return KernelStart(chosen, options, {} if spec is None or target is not None else spec.env, record)
+    env = {} if spec is None or target is not None else dict(spec.env)
+    if kernel is not None and chosen is None:
+        env[TARGET_VARIABLE] = ""
+    return KernelStart(chosen, options, env, record)
 
 
 def _refuse_other_language(notebook: Any) -> None:
@@ -122,7 +125,7 @@ def execute(
         )
     start = choose_kernel(content, target=target, kernel=kernel, options=options, record=record)
     ended = asyncio.run(_drive(NotebookRun(content, start, out, Progress(output()))))
-    _show_end(ended.report, out)
+    _show_end(ended.report, out, ended.last_words)
     return ended
 
 
@@ -147,8 +150,10 @@ async def _drive(run: NotebookRun) -> Ended:
     return Ended(report, 128 + signals[0] if by_signal else report.exit_status, run.last_words)
 
 
-def _show_end(report: Report, out: Path) -> None:
+def _show_end(report: Report, out: Path, last_words: str) -> None:
     where = "" if report.target is None else f" on {report.target}"
+    if last_words and report.state in (RunState.NOT_RUN, RunState.FAILED):
+        output(error=True).print(f"The kernel's log: {last_words}", markup=False)
     if report.problem:
         cell = "" if report.failed_cell is None else f"cell {report.failed_cell + 1} of the notebook: "
         show_error(f"{cell}{report.problem}")

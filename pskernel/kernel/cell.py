@@ -92,7 +92,7 @@ class Cell:
         if self._interrupted:
             return _interrupted()
         try:
-            return await self._send(runspace, text)
+            return await self._send(runspace, text, by_user=by_user)
         finally:
             if self._stopping is not None and not self._given_up:
                 self._stopping.cancel()
@@ -101,6 +101,7 @@ class Cell:
     def interrupt(self) -> None:
         """Stop the cell: before it is sent, or on the remote. Must be called on the session's loop."""
         self._interrupted = True
+        self._output.spill("interrupted")
         if self._opening is not None:
             self._opening.cancel()
         elif self._checking is not None:
@@ -108,16 +109,18 @@ class Cell:
         elif self._sending is not None and self._stopping is None:
             self._stopping = asyncio.create_task(self._stop(self._sending))
 
-    async def _send(self, runspace: Runspace, text: str) -> Outcome:
+    async def _send(self, runspace: Runspace, text: str, *, by_user: bool) -> Outcome:
         for piece in _written_between(runspace.take_idle_records()):
             await self._output.write(piece)
+        if self._interrupted:
+            return _interrupted()
         # An interrupt does not cut this short: half a command on the line would cost the session.
         self._sending = asyncio.create_task(runspace.run_cell(text))
         try:
             pipeline = await self._sending
         except RunspaceStateError as error:
             # Lost in the moment between; this is the cell that is refused for it.
-            refusal = self._session.refusal() or error
+            refusal = self._session.refusal(keep=not by_user) or error
             return Outcome(own_error(type(refusal).__name__, str(refusal)), sent=False)
         except PSKernelError as error:
             return Outcome(await self._cut(error))
@@ -159,7 +162,6 @@ class Cell:
 
     async def _stop(self, sending: asyncio.Task[Pipeline]) -> None:
         """Stop the command and its output; after the time allowed, give the session up, which ends the waiting."""
-        self._output.spill("interrupted")
         try:
             async with asyncio.timeout(self._stop_timeout):
                 pipeline = await asyncio.shield(sending)
@@ -178,6 +180,11 @@ class Cell:
         try:
             return await self._follow(pipeline)
         except PSKernelError as error:
+            if self._session.is_open:
+                # Not a loss: the remote goes on, and without its records this side cannot know how.
+                await self._session.abandon(
+                    f"The last command on {self._session.label} could not be followed to its end."
+                )
             return await self._cut(error)
 
     async def _follow(self, pipeline: Pipeline) -> CellError | None:

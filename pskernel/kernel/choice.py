@@ -66,19 +66,19 @@ class SessionChoice:
         Raises:
             TargetError: no target is named, the one named is wrong, or the cell names another than the kernel has.
         """
+        if self._problem is not None:
+            # A cell's target must not stand in for one that was named and is wrong.
+            raise self._problem
         named = directive(code)
         if named is not None:
             target = _from_cell(named, self._options)
             if self.target is None:
-                self._problem = None
                 self._take(target)
             elif target != self.target:
                 raise TargetError(
                     f"This kernel is connected to {self.target.redacted}, and the cell asks for {target.redacted}. "
                     "The cell was not run. Restart the kernel to change its target, or choose another kernel."
                 )
-        if self._problem is not None:
-            raise self._problem
         if self.session is None:
             raise TargetError(NO_TARGET_HELP)
         return self.session

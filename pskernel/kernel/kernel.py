@@ -147,6 +147,9 @@ class RemotePowerShellKernel(Kernel):
             self._send(parent, "error", _error_content(outcome.error))
             if not outcome.sent:
                 await asyncio.sleep(_QUEUE_SECONDS)
+                if not parent["content"].get("stop_on_error", True):
+                    # Asked to go on after errors, but this cell has not even begun.
+                    self._abort_queues()
         return outcome
 
     def _publish_execute_input(self, code: str, parent: Any, execution_count: int) -> None:

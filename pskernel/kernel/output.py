@@ -15,6 +15,8 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -82,7 +84,7 @@ class CellOutput:
         if piece.stream != self._stream and self._held:
             await self._flush()
         if self._overflow is not None:
-            self._overflow.write(piece.text)
+            self._overflow.write(piece.text, piece.stream)
             return
         self._stream = piece.stream
         if not self._held:
@@ -110,9 +112,9 @@ class CellOutput:
             self._flusher = None
         await self._flush()
         if self._overflow is not None:
-            for text in self._overflow.close():
+            for stream, text in self._overflow.close():
                 await self._wait_for_allowance(_cost(text))
-                self._send("stdout", text)
+                self._send(stream, text)
 
     async def _flush_soon(self) -> None:
         # The first line after a pause goes out at once; a stream of them waits for company.
@@ -164,7 +166,7 @@ class CellOutput:
         if self._overflow is None:
             self._overflow = _Overflow(why, self._limits.log_folder, self._head, whole=bool(self._limits.size))
             for text in self._held:
-                self._overflow.write(text)
+                self._overflow.write(text, self._stream)
             self._head, self._held, self._held_characters = [], [], 0
 
 
@@ -179,7 +181,8 @@ class _Overflow:
         self._what = "the whole output" if whole else "the output from here on"
         self._lines = 0
         self._characters = 0
-        self._tail: deque[str] = deque()
+        self._tail: deque[tuple[StreamName, str]] = deque()
+        self._stream: StreamName = "stdout"
         self._tail_characters = 0
         self._rest = ""
         try:
@@ -189,7 +192,11 @@ class _Overflow:
         except OSError as error:
             self._problem = f"it could not be kept in a file: {error.strerror}"
 
-    def write(self, text: str) -> None:
+    def write(self, text: str, stream: StreamName) -> None:
+        if stream != self._stream and self._rest:
+            self._keep(self._rest)
+            self._rest = ""
+        self._stream = stream
         self._characters += len(text)
         if self._file is not None and self._characters > _LOG_CHARACTERS:
             self._incomplete("it would grow too large")
@@ -204,8 +211,8 @@ class _Overflow:
         for line in lines:
             self._keep(f"{line}\n")
 
-    def close(self) -> list[str]:
-        """The texts that end the cell's output."""
+    def close(self) -> list[tuple[StreamName, str]]:
+        """The texts that end the cell's output, each for its stream."""
         if self._rest:
             self._keep(self._rest)
         if self._file is not None:
@@ -213,16 +220,17 @@ class _Overflow:
                 self._file.close()
             except OSError as error:
                 self._incomplete(str(error.strerror))
-        tail = "".join(self._tail)
-        if self._characters == len(tail):
+        tail = [(s, "".join(line for _, line in lines)) for s, lines in groupby(self._tail, key=itemgetter(0))]
+        shown = sum(len(text) for _, text in tail)
+        if self._characters == shown:
             # All of it is shown after all.
             if self._path is not None:
                 self._path.unlink(missing_ok=True)
-            return [tail] if tail else []
+            return tail
         lines = self._lines - len(self._tail)
-        left_out = f"{lines:,} lines" if lines else f"{self._characters - len(tail):,} characters"
+        left_out = f"{lines:,} lines" if lines else f"{self._characters - shown:,} characters"
         where = self._problem or f"{self._what} is in {self._path}"
-        return [f"\n… {left_out} are left out here ({self._why}); {where} …\n\n", tail]
+        return [("stdout", f"\n… {left_out} are left out here ({self._why}); {where} …\n\n"), *tail]
 
     def _incomplete(self, why: str) -> None:
         self._problem = f"the file {self._path} is incomplete: {why}"
@@ -235,10 +243,10 @@ class _Overflow:
     def _keep(self, line: str) -> None:
         self._lines += 1
         line = line[-_TAIL_CHARACTERS:]
-        self._tail.append(line)
+        self._tail.append((self._stream, line))
         self._tail_characters += len(line)
         while len(self._tail) > _TAIL_LINES or self._tail_characters > _TAIL_CHARACTERS:
-            self._tail_characters -= len(self._tail.popleft())
+            self._tail_characters -= len(self._tail.popleft()[1])
 
 
 def _cost(text: str) -> int:

@@ -109,7 +109,8 @@ class NotebookRun:
         watcher: is told of each cell.
 
     Attributes:
-        last_words: what the kernel had to say in its log, or the end of it, once the run is over.
+        last_words: what the kernel had to say in its log, or the end of it, once the run is over. For whoever runs it:
+            it may quote cells, and is not kept.
     """
 
     def __init__(self, notebook: Any, start: KernelStart, out: Path, watcher: Watcher) -> None:
@@ -184,7 +185,7 @@ class NotebookRun:
             await self._client.async_start_new_kernel_client()
         except (RuntimeError, OSError) as error:
             self._facts["state"] = RunState.NOT_RUN
-            self._facts["problem"] = f"The kernel could not be started: {error}. {self._log_tail()}".strip()
+            self._facts["problem"] = f"The kernel could not be started: {error}."
 
     async def _until_stopped(self, work: Awaitable[None]) -> bool:
         """Whether the work was done before anybody asked to stop."""
@@ -234,7 +235,7 @@ class NotebookRun:
         except DeadKernelError:
             if self._stop.is_set():
                 return CellState.INTERRUPTED, "The kernel was killed while the cell ran."
-            return CellState.FAILED, f"The kernel's process died while the cell ran. {self._log_tail()}".strip()
+            return CellState.FAILED, "The kernel's process died while the cell ran."
         finally:
             cell.outputs = join_streams(cell.outputs)
         return self._judge(cell)

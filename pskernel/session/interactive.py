@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING
 
 from pskernel.errors import ConnectError, PipelineFailed, PromptUnavailable, PSKernelError
 from pskernel.questions import NobodyToAsk
-from pskernel.records import HostCall
-from pskernel.session.pipeline import NO_HOST_NOW
 from pskernel.session.runspace import Runspace, RunspaceState
 
 if TYPE_CHECKING:
@@ -31,7 +29,10 @@ Opener = Callable[["Asker"], Awaitable[Runspace]]
 _MAY_HOP = re.compile(r"\b(?:enter-ps|etsn)", re.IGNORECASE)
 # The inner session may still be closing when the outer one answers again.
 _UNDO_ATTEMPTS = 5
-_QUERY_SECONDS = 15.0
+_FACTS_SECONDS = 30.0
+# PowerShell runs event handlers within our question; a session is not worth less than the patience for them. An
+# interrupt ends the waiting.
+_CHECK_SECONDS = 300.0
 # A failure to connect that is older than that is not what the user sees now: the network may be there by now.
 _STALE_SECONDS = 10.0
 
@@ -65,6 +66,7 @@ class InteractiveSession:
         self.facts = Facts()
         self._runspace: Runspace | None = None
         self._opening: asyncio.Task[Runspace] | None = None
+        self._closed = False
         self._failed_at = 0.0
         self._refusal: SessionLost | None = None
         self._check: asyncio.Task[str | None] | None = None
@@ -82,7 +84,7 @@ class InteractiveSession:
 
     def begin(self) -> None:
         """Start opening in the background. Nobody can be asked anything yet."""
-        if self._opening is None and self._runspace is None:
+        if self._opening is None and self._runspace is None and not self._closed:
             self._opening = asyncio.create_task(self._open(NobodyToAsk()))
 
     async def ready(self, asker: Asker, *, by_user: bool = True) -> Runspace:
@@ -99,6 +101,8 @@ class InteractiveSession:
             SessionLost: the last session is gone, or moved to another host; said once, then the way is free.
             ConnectError: opening failed. The next call tries again.
         """
+        if self._closed:
+            raise SessionLost(f"The session on {self.label} is being closed. This cell was not run.")
         if self._check is not None:
             moved = await asyncio.shield(self._check)
             self._check = None
@@ -162,10 +166,14 @@ class InteractiveSession:
         self._drop(why)
         runspace, self._runspace = self._runspace, None
         if runspace is not None:
-            await runspace.abandon(why)
+            try:
+                await runspace.abandon(why)
+            except PSKernelError as error:
+                self._refuse(f"{why} {error}")  # a recording that could not be written
 
     async def aclose(self, *, grace: float = 1.5) -> None:
         """Close for good: the runspace within ``grace`` seconds, or an opening that is under way."""
+        self._closed = True
         tasks = [task for task in (self._opening, self._check, self._watch) if task is not None]
         for task in tasks:
             task.cancel()
@@ -238,26 +246,34 @@ class InteractiveSession:
         if runspace is None:
             return None
         try:
-            at_home = await self._is_home(runspace)
-            for attempt in range(_UNDO_ATTEMPTS):
-                if at_home:
-                    return self._came_back() if attempt else None
-                if await _exit_one_level(runspace):
-                    # It had not moved, and cannot say so (any more): a language mode that allows no expression.
-                    return self._came_back() if attempt else None
-                at_home = await self._is_home(runspace)
+            async with asyncio.timeout(_CHECK_SECONDS):
+                levels = await self._levels_undone(runspace)
+            if levels is not None:
+                return self._came_back() if levels else None
             why = "A command took the session to another host, and it did not come back."
         except TimeoutError:
-            why = f"The session did not say within {_QUERY_SECONDS:g} seconds which host it is on."
-        except PSKernelError:
-            return None  # a lost connection is noted by _note_loss
+            why = f"The session did not say within {_CHECK_SECONDS:g} seconds which host it is on."
+        except PSKernelError as error:
+            if runspace.state is not RunspaceState.OPEN:
+                return None  # _note_loss takes care of it
+            why = f"The session did not say which host it is on. {error}"
         why += f" So the session on {self.label} was abandoned: its variables, functions and location are gone."
         await self.abandon(why)
         return why
 
+    async def _levels_undone(self, runspace: Runspace) -> int | None:
+        """Come back from other hosts. Returns through how many hops that was, or None if it does not succeed."""
+        for levels in range(_UNDO_ATTEMPTS):
+            if await self._is_home(runspace):
+                return levels
+            if await runspace.exit_one_level():
+                # It was at home, and cannot say so (any more): a language mode that allows no expression.
+                return levels
+        return _UNDO_ATTEMPTS if await self._is_home(runspace) else None
+
     async def _is_home(self, runspace: Runspace) -> bool:
         try:
-            values = await runspace.query(_script("where.ps1"), timeout=_QUERY_SECONDS)
+            values = await runspace.query(_script("where.ps1"), timeout=_CHECK_SECONDS)
         except PipelineFailed:
             # This session's own host has answered that question before.
             return False
@@ -278,32 +294,14 @@ def _script(name: str) -> str:
     return resources.files("pskernel.session").joinpath("scripts", name).read_text("utf-8")
 
 
-async def _exit_one_level(runspace: Runspace) -> bool:
-    """Send Exit-PSSession. Returns whether it was this client that it asked to leave: then the session is at home.
-
-    A server that is on another host comes back by itself; only its own host asks its client (PopRunspace).
-    """
-    asked = False
-    async with asyncio.timeout(_QUERY_SECONDS):
-        pipeline = await runspace.invoke_command("Exit-PSSession")
-        try:
-            async for record in pipeline:
-                if isinstance(record, HostCall):
-                    asked = asked or record.method == "PopRunspace"
-                    await pipeline.refuse(record, NO_HOST_NOW)
-        finally:
-            await pipeline.stop()
-    return asked
-
-
 async def _ask_facts(runspace: Runspace, label: str) -> Facts:
     try:
-        values = await runspace.query(_script("facts.ps1"), timeout=_QUERY_SECONDS)
+        values = await runspace.query(_script("facts.ps1"), timeout=_FACTS_SECONDS)
     except PipelineFailed:
         return Facts()
     except TimeoutError:
         raise ConnectError(
-            f"{label} opened a session, but did not answer a first short command within {_QUERY_SECONDS:g} seconds."
+            f"{label} opened a session, but did not answer a first short command within {_FACTS_SECONDS:g} seconds."
         ) from None
     texts = [str(value) for value in values]
     return Facts(*texts[:5]) if len(texts) >= 5 else Facts()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pskernel.errors import PSKernelError, RemoteProtocolError
-from pskernel.records import HostCall, HostText, Output, PipelineEnd, Record
+from pskernel.records import HostCall, HostText, Notice, Output, PipelineEnd, Record
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -55,7 +55,7 @@ class Pipeline:
 
     def __init__(self, owner: PipelineOwner, pipeline_id: UUID) -> None:
         self.pipeline_id = pipeline_id
-        self.created_at = asyncio.get_running_loop().time()
+        self.sent_at = asyncio.get_running_loop().time()
         self._owner = owner
         self._queue: list[Record] = []
         self._queued_bytes = 0
@@ -171,8 +171,11 @@ def weigh(record: Record, received: int) -> int:
     return _RECORD_BYTES * 10 + _OBJECT_GROWTH * received
 
 
-async def collect(pipeline: Pipeline, kind: type[_T]) -> list[_T]:
+async def collect(pipeline: Pipeline, kind: type[_T], others: Callable[[Record], object]) -> list[_T]:
     """All records of one kind, to the end. Nobody can be asked; cut short, the pipeline is stopped.
+
+    What else is meant for a screen (PowerShell runs event handlers within whatever pipeline there is) goes to
+    ``others``.
 
     Raises:
         RemoteProtocolError: they are too much to be held.
@@ -184,11 +187,13 @@ async def collect(pipeline: Pipeline, kind: type[_T]) -> list[_T]:
         async for record in pipeline:
             if isinstance(record, HostCall):
                 await pipeline.refuse(record, NO_HOST_NOW)
-            elif isinstance(record, kind):
+            if isinstance(record, kind):
                 found.append(record)
                 size += weigh(record, 0)
                 if size > _MAX_COLLECTED_BYTES:
                     raise RemoteProtocolError("The remote answers a short question without end.")
+            elif isinstance(record, HostText | Notice):
+                others(record)
     finally:
         await pipeline.stop()
     return found

@@ -144,13 +144,20 @@ class Runspace:
         """
         return await self._start(PipelineShape.QUERY, script)
 
-    async def invoke_command(self, name: str) -> Pipeline:
-        """Run one command without arguments, as :meth:`invoke` runs a script. Restricted endpoints take no script.
+    async def exit_one_level(self) -> bool:
+        """Send Exit-PSSession, as a command: restricted endpoints take no script.
+
+        Returns:
+            whether it was this client that was asked to leave (PopRunspace). A server that is on another host comes
+            back by itself; only its own host asks its client.
 
         Raises:
-            RunspaceStateError, TransportClosed: as :meth:`invoke`.
+            RunspaceStateError: the runspace is closed or broken; nothing was sent.
+            TransportClosed: the connection was lost.
         """
-        return await self._start(PipelineShape.COMMAND, name)
+        pipeline = await self._start(PipelineShape.COMMAND, "Exit-PSSession")
+        calls = await collect(pipeline, HostCall, self._idle.add)
+        return any(call.method == "PopRunspace" for call in calls)
 
     async def query(self, script: str, *, timeout: float = 10.0) -> list[Any]:  # noqa: ASYNC109 - stops the remote too
         """Run a short script of our own and return its objects.
@@ -163,7 +170,7 @@ class Runspace:
         """
         async with asyncio.timeout(timeout):
             pipeline = await self.invoke(script)
-            found = await collect(pipeline, Output)
+            found = await collect(pipeline, Output, self._idle.add)
         if pipeline.end is not None and pipeline.end.error is not None:
             raise PipelineFailed(pipeline.end.error)
         return [output.value for output in found]
@@ -177,7 +184,7 @@ class Runspace:
         if not error.clixml:
             return []
         pipeline = await self._start(PipelineShape.DISPLAY, input_clixml=error.clixml)
-        return await collect(pipeline, HostText)
+        return await collect(pipeline, HostText, self._idle.add)
 
     async def reset(self) -> None:
         """Set the runspace's variables back, as a new session would have them, without a new connection.
@@ -220,7 +227,7 @@ class Runspace:
         A stop that meets a pipeline still being started is reported as done, and the pipeline then runs for ever.
         """
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(pipeline.created_at + _START_SECONDS):
+            async with asyncio.timeout_at(pipeline.sent_at + _START_SECONDS):
                 await pipeline.wait_ended()
         if pipeline.ended:
             return
@@ -273,6 +280,7 @@ class Runspace:
             await self._transport.send(pipeline.pipeline_id, fragment)
         if input_clixml is not None:
             await self._send(self._protocol.input_record(pipeline.pipeline_id, input_clixml))
+        pipeline.sent_at = asyncio.get_running_loop().time()
 
     async def _see_off(self, pipeline: Pipeline) -> None:
         """Wait for the pipeline's end, tell the server we are done with it, and let the next one go."""

@@ -99,7 +99,8 @@ class KnownHosts:
     def __init__(self, files: Iterable[str], host: str, port: int) -> None:
         """Read ``files`` in order, leaving out those that do not exist or may not be read."""
         self._entries: list[KnownKey] = []
-        # Keys on file for the host without its port serve a server on another port, as OpenSSH has it.
+        # Keys on file for the host without its port serve a server on another port that has no keys of its own, as
+        # OpenSSH has it.
         self._portless: list[KnownKey] = []
         for file in files:
             try:
@@ -112,9 +113,8 @@ class KnownHosts:
     @property
     def keys(self) -> tuple[HostKey, ...]:
         """The keys the host may show."""
-        return tuple(entry.key for entry in self._entries if not entry.marker) + tuple(
-            entry.key for entry in self._portless if not entry.marker
-        )
+        own = tuple(entry.key for entry in self._entries if not entry.marker)
+        return own or tuple(entry.key for entry in self._portless if not entry.marker)
 
     @property
     def authorities(self) -> tuple[HostKey, ...]:

@@ -96,6 +96,17 @@ def test_what_a_front_end_runs_silently_uses_up_no_refusal(own: Kernel, tmp_path
     assert own.run("'new'").stdout == "new\n"
 
 
+def test_asked_to_go_on_after_errors_nothing_goes_on_behind_a_refusal(own: Kernel, tmp_path: Path) -> None:
+    remote = own.remote_pid()
+    os.kill(remote, signal.SIGKILL)
+    wait_gone(remote)
+    requests = [own.send(f"New-Item '{tmp_path}/made-{n}'", stop_on_error=False) for n in range(4)]
+    runs = [own.finish(request) for request in requests]
+    assert [run.status for run in runs] == ["error"] + ["aborted"] * 3
+    assert list(tmp_path.glob("made-*")) == []
+    assert own.run("'new'").stdout == "new\n"
+
+
 def test_a_loss_while_idle_that_was_noticed(own: Kernel, tmp_path: Path) -> None:
     remote = own.remote_pid()
     os.kill(remote, signal.SIGKILL)

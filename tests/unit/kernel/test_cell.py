@@ -27,6 +27,7 @@ class Remote:
     """The session and its runspace as a cell uses them; the test plays the server."""
 
     label = "web01"
+    is_open = False
 
     def __init__(self) -> None:
         self.opened = asyncio.Event()
@@ -63,7 +64,7 @@ class Remote:
             raise self.open_error
         return self
 
-    def refusal(self) -> SessionLost | None:
+    def refusal(self, *, keep: bool = False) -> SessionLost | None:
         return self.lost
 
     async def leave(self, how: str) -> None:
@@ -337,6 +338,24 @@ def test_what_the_remote_wrote_between_two_cells_is_shown_with_the_next(tmp_path
         play.say(HostText("mine\n"), DONE)
         await play.outcome()
         assert play.text == "While no cell was running, the remote wrote:\na banner\nan event\nmine\n"
+
+    run(main())
+
+
+def test_an_interrupt_while_that_is_shown_sends_nothing(tmp_path: Path) -> None:
+    async def main() -> None:
+        # So much that the front end's pace holds it up for minutes.
+        play = Play(tmp_path, rate=1000)
+        play.remote.idle = [HostText("x" * 60_000 + "\n")] * 40
+        play.begin()
+        while not play.sent:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        play.cell.interrupt()
+        outcome = await play.outcome()
+        assert outcome.error is not None
+        assert (outcome.error.name, outcome.sent) == ("Interrupted", False)
+        assert not play.remote.sending.is_set()
 
     run(main())
 

@@ -208,6 +208,12 @@ def test_a_line_without_end_is_kept_whole_and_shown_in_part(tmp_path: Path) -> N
     assert kept_file(tmp_path) == "".join(piece for _, piece in pieces)
 
 
+def test_the_tail_keeps_its_streams(tmp_path: Path) -> None:
+    sent: Sent = []
+    show(sent, tmp_path, *lines(20_000), ("stderr", "an error\n"), ("stdout", "after\n"), size=10_000)
+    assert sent[-2:] == [("stderr", "an error\n"), ("stdout", "after\n")]
+
+
 def test_only_line_feeds_count_as_lines(tmp_path: Path) -> None:
     pieces: list[tuple[StreamName, str]] = [("stdout", f"{n} %\r{n}\u2028{n}\x85 %\n") for n in range(1000)]
     text = show([], tmp_path, *pieces, size=1_000_000, spill_after=9)

@@ -9,9 +9,10 @@ from contextlib import AsyncExitStack
 import pytest
 from psrpcore.types import HostMethodIdentifier
 
-from pskernel.errors import PromptUnavailable, TargetUnreachable, TransportClosed
+from pskernel.errors import PromptUnavailable, ReplayError, TargetUnreachable, TransportClosed
 from pskernel.questions import Asker, NobodyToAsk, Question
-from pskernel.session.interactive import InteractiveSession, SessionLost
+from pskernel.records import HostText
+from pskernel.session.interactive import Facts, InteractiveSession, SessionLost
 from pskernel.session.pipeline import Pipeline
 from pskernel.session.runspace import Runspace
 from tests.fakes.server import Call, Server, far_end
@@ -47,6 +48,7 @@ class Fleet:
         self.elsewhere_tells = True
         self.home_tells = True
         self.silenced = False
+        self.ticks = False
 
     async def open(self, asker: Asker) -> Runspace:
         self.attempts += 1
@@ -67,6 +69,8 @@ class Fleet:
             for fact in ("7.6.9", "Core", "admin", "WEB01", self.host) if self.tells else ():
                 await call.output(fact)
         elif "Host.InstanceId" in call.text:
+            if self.ticks:
+                await call.line("tick")
             if self.host != HOME and not self.elsewhere_tells:
                 await call.fail("The syntax is not supported by this runspace.", "ScriptsNotAllowed")
             elif self.silenced:
@@ -556,7 +560,7 @@ def test_a_session_that_cannot_say_any_more_where_it_is_has_not_moved() -> None:
 
 
 def test_a_session_that_is_silent_about_where_it_is_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pskernel.session.interactive._QUERY_SECONDS", 0.05)
+    monkeypatch.setattr("pskernel.session.interactive._CHECK_SECONDS", 0.05)
 
     async def test(fleet: Fleet, session: InteractiveSession) -> None:
         await session.ready(NobodyToAsk())
@@ -606,6 +610,67 @@ def test_what_a_front_end_sends_by_itself_uses_up_no_refusal_and_opens_nothing()
             await session.ready(NobodyToAsk(), by_user=False)
         await send(session, "after")
         assert ["after"] == fleet.cells
+
+    check(test)
+
+
+def test_a_session_that_is_closed_opens_no_other() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        await session.ready(NobodyToAsk())
+        fleet.servers[0].acks = False
+        closing = asyncio.create_task(session.aclose(grace=0.2))
+        await asyncio.sleep(0)
+        with pytest.raises(SessionLost, match="being closed"):
+            await session.ready(NobodyToAsk())
+        await closing
+        session.begin()
+        with pytest.raises(SessionLost, match="being closed"):
+            await session.ready(NobodyToAsk())
+        assert 1 == len(fleet.servers)
+
+    check(test)
+
+
+def test_a_recording_that_cannot_be_written_does_not_hide_why_a_session_was_given_up() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        runspace = await session.ready(NobodyToAsk())
+
+        async def fail(why: str) -> None:
+            await Runspace.abandon(runspace, why)
+            raise ReplayError("The recording could not be written.")
+
+        runspace.abandon = fail  # type: ignore[method-assign]
+        await session.abandon("It was stuck.")
+        with pytest.raises(SessionLost, match=r"It was stuck\..*could not be written"):
+            await session.ready(NobodyToAsk())
+        await session.ready(NobodyToAsk())
+
+    check(test)
+
+
+def test_an_answer_without_end_to_where_it_is_costs_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pskernel.session.pipeline._MAX_COLLECTED_BYTES", 10)
+
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        session.facts = Facts(host_id=HOME)
+        runspace = await fleet.open(NobodyToAsk())
+        session._runspace = runspace
+        moved = await session.after_cell("Enter-PSSession db01")
+        assert moved is not None
+        assert "did not say" in moved
+        assert not session.is_open
+
+    check(test)
+
+
+def test_what_event_handlers_write_during_the_question_is_kept() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        fleet.ticks = True
+        runspace = await session.ready(NobodyToAsk())
+        runspace.take_idle_records()
+        await run(session, "1")
+        await session.ready(NobodyToAsk())
+        assert [HostText("tick\n")] == runspace.take_idle_records()
 
     check(test)
 
