@@ -112,11 +112,13 @@ def test_a_cell_that_names_another_target_is_refused(start: Starter, pwsh: str, 
 
 
 @pytest.mark.live
-def test_a_first_cell_mends_what_the_environment_got_wrong(start: Starter, pwsh: str) -> None:
+def test_a_cells_target_does_not_stand_in_for_one_that_is_wrong(start: Starter, pwsh: str) -> None:
     kernel = start(env={"PSKERNEL_TARGET": "ftp://host"})
-    assert kernel.run("1").ename == "TargetError"
-    assert kernel.run(f"#% target process:{pwsh}\n2").stdout == "2\n"
-    assert kernel.run("3").stdout == "3\n"
+    for cell in ("1", f"#% target process:{pwsh}\n2"):
+        run = kernel.run(cell)
+        assert run.ename == "TargetError"
+        assert "ftp" in run.evalue
+        assert run.record["sent"] is False
 
 
 @pytest.mark.live
