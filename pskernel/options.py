@@ -258,7 +258,7 @@ class Options:
     strict: bool = _option(
         False,
         _Kind("true or false", _read_switch),
-        "Whether cells must come exactly as and in the order in which they were recorded.",
+        "Whether cells must come in the order in which they were recorded, none twice; some may be left out.",
         "replay",
     )
     speed: float = _option(

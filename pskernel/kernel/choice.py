@@ -76,7 +76,7 @@ class SessionChoice:
                 self._take(target)
             elif target != self.target:
                 raise TargetError(
-                    f"This kernel is connected to {self.target.redacted}, and the cell asks for {target.redacted}. "
+                    f"This kernel is for {self.target.redacted}, and the cell asks for {target.redacted}. "
                     "The cell was not run. Restart the kernel to change its target, or choose another kernel."
                 )
         if self.session is None:

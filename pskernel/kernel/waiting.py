@@ -39,16 +39,19 @@ class ConnectionNote:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._task is not None:
+        if self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+            if self._shown:
+                # The cell was over before the next look: its line must not stay at "Connecting".
+                self._show(self._connected() if self._session.is_open else f"Not connected to {self._session.label}")
 
     async def _tell(self) -> None:
         began = time.monotonic()
         await asyncio.sleep(_PATIENCE_SECONDS)
         while not self._session.is_open:
             elapsed = time.monotonic() - began
-            self._show(f"Connecting to {self._session.label} … {elapsed:.0f} s")
+            self._show(f"Connecting to {self._session.label} … {int(elapsed)} s")
             await asyncio.sleep(_UPDATE_SECONDS)
         if self._shown:
             self._show(self._connected())

@@ -234,7 +234,10 @@ class NotebookRun:
             await self._see_through(executing)
         except DeadKernelError:
             if self._stop.is_set():
-                return CellState.INTERRUPTED, "The kernel was killed while the cell ran."
+                return (
+                    CellState.INTERRUPTED,
+                    "The kernel was killed while the cell ran; its command may still be running on the remote.",
+                )
             return CellState.FAILED, "The kernel's process died while the cell ran."
         finally:
             cell.outputs = join_streams(cell.outputs)

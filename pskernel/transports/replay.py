@@ -28,6 +28,8 @@ __all__ = ["ReplayTransport"]
 _MAX_PAYLOAD = 32_768
 # The longest that a replay waits between two messages, in seconds as they are played.
 _MAX_GAP = 10.0
+# A cell that was stopped ends by itself that much later: a run in CI has nobody who would stop it again.
+_STOP_PATIENCE = 3.0
 # What one call of receive returns at most, so that a long recording does not hold up everything else.
 _BATCH_ITEMS = 256
 _BATCH_BYTES = 1024 * 1024
@@ -338,7 +340,7 @@ class _Track:
         while not self.exhausted:
             event = self._events[self._position]
             if isinstance(event, Mark):
-                if not self._passes(event):
+                if not self._passes(event, now):
                     return None
                 # How long the client took is its own affair: the pace goes on from here.
                 self._step(event, now)
@@ -353,7 +355,9 @@ class _Track:
     def delay(self, now: float) -> float | None:
         """Seconds until :meth:`take` has something; None while it is the client's turn."""
         event = self._events[self._position]
-        return None if isinstance(event, Mark) else max(0.0, self._due_at(event) - now)
+        if isinstance(event, Mark) and event.act is not Act.SIGNALLED:
+            return None
+        return max(0.0, self._due_at(event) - now)
 
     def stop(self, now: float) -> bool:
         """Note the client's signal.
@@ -367,19 +371,18 @@ class _Track:
         self._stopped = ahead.awaited is Act.SIGNALLED
         return self._stopped
 
-    def _passes(self, mark: Mark) -> bool:
+    def _passes(self, mark: Mark, now: float) -> bool:
         if mark.act is Act.SIGNALLED:
-            return self._stopped
+            return self._stopped or now >= self._due_at(mark)
         if self.answers == 0:
             return False
         self.answers -= 1
         return True
 
     def _due_at(self, event: Event) -> float:
-        if self._speed == 0:
-            return self._played_at
-        gap = max(0.0, event.seconds - self._recorded_at) / self._speed
-        return self._played_at + min(gap, _MAX_GAP)
+        patience = _STOP_PATIENCE if isinstance(event, Mark) else 0.0
+        gap = max(0.0, event.seconds - self._recorded_at) / self._speed if self._speed else 0.0
+        return self._played_at + min(gap, _MAX_GAP) + patience
 
     def _step(self, event: Event, now: float) -> None:
         self._position += 1

@@ -233,7 +233,7 @@ def test_a_cell_that_is_refused_on_the_way_ends_the_run_whatever_its_tag_says(ma
     tagged = new_code_cell("#% target process:/other\n'b'", metadata={"tags": ["raises-exception"]})
     result = machine("run", machine.notebook("'a'", tagged, "'never'"), "--target", machine.target)
     assert result.returncode == 1
-    assert "cell 2 of the notebook: This kernel is connected to" in result.stderr
+    assert "cell 2 of the notebook: This kernel is for" in result.stderr
     assert result.stdout.splitlines()[1].startswith("[2/3] not sent")
     assert result.stdout.splitlines()[-1].startswith("Ended early, at a cell that was not sent, on process:")
     out = machine.out()

@@ -72,7 +72,7 @@ def test_the_first_cell_names_the_target() -> None:
 def test_another_target_is_refused_and_the_old_one_stays(other: str) -> None:
     chosen = choice("ssh://web01")
     session = chosen.for_cell("1")
-    with pytest.raises(TargetError, match=r"connected to ssh://web01, .* was not run") as caught:
+    with pytest.raises(TargetError, match=r"is for ssh://web01, .* was not run") as caught:
         chosen.for_cell(f"#% target {other}\n1")
     assert other in str(caught.value)
     assert chosen.for_cell("1") is session

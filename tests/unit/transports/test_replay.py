@@ -421,7 +421,6 @@ def test_a_stop_where_it_was_stopped_plays_on() -> None:
         await client.open()
         pipeline_id = await client.start()
         assert await client.hear() == [Output("a")]
-        assert await client.hears_nothing()
         await client.transport.signal(pipeline_id)
         words, end = await client.hear()
         assert words == Output("last words")
@@ -550,6 +549,21 @@ def test_keys_are_exchanged() -> None:
         pool.receive_data(psrpcore.PSRPPayload(answer.data, psrpcore.StreamType.default, None))
         assert isinstance(pool.next_event(), psrpcore.EncryptedSessionKeyEvent)
         assert pool._cipher.decrypt(pool._cipher.encrypt("both ends of it")) == "both ends of it"
+
+    asyncio.run(main())
+
+
+def test_a_cell_that_was_stopped_ends_also_where_nobody_stops_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pskernel.transports.replay._STOP_PATIENCE", 0.05)
+
+    async def main() -> None:
+        transport = ReplayTransport(Cassette.load(SAMPLE), speed=0)
+        async with await Runspace.open(transport) as runspace:
+            pipeline = await runspace.run_cell(ENDLESS)
+            async for _ in pipeline:
+                pass
+            assert pipeline.end is not None
+            assert PipelineState.STOPPED is pipeline.end.state
 
     asyncio.run(main())
 
