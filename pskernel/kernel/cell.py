@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pskernel.errors import PSKernelError, RunspaceStateError
-from pskernel.records import ErrorRecord, HostCall, Notice, PipelineEnd, PipelineState, Record
+from pskernel.records import ErrorRecord, HostCall, HostText, Notice, PipelineEnd, PipelineState, Record
 from pskernel.render.ansi import neutralise, strip
 from pskernel.render.text import StreamText, error_traceback, render
+from pskernel.session.host import Host, HostRefusal
 
 if TYPE_CHECKING:
     from pskernel.kernel.output import CellOutput
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Cell", "CellError", "Outcome", "own_error"]
 
-# PowerShell's own sentence where a prompt meets a session that cannot ask.
-NON_INTERACTIVE = "PowerShell is in NonInteractive mode. Read and Prompt functionality is not available."
 _SET_SHOULD_EXIT, _POP_RUNSPACE = "SetShouldExit", "PopRunspace"
 _ERROR_DISPLAY_SECONDS = 5.0
 
@@ -69,6 +68,7 @@ class Cell:
         self._interrupted = False
         self._given_up = False
         self._exit: tuple[str, int] | None = None
+        self._host: Host | None = None
 
     async def run(self, text: str, asker: Asker, *, by_user: bool = True) -> Outcome:
         """Run the cell to its end. Every outcome is returned; nothing is raised for what the remote does.
@@ -78,6 +78,7 @@ class Cell:
             asker: answers what connecting asks.
             by_user: as :meth:`InteractiveSession.ready` has it.
         """
+        self._host = Host(asker, self._session.label.rpartition("@")[2], self._show)
         self._opening = asyncio.ensure_future(self._session.ready(asker, by_user=by_user))
         try:
             runspace = await self._opening
@@ -221,7 +222,30 @@ class Cell:
         elif call.method == _POP_RUNSPACE:
             self._exit = self._exit or ("Exit-PSSession", 0)
         elif call.expects_reply:
-            await pipeline.refuse(call, NON_INTERACTIVE)
+            await self._answer(pipeline, call)
+
+    async def _answer(self, pipeline: Pipeline, call: HostCall) -> None:
+        """Put a host call to the user; an end of the pipeline (an interrupt, a loss) withdraws the question."""
+        assert self._host is not None  # noqa: S101 - made before the cell is sent
+        await self._output.flush()
+        answering = asyncio.create_task(self._host.answer(call))
+        ended = asyncio.create_task(pipeline.wait_ended())
+        try:
+            await asyncio.wait({answering, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                await pipeline.reply(call, answering.result())
+        except HostRefusal as refusal:
+            await pipeline.refuse(call, str(refusal))
+        finally:
+            for task in (answering, ended):
+                task.cancel()
+            await asyncio.gather(answering, ended, return_exceptions=True)
+
+    async def _show(self, text: HostText) -> None:
+        piece = render(text)
+        if piece is not None:
+            await self._output.write(piece)
+            await self._output.flush()
 
     async def _cut(self, error: PSKernelError) -> CellError:
         if self._given_up and self._stopping is not None:

@@ -99,6 +99,10 @@ class CellOutput:
         elif self._flusher is None:
             self._flusher = asyncio.create_task(self._flush_soon())
 
+    async def flush(self) -> None:
+        """Send what is held back now: a question follows."""
+        await self._flush()
+
     def spill(self, why: str) -> None:
         """The user interrupted: from here on show only the tail, and wait for no allowance any more."""
         self._hurry.set()

@@ -19,7 +19,7 @@ import psrpcore
 from psrpcore import types as ps
 
 from pskernel.errors import LocalProtocolError, RemoteProtocolError, RunspaceStateError
-from pskernel.protocol import clixml, decode
+from pskernel.protocol import clixml, decode, hostvalues
 from pskernel.protocol.fragments import (
     Message,
     MessageType,
@@ -31,7 +31,7 @@ from pskernel.protocol.fragments import (
 from pskernel.protocol.pipelines import PipelineShape, Screen, Templates, host_info
 from pskernel.records import HostCall, Notice, Record
 
-__all__ = ["Outgoing", "PoolOpened", "PoolReset", "PoolStopped", "RunspaceProtocol"]
+__all__ = ["KeyExchanged", "Outgoing", "PoolEvent", "PoolOpened", "PoolReset", "PoolStopped", "RunspaceProtocol"]
 
 # psrpcore writes whole messages, secrets included, to its debug log.
 logging.getLogger("psrpcore").setLevel(logging.WARNING)
@@ -80,7 +80,12 @@ class PoolReset:
     success: bool
 
 
-PoolEvent = PoolOpened | PoolStopped | PoolReset
+@dataclass(frozen=True, slots=True)
+class KeyExchanged:
+    """Secrets can be sent and read from now on."""
+
+
+PoolEvent = PoolOpened | PoolStopped | PoolReset | KeyExchanged
 
 
 class RunspaceProtocol:
@@ -135,8 +140,17 @@ class RunspaceProtocol:
         ]
 
     def answer(self, call_id: int, value: Any) -> list[Outgoing]:
-        """Answer a host call with its return value (None for methods that return nothing but are waited for)."""
-        return self._respond(call_id, value, None)
+        """Answer a host call with its return value: what :func:`pskernel.protocol.hostvalues.encode` takes.
+
+        Raises:
+            LocalProtocolError: the call was answered before, or the value holds a secret and no key is exchanged.
+        """
+        return self._respond(call_id, hostvalues.encode(value), None)
+
+    def exchange_key(self) -> list[Outgoing]:
+        """Begin the key exchange that secrets need (MS-PSRP 3.1.5.4.3); :class:`KeyExchanged` ends it."""
+        self._pool.exchange_key()
+        return self._drain()
 
     def refuse(self, call_id: int, message: str) -> list[Outgoing]:
         """Answer a host call with an exception, as PowerShell's own client reports a failing host method."""
@@ -203,7 +217,7 @@ class RunspaceProtocol:
         if text is not None:
             return text
         call_id = None if event.ci == _VOID_CALL else int(event.ci)
-        return HostCall(method.name, int(method), parameters, call_id)
+        return HostCall(method.name, int(method), tuple(hostvalues.plain(value) for value in parameters), call_id)
 
     def _psrpcore_event(self, message: Message, raw: bytes) -> Any:
         if message.message_type not in _KNOWN:
@@ -226,6 +240,8 @@ class RunspaceProtocol:
                 return PoolStopped("" if event.reason is None else str(event.reason))
         if isinstance(event, psrpcore.SetRunspaceAvailabilityEvent):
             return PoolReset(bool(event.success))
+        if isinstance(event, psrpcore.EncryptedSessionKeyEvent):
+            return KeyExchanged()
         return None
 
     def _respond(self, call_id: int, value: Any, error: ps.ErrorRecord | None) -> list[Outgoing]:

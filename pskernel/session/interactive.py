@@ -266,7 +266,7 @@ class InteractiveSession:
         for levels in range(_UNDO_ATTEMPTS):
             if await self._is_home(runspace):
                 return levels
-            if await runspace.exit_one_level():
+            if await _exit_one_level(runspace):
                 # It was at home, and cannot say so (any more): a language mode that allows no expression.
                 return levels
         return _UNDO_ATTEMPTS if await self._is_home(runspace) else None
@@ -292,6 +292,15 @@ def _refusal(what_happened: str, what_next: str) -> SessionLost:
 
 def _script(name: str) -> str:
     return resources.files("pskernel.session").joinpath("scripts", name).read_text("utf-8")
+
+
+async def _exit_one_level(runspace: Runspace) -> bool:
+    """Send Exit-PSSession. Returns whether it was this client that was asked to leave (PopRunspace).
+
+    A server that is on another host comes back by itself; only its own host asks its client.
+    """
+    calls = await runspace.command_calls("Exit-PSSession")
+    return any(call.method == "PopRunspace" for call in calls)
 
 
 async def _ask_facts(runspace: Runspace, label: str) -> Facts:

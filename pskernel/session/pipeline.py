@@ -26,6 +26,8 @@ _HIGH_WATER_BYTES = 4 * 1024 * 1024
 _STOPPING_BYTES = 64 * 1024 * 1024
 # The Python objects around a short text weigh more than the text.
 _RECORD_BYTES = 200
+# What an engine on a busy machine needs to start a pipeline, and a person does not notice.
+_START_SECONDS = 0.3
 # Answers to short scripts are held in memory as a whole.
 _MAX_COLLECTED_BYTES = 64 * 1024 * 1024
 # An object in memory against its CLIXML.
@@ -114,13 +116,21 @@ class Pipeline:
                 yield record
 
     async def stop(self) -> None:
-        """Ask the remote to stop. The end still arrives as a record; a call that cannot be stopped delays it."""
+        """Ask the remote to stop, once its engine has had the time to start the pipeline.
+
+        The end still arrives as a record; a call that cannot be stopped delays it. A stop that meets a pipeline still
+        being started would be reported as done, and the pipeline run for ever.
+        """
         if self._stop_sent or self.ended:
             return
         self._stop_sent = True
         self._drained.set()
         try:
-            await self._owner.signal(self)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self.sent_at + _START_SECONDS):
+                    await self.wait_ended()
+            if not self.ended:
+                await self._owner.signal(self)
         except asyncio.CancelledError:
             self._stop_sent = False  # it may not have gone out: the next call tries again
             raise

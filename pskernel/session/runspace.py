@@ -18,12 +18,21 @@ from pskernel.errors import (
     RunspaceStateError,
     TransportClosed,
 )
+from pskernel.protocol.hostvalues import has_secret
 from pskernel.protocol.pipelines import PipelineShape, Screen
-from pskernel.protocol.runspace import Outgoing, PoolOpened, PoolReset, PoolStopped, RunspaceProtocol
+from pskernel.protocol.runspace import (
+    KeyExchanged,
+    Outgoing,
+    PoolEvent,
+    PoolOpened,
+    PoolReset,
+    PoolStopped,
+    RunspaceProtocol,
+)
 from pskernel.records import ErrorRecord, HostCall, HostText, Notice, Output, PipelineEnd, Record
 from pskernel.session.idle import IdleRecords
 from pskernel.session.pipeline import NO_HOST_NOW, Pipeline, collect, take_back
-from pskernel.session.state import RunspaceState, opening_error
+from pskernel.session.state import KeyExchange, RunspaceState, opening_error
 from pskernel.transports.base import Payload, Transport
 
 __all__ = ["Runspace", "RunspaceState"]
@@ -33,8 +42,6 @@ _MAX_REFUSALS = 100
 _LAST_WORDS_SECONDS = 2.0
 # PowerShell's own client gives a server that long to confirm that a pipeline is closed (IPCCloseTimedOut).
 _CLOSE_SECONDS = 60.0
-# What an engine on a busy machine needs to start a pipeline, and a person does not notice.
-_START_SECONDS = 0.3
 
 
 class Runspace:
@@ -55,6 +62,7 @@ class Runspace:
         self._idle = IdleRecords()
         self._received = 0
         self._reset_answer: asyncio.Future[bool] | None = None
+        self._key = KeyExchange()
         self._chores: set[asyncio.Task[None]] = set()
         self._reader = asyncio.create_task(self._read(), name="pskernel-reader")
 
@@ -144,20 +152,9 @@ class Runspace:
         """
         return await self._start(PipelineShape.QUERY, script)
 
-    async def exit_one_level(self) -> bool:
-        """Send Exit-PSSession, as a command: restricted endpoints take no script.
-
-        Returns:
-            whether it was this client that was asked to leave (PopRunspace). A server that is on another host comes
-            back by itself; only its own host asks its client.
-
-        Raises:
-            RunspaceStateError: the runspace is closed or broken; nothing was sent.
-            TransportClosed: the connection was lost.
-        """
-        pipeline = await self._start(PipelineShape.COMMAND, "Exit-PSSession")
-        calls = await collect(pipeline, HostCall, self._idle.add)
-        return any(call.method == "PopRunspace" for call in calls)
+    async def command_calls(self, name: str) -> list[HostCall]:
+        """Run one command without arguments (restricted endpoints take no script); return the host calls it makes."""
+        return await collect(await self._start(PipelineShape.COMMAND, name), HostCall, self._idle.add)
 
     async def query(self, script: str, *, timeout: float = 10.0) -> list[Any]:  # noqa: ASYNC109 - stops the remote too
         """Run a short script of our own and return its objects.
@@ -222,20 +219,16 @@ class Runspace:
     # What a pipeline asks of its owner.
 
     async def signal(self, pipeline: Pipeline) -> None:
-        """Send the stop signal, once the engine has had the time to start the pipeline.
-
-        A stop that meets a pipeline still being started is reported as done, and the pipeline then runs for ever.
-        """
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(pipeline.sent_at + _START_SECONDS):
-                await pipeline.wait_ended()
-        if pipeline.ended:
-            return
+        """Send the stop signal."""
         with contextlib.suppress(TransportClosed, NotPowerShell):
             await self._transport.signal(pipeline.pipeline_id)
 
     async def answer(self, call: HostCall, value: Any) -> None:
-        """Send a host call's return value."""
+        """Send a host call's return value. The first secret waits for the exchange of keys."""
+        if has_secret(value) and self._key.begins():
+            await self._send(self._protocol.exchange_key())
+        if has_secret(value):
+            await self._key.wait()
         if call.call_id is not None:
             await self._send(self._protocol.answer(call.call_id, value))
 
@@ -333,19 +326,25 @@ class Runspace:
         self._received += len(item.data)
         for pipeline_id, record in self._protocol.receive(item.data):
             received, self._received = self._received, 0
-            if isinstance(record, PoolOpened):
-                if self._state is RunspaceState.OPENING:
-                    self._state = RunspaceState.OPEN
-                self._opened.set()
-            elif isinstance(record, PoolStopped):
-                self._break(TransportClosed(record.reason or "The remote closed the runspace."))
-            elif isinstance(record, PoolReset):
-                if self._reset_answer is not None and not self._reset_answer.done():
-                    self._reset_answer.set_result(record.success)
+            if isinstance(record, PoolEvent):
+                self._take_pool_event(record)
             elif self._current is not None and pipeline_id == self._current.pipeline_id and not self._current.ended:
                 self._current.deliver(record, received)
             elif not isinstance(record, PipelineEnd):
                 self._outside(record, received)
+
+    def _take_pool_event(self, event: PoolEvent) -> None:
+        match event:
+            case PoolOpened():
+                if self._state is RunspaceState.OPENING:
+                    self._state = RunspaceState.OPEN
+                self._opened.set()
+            case PoolStopped(reason):
+                self._break(TransportClosed(reason or "The remote closed the runspace."))
+            case KeyExchanged():
+                self._key.end()
+            case PoolReset(success) if self._reset_answer is not None and not self._reset_answer.done():
+                self._reset_answer.set_result(success)
 
     def _outside(self, record: Record, received: int) -> None:
         """A record that belongs to no running pipeline."""
@@ -378,6 +377,7 @@ class Runspace:
             self._current.fail(error)
         if self._reset_answer is not None and not self._reset_answer.done():
             self._reset_answer.set_result(False)
+        self._key.end()
         self._opened.set()
         self._ended.set()
 

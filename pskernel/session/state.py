@@ -1,12 +1,13 @@
-"""Where a runspace is in its life, and why it never got there."""
+"""Where a runspace is in its life, why it never got there, and whether it can take secrets."""
 
 from __future__ import annotations
 
+import asyncio
 from enum import Enum
 
 from pskernel.errors import ConnectError, NotPowerShell, ProtocolError, PSKernelError
 
-__all__ = ["RunspaceState", "opening_error"]
+__all__ = ["KeyExchange", "RunspaceState", "opening_error"]
 
 
 class RunspaceState(Enum):
@@ -25,3 +26,24 @@ def opening_error(error: PSKernelError | None) -> PSKernelError:
     if isinstance(error, ProtocolError):
         return NotPowerShell(f"No PowerShell answered. {error}")
     return ConnectError(f"The remote did not open a runspace. {error or ''}".strip())
+
+
+class KeyExchange:
+    """The one exchange of keys that a runspace's first secret needs."""
+
+    def __init__(self) -> None:
+        self._begun = False
+        self._over = asyncio.Event()
+
+    def begins(self) -> bool:
+        """Whether whoever asks is the first, and has to begin it."""
+        first, self._begun = not self._begun, True
+        return first
+
+    def end(self) -> None:
+        """Note that there is a key, or never will be one."""
+        self._over.set()
+
+    async def wait(self) -> None:
+        """Wait for that."""
+        await self._over.wait()

@@ -8,9 +8,9 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from psrpcore import types as ps
 
 from pskernel.errors import ReplayError, TransportClosed
+from pskernel.protocol.hostvalues import Secret
 from pskernel.protocol.pipelines import PipelineShape, Screen
 from pskernel.protocol.runspace import PoolReset, RunspaceProtocol
 from pskernel.records import HostCall, HostText, Notice
@@ -429,7 +429,7 @@ def test_answers_and_keys_are_never_recorded(pwsh: str, tmp_path: Path) -> None:
             texts = []
             async for item in pipeline:
                 if isinstance(item, HostCall):
-                    await pipeline.reply(item, ps.PSSecureString("secure-answer"))
+                    await pipeline.reply(item, Secret("secure-answer"))
                 elif isinstance(item, HostText):
                     texts.append(item.text)
             assert texts == ["length 13\n", "System.Security.SecureString\n"]
