@@ -28,12 +28,14 @@ foreach ($i in 1..2) {
     $result.strings_per_s = $n / $watch.Elapsed.TotalSeconds
 }
 
-$objects = [int] ($Lines / 20)
-$watch.Restart()
-$n = 0
-Invoke-Command -Session $s {
-    param($n) 1..$n | ForEach-Object { [pscustomobject]@{ Id = $_; Name = "server$_"; Cpu = 1.5; Ok = $true; A = 'a'; B = 'b'; C = 3; D = 4L; When = [datetime]::UnixEpoch; Note = 'some text' } }
-} -ArgumentList $objects | ForEach-Object { $n++ }
-$result.objects_per_s = $n / $watch.Elapsed.TotalSeconds
+$objects = [int] ($Lines / 6)
+foreach ($i in 1..2) {
+    $watch.Restart()
+    $n = 0
+    Invoke-Command -Session $s {
+        param($n) 1..$n | ForEach-Object { [pscustomobject]@{ Id = $_; Name = "server$_"; Cpu = 1.5; Ok = $true; A = 'a'; B = 'b'; C = 3; D = 4L; When = [datetime]::UnixEpoch; Note = 'some text' } }
+    } -ArgumentList $objects | ForEach-Object { $n++ }
+    $result.objects_per_s = $n / $watch.Elapsed.TotalSeconds
+}
 Remove-PSSession $s
 $result | ConvertTo-Json -Compress

@@ -7,7 +7,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pskernel.errors import PSKernelError, RunspaceStateError
+from pskernel.errors import LocalProtocolError, PSKernelError, RunspaceStateError
 from pskernel.records import ErrorRecord, HostCall, HostText, Notice, PipelineEnd, PipelineState, Record
 from pskernel.render.ansi import neutralise, strip
 from pskernel.render.text import StreamText, error_traceback, render
@@ -228,14 +228,13 @@ class Cell:
         """Put a host call to the user; an end of the pipeline (an interrupt, a loss) withdraws the question."""
         assert self._host is not None  # noqa: S101 - made before the cell is sent
         await self._output.flush()
-        answering = asyncio.create_task(self._host.answer(call))
+        # The reply belongs to it: the first secret waits for keys, which a remote may never send.
+        answering = asyncio.create_task(_answered(self._host, pipeline, call))
         ended = asyncio.create_task(pipeline.wait_ended())
         try:
             await asyncio.wait({answering, ended}, return_when=asyncio.FIRST_COMPLETED)
             if answering.done():
-                await pipeline.reply(call, answering.result())
-        except HostRefusal as refusal:
-            await pipeline.refuse(call, str(refusal))
+                answering.result()
         finally:
             for task in (answering, ended):
                 task.cancel()
@@ -261,6 +260,13 @@ class Cell:
             f"The connection to {self._session.label} was lost while this cell was running. What is shown above had "
             f"arrived; the command may have completed, may have stopped half-way, or may still be running. {error}",
         )
+
+
+async def _answered(host: Host, pipeline: Pipeline, call: HostCall) -> None:
+    try:
+        await pipeline.reply(call, await host.answer(call))
+    except (HostRefusal, LocalProtocolError) as error:
+        await pipeline.refuse(call, str(error))
 
 
 def _written_between(records: list[Record]) -> list[StreamText]:

@@ -10,10 +10,12 @@ from jupyter_client.session import Session
 
 from pskernel.errors import PromptUnavailable
 from pskernel.questions import Question
+from pskernel.render.ansi import neutralise, strip
 
 __all__ = ["StdinAsker"]
 
 _POLL_SECONDS = 0.02
+_MAX_CHARACTERS = 2000
 _END_OF_INPUT = "\x04"
 
 
@@ -51,7 +53,9 @@ class StdinAsker:
         """
         async with self._turn:
             self._discard_stale_replies()
-            content = {"prompt": question.text, "password": question.secret}
+            # Much of it is the remote's text, and front ends show it as it is.
+            text = strip(neutralise(question.text))[:_MAX_CHARACTERS]
+            content = {"prompt": text, "password": question.secret}
             request = self._session.msg("input_request", content, parent=self._parent)
             self._session.send(self._socket, request, ident=self._ident)
             reply = await self._reply_to(str(request["header"]["msg_id"]))

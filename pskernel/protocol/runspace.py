@@ -249,6 +249,9 @@ class RunspaceProtocol:
             self._pool.host_response(call_id, value, error)
         except KeyError:
             raise LocalProtocolError("This host call was answered already, or never made.") from None
+        except UnicodeError:
+            # Its text would quote the answer.
+            raise LocalProtocolError("This host call cannot be answered with half a character.") from None
         except psrpcore.PSRPCoreError as problem:
             raise LocalProtocolError(f"This host call cannot be answered: {problem}.") from None
         return self._drain()

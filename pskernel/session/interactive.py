@@ -104,8 +104,12 @@ class InteractiveSession:
         if self._closed:
             raise SessionLost(f"The session on {self.label} is being closed. This cell was not run.")
         if self._check is not None:
-            moved = await asyncio.shield(self._check)
-            self._check = None
+            check = self._check
+            try:
+                moved = await asyncio.shield(check)
+            finally:
+                if check.done() and self._check is check:
+                    self._check = None
             if moved and self._refusal is None:
                 self._refusal = _refusal(moved, f"Run it again to run it on {self.label}.")
         refusal = self.refusal(keep=not by_user)

@@ -6,6 +6,7 @@ the questions to the user. Texts and rules are those of PowerShell's ConsoleHost
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,6 +22,10 @@ _CREDENTIAL_CAPTION = "PowerShell Credential Request: "
 _SECURE_STRING = "System.Security.SecureString"
 _CREDENTIAL = "System.Management.Automation.PSCredential"
 _LISTS = {"System.Collections.IList", "System.Collections.ArrayList", "System.Array"}
+# An empty answer, where it ends a list.
+_END = object()
+# What a remote must not put into a prompt: it could look like another host's.
+_LINE_BREAKS = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]+")
 # Nobody types that many; a list without an end would be the remote's way to keep the user busy.
 _MAX_ELEMENTS = 1000
 
@@ -173,10 +178,10 @@ async def choose_many(
     """
     await _headline(dialog, caption, message)
     offered = [choices[index].key for index in defaults if 0 <= index < len(choices)]
-    ending = {0: "", 1: f'(default is "{offered[0]}")' if offered else ""}.get(
-        len(offered), f"(default choices are {','.join(offered)})"
-    )
-    await _say(dialog, f"{_keys(choices)}  [?] Help\n{ending}".rstrip())
+    ending = f"\n(default choices are {','.join(offered)})" if offered else ""
+    if len(offered) == 1:
+        ending = f'\n(default is "{offered[0]}")'
+    await _say(dialog, f"{_keys(choices)}  [?] Help{ending}")
     chosen: list[int] = []
     while len(chosen) < _MAX_ELEMENTS:
         answer = await _ask(dialog, f"Choice[{len(chosen)}]")
@@ -202,28 +207,31 @@ async def _single(dialog: Dialog, field: Field) -> Any:
 async def _list(dialog: Dialog, field: Field) -> list[str | None]:
     values: list[str | None] = []
     while len(values) < _MAX_ELEMENTS:
-        value = await _value(dialog, field, f"{field.prompt}[{len(values)}]", ends=True)
-        if value == "":
+        value = await _value(dialog, field, f"{field.prompt}[{len(values)}]", empty=_END)
+        if value is _END:
             break
-        values.append("" if value is _EMPTY else value)
+        values.append(value)
     return values
 
 
-# What `!""` means within a list, where an empty answer ends it.
-_EMPTY = str(object())
+async def _value(dialog: Dialog, field: Field, prompt: str, *, empty: Any = "") -> Any:
+    """One answer. ``!?`` shows the help; ``!""`` and ``!$null`` say what cannot be typed otherwise.
 
-
-async def _value(dialog: Dialog, field: Field, prompt: str, *, ends: bool = False) -> str | None:
-    """One answer. ``!?`` shows the help, ``!""`` and ``!$null`` are values that cannot be typed otherwise."""
+    Args:
+        dialog: who is talked to.
+        field: what is asked for.
+        prompt: what the user is asked for.
+        empty: what an empty answer means.
+    """
     while True:
         answer = await _ask(dialog, prompt)
         if not answer.startswith("!"):
-            return answer
+            return answer or empty
         match answer[1:].strip().casefold():
             case "?":
                 await _say(dialog, field.help or f"No help is available for {field.prompt}.")
             case '""':
-                return _EMPTY if ends else ""
+                return ""
             case "$null":
                 return None
             case command if command.startswith("!"):
@@ -234,7 +242,8 @@ async def _value(dialog: Dialog, field: Field, prompt: str, *, ends: bool = Fals
 
 async def _ask(dialog: Dialog, text: str, *, secret: bool = False) -> str:
     # The host that asks is named in every prompt: front ends show them detached from the cell.
-    return await dialog.asker.ask(Question(f"[{dialog.computer}] {text}".rstrip() + ": ", secret=secret))
+    line = _LINE_BREAKS.sub(" ", f"[{dialog.computer}] {text}").rstrip()
+    return await dialog.asker.ask(Question(f"{line}: ", secret=secret))
 
 
 async def _headline(dialog: Dialog, caption: str, message: str) -> None:

@@ -224,18 +224,18 @@ class Runspace:
             await self._transport.signal(pipeline.pipeline_id)
 
     async def answer(self, call: HostCall, value: Any) -> None:
-        """Send a host call's return value. The first secret waits for the exchange of keys."""
-        if has_secret(value) and self._key.begins():
-            await self._send(self._protocol.exchange_key())
+        """Send a host call's return value: cancelled, nothing or all. The first secret waits for a key."""
         if has_secret(value):
+            if self._key.begins():
+                self._chore(self._say(self._protocol.exchange_key()))
             await self._key.wait()
         if call.call_id is not None:
-            await self._send(self._protocol.answer(call.call_id, value))
+            await asyncio.shield(self._chore(self._say(self._protocol.answer(call.call_id, value))))
 
     async def refuse(self, call: HostCall, message: str) -> None:
         """Send a host call's exception."""
         if call.call_id is not None:
-            await self._send(self._protocol.refuse(call.call_id, message))
+            await self._say(self._protocol.refuse(call.call_id, message))
 
     async def _start(
         self,
@@ -351,13 +351,14 @@ class Runspace:
         if isinstance(record, HostCall) and record.expects_reply:
             if len(self._chores) > _MAX_REFUSALS:
                 raise RemoteProtocolError("The remote asks on and on, and does not wait for an answer.")
-            self._chore(self._decline(record))
+            self._chore(self.refuse(record, NO_HOST_NOW))
         else:
             self._show(record, received)
 
-    async def _decline(self, call: HostCall) -> None:
-        with contextlib.suppress(PSKernelError):
-            await self.refuse(call, NO_HOST_NOW)
+    async def _say(self, messages: list[Outgoing]) -> None:
+        """Send what nobody waits for: that the line is gone is the reader's news."""
+        with contextlib.suppress(TransportClosed, NotPowerShell):
+            await self._send(messages)
 
     def _show(self, record: Record, received: int = 0) -> None:
         if self._current is not None and not self._current.ended:

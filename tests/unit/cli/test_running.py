@@ -66,6 +66,18 @@ def test_the_kernel_given_counts_more_than_the_notebooks_and_the_environments(mo
     assert choose(stored("nosuch"), kernel="web01").target == WEB
 
 
+def test_the_kernel_given_leaves_no_room_for_the_environment_though_it_has_no_target(
+    monkeypatch: pytest.MonkeyPatch, jupyter: Path
+) -> None:
+    monkeypatch.setenv("PSKERNEL_TARGET", "ssh://elsewhere")
+    plain = jupyter / "kernels" / "remote-powershell"
+    plain.mkdir(parents=True)
+    (plain / "kernel.json").write_text(json.dumps(kernel_json(None, "")))
+    start = choose(notebook("#% target process:\n1"), kernel="remote-powershell")
+    # The kernel would read the variable itself.
+    assert (start.target, start.env["PSKERNEL_TARGET"]) == (None, "")
+
+
 def test_the_environment_counts_more_than_the_notebooks_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PSKERNEL_TARGET", "ssh://elsewhere")
     for content in (notebook("1"), stored("remote-powershell-web01")):

@@ -10,10 +10,17 @@ from uuid import uuid4
 
 import pytest
 
-from pskernel.errors import PSKernelError, RemoteProtocolError, RunspaceStateError, TargetUnreachable, TransportClosed
+from pskernel.errors import (
+    LocalProtocolError,
+    PSKernelError,
+    RemoteProtocolError,
+    RunspaceStateError,
+    TargetUnreachable,
+    TransportClosed,
+)
 from pskernel.kernel.cell import Cell, CellError, Outcome
 from pskernel.kernel.output import CellOutput, Limits
-from pskernel.questions import Asker, NobodyToAsk
+from pskernel.questions import Asker, NobodyToAsk, Question
 from pskernel.records import ErrorRecord, HostCall, HostText, Notice, PipelineEnd, PipelineState, Record
 from pskernel.session.interactive import SessionLost
 from pskernel.session.pipeline import Pipeline
@@ -38,6 +45,11 @@ class Remote:
         self.started = asyncio.Event()
         self.signalled = asyncio.Event()
         self.refused: list[str] = []
+        self.answered: list[Any] = []
+        self.answering = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self.answer_error: PSKernelError | None = None
         self.left: list[str] = []
         self.abandoned: list[str] = []
         self.shown: list[HostText] = []
@@ -104,7 +116,11 @@ class Remote:
         self.signalled.set()
 
     async def answer(self, call: HostCall, value: Any) -> None:
-        raise AssertionError("no call is answered")
+        self.answering.set()
+        await self.may_answer.wait()
+        if self.answer_error is not None:
+            raise self.answer_error
+        self.answered.append(value)
 
     async def refuse(self, call: HostCall, message: str) -> None:
         self.refused.append(message)
@@ -119,9 +135,10 @@ class Play:
         self.output = CellOutput(lambda stream, text: self.sent.append((stream, text)), Limits(rate, 10**8, folder))
         self.cell = Cell(self.remote, self.output, stop_timeout)  # type: ignore[arg-type]
         self.running: asyncio.Task[Outcome] | None = None
+        self.asker: Asker = NobodyToAsk()
 
     def begin(self, text: str = "the cell") -> None:
-        self.running = asyncio.create_task(self.cell.run(text, NobodyToAsk()))
+        self.running = asyncio.create_task(self.cell.run(text, self.asker))
 
     async def started(self) -> None:
         self.begin()
@@ -285,6 +302,57 @@ def test_what_asks_the_user_is_refused_and_what_does_not_is_left(tmp_path: Path)
         assert play.remote.refused == [
             "PowerShell is in NonInteractive mode. Read and Prompt functionality is not available."
         ]
+
+    run(main())
+
+
+READ_LINE = HostCall("ReadLine", 11, (), 1)
+
+
+class Typist:
+    async def ask(self, question: Question) -> str:
+        return f"typed at {question.text}"
+
+
+def test_what_the_user_types_goes_back(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        play.asker = Typist()
+        await play.started()
+        play.say(READ_LINE, DONE)
+        await play.outcome()
+        assert play.remote.answered == ["typed at [web01]: "]
+
+    run(main())
+
+
+def test_an_answer_that_cannot_be_sent_fails_on_the_remote(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        play.asker = Typist()
+        play.remote.answer_error = LocalProtocolError("half a character")
+        await play.started()
+        play.say(READ_LINE, DONE)
+        outcome = await play.outcome()
+        assert outcome.error is None
+        assert play.remote.refused == ["half a character"]
+
+    run(main())
+
+
+def test_an_answer_that_never_leaves_does_not_outlast_the_command(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        play.asker = Typist()
+        play.remote.may_answer.clear()
+        await play.started()
+        play.say(READ_LINE)
+        await play.remote.answering.wait()
+        play.cell.interrupt()
+        await play.remote.signalled.wait()
+        play.say(STOPPED)
+        error = await play.error()
+        assert error.name == "PipelineStopped"
 
     run(main())
 

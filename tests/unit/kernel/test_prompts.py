@@ -63,6 +63,18 @@ def arrived(line: Line) -> None:
     assert line.kernel_socket.poll(int(WAIT * 1000))
 
 
+def test_what_a_prompt_may_hold(line: Line) -> None:
+    async def main() -> None:
+        asking = asyncio.create_task(line.asker.ask(Question("\x1b]0;title\x07\x1b[31mred\x1b[2J\x08" + "x" * 5000)))
+        question = await line.front.question()
+        assert question["content"]["prompt"].startswith("redxxx")
+        assert len(question["content"]["prompt"]) == 2000
+        line.front.answer("yes")
+        assert await asyncio.wait_for(asking, WAIT) == "yes"
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("names_the_question", [True, False])
 def test_an_answer(line: Line, names_the_question: bool) -> None:
     async def main() -> None:
