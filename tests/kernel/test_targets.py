@@ -104,7 +104,7 @@ def test_a_cell_that_names_another_target_is_refused(start: Starter, pwsh: str, 
     kernel = start(f"process:{pwsh}")
     run = kernel.run(f"#% target process:{NOWHERE}other\nNew-Item '{tmp_path}/made'")
     assert run.ename == "TargetError"
-    for word in ("connected to", f"process:{pwsh}", f"process:{NOWHERE}other", "was not run"):
+    for word in ("This kernel is for", f"process:{pwsh}", f"process:{NOWHERE}other", "was not run"):
         assert word in run.evalue
     assert run.record["sent"] is False
     assert not (tmp_path / "made").exists()
