@@ -238,6 +238,15 @@ class Options:
         _number(2, 3600, "seconds"),
         "Time an interrupted command may take to stop before its session is abandoned.",
     )
+    answers: str | None = _option(None, _PATH, "A YAML file with answers to prompts; see docs/prompts.md.")
+    production: bool = _option(
+        False,
+        _Kind("true or false", _read_switch),
+        "Whether this is a production machine: its name must be typed before the first cell of a session.",
+    )
+    confirm: str | None = _option(
+        None, _Kind("the name of a host", _string), "The production machine's name, for runs in which nobody types it."
+    )
     width: int = _option(120, _whole(20, 1000, "columns"), "Width to which PowerShell formats its output.")
     output_rate: int = _option(
         600_000,

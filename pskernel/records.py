@@ -11,6 +11,7 @@ from enum import Enum, IntEnum
 from typing import Any
 
 __all__ = [
+    "DebuggerStop",
     "ErrorRecord",
     "HostCall",
     "HostText",
@@ -145,6 +146,16 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class DebuggerStop:
+    """The pipeline has stopped in the debugger: ``breakpoints`` are the texts of those that were hit, if any."""
+
+    breakpoints: tuple[str, ...]
+    line: int | None
+    script: str
+    position_message: str
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineEnd:
     """The last record of every pipeline. ``error`` is set when it failed or was stopped."""
 
@@ -152,4 +163,6 @@ class PipelineEnd:
     error: ErrorRecord | None = None
 
 
-Record = HostText | Output | ErrorRecord | StreamRecord | ProgressRecord | HostCall | Notice | PipelineEnd
+Record = (
+    HostText | Output | ErrorRecord | StreamRecord | ProgressRecord | HostCall | DebuggerStop | Notice | PipelineEnd
+)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +13,7 @@ from pskernel.target import Target
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["NO_TARGET_HELP", "TARGET_VARIABLE", "directive", "load_spec", "resolve"]
+__all__ = ["NO_TARGET_HELP", "TARGET_VARIABLE", "load_spec", "resolve"]
 
 TARGET_VARIABLE: Final = "PSKERNEL_TARGET"
 NO_TARGET_HELP: Final = """\
@@ -26,8 +25,6 @@ This kernel has not been told where PowerShell is. There are three ways to tell 
   3. Put this line at the top of the first cell, with nothing but other comments before it:
        #% target ssh://user@host
 """
-
-_DIRECTIVE = re.compile(r"#%\s*target(?:\s(.*))?", re.IGNORECASE | re.DOTALL)
 
 
 def resolve(
@@ -127,20 +124,3 @@ def _read_spec(folder: Path) -> dict[str, Any] | None:
     if not isinstance(spec, dict):
         raise TargetError(f"The kernelspec {file} is not a JSON object. Make it anew with `pskernel install`.")
     return spec
-
-
-def directive(cell: str) -> str | None:
-    """Return the target that a cell names in a line ``#% target URL`` at its head, or None.
-
-    Only blank lines and ``#`` comments may come before it. The text is not checked; it is empty if the URL is
-    missing.
-    """
-    # Not splitlines(), which also splits where PowerShell and people see no new line.
-    for line in re.split(r"\r\n|\r|\n", cell):
-        text = line.strip()
-        if text and not text.startswith("#"):
-            return None
-        match = _DIRECTIVE.fullmatch(text)
-        if match:
-            return (match[1] or "").strip()
-    return None

@@ -204,7 +204,7 @@ async def _reach(visit: Visit, seconds: float | None) -> list[str]:
 async def _open_runspace(visit: Visit) -> _Finding:
     assert visit.opening is not None  # noqa: S101 - the step before made it
     visit.runspace = await visit.opening()
-    visit.notices = [record.text for record in visit.runspace.take_idle_records() if isinstance(record, Notice)]
+    visit.notices = [record.text for record in visit.runspace.idle.take() if isinstance(record, Notice)]
     return _Finding((f"Its id is {visit.runspace.instance_id}.",))
 
 

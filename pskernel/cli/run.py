@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pskernel.answers import Answers
 from pskernel.cli.console import OptionTexts, parse_options
 
 __all__ = ["run"]
@@ -26,6 +27,10 @@ def run(
     kernel: Annotated[
         str | None, typer.Option(metavar="NAME", help="The installed kernel whose target to run on.")
     ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A YAML file with answers to the prompts of cells; see docs/prompts.md."),
+    ] = None,
 ) -> None:
     """Run a notebook headless, one line of progress a cell.
 
@@ -35,7 +40,9 @@ def run(
     # Seconds that other verbs need not pay.
     from pskernel.cli.running import default_output, execute  # noqa: PLC0415
 
-    ended = execute(
-        notebook, out or default_output(notebook), target=target, kernel=kernel, options=parse_options(option)
-    )
+    options = parse_options(option)
+    if answers is not None:
+        options["answers"] = str(answers.absolute())
+        Answers.load(answers)
+    ended = execute(notebook, out or default_output(notebook), target=target, kernel=kernel, options=options)
     raise typer.Exit(ended.status)

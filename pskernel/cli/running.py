@@ -13,7 +13,8 @@ from typing import Any
 from pskernel.cli.console import CommandError, output, show_error
 from pskernel.cli.progress import Progress
 from pskernel.cli.specs import InstalledSpec, find_specs, installed_specs
-from pskernel.resolve import TARGET_VARIABLE, directive, resolve
+from pskernel.directives import DirectiveError, read_directives
+from pskernel.resolve import TARGET_VARIABLE, resolve
 from pskernel.runbook.notebook import SKIP_TAG, read_notebook, runs
 from pskernel.runbook.report import Report, RunState
 from pskernel.runbook.run import KernelStart, NotebookRun
@@ -88,7 +89,10 @@ def _installed(name: str) -> InstalledSpec | None:
 
 def _names_target(notebook: Any) -> bool:
     first = next((cell for cell in notebook.cells if runs(cell)), None)
-    return first is not None and directive(first.source) is not None
+    try:
+        return first is not None and read_directives(first.source).target is not None
+    except DirectiveError:
+        return True  # the cell itself will say what is wrong
 
 
 def _no_target(stored: str, spec: InstalledSpec | None) -> str:

@@ -4,48 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pskernel.directives import Directives
 from pskernel.errors import LocalProtocolError, PSKernelError, RunspaceStateError
-from pskernel.records import ErrorRecord, HostCall, HostText, Notice, PipelineEnd, PipelineState, Record
-from pskernel.render.ansi import neutralise, strip
+from pskernel.kernel.debugging import declined, stop_message, stop_text
+from pskernel.kernel.outcome import CellError, Outcome, clean, interrupted, own_error, script_error, with_second_hop
+from pskernel.kernel.progress import ProgressDisplay
+from pskernel.questions import NobodyToAsk
+from pskernel.records import (
+    DebuggerStop,
+    ErrorRecord,
+    HostCall,
+    HostText,
+    Notice,
+    PipelineEnd,
+    PipelineState,
+    ProgressRecord,
+    Record,
+    TextKind,
+)
 from pskernel.render.text import StreamText, error_traceback, render
+from pskernel.session import debugger
+from pskernel.session.commandline import simple_statements
 from pskernel.session.host import Host, HostRefusal
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from pskernel.kernel.output import CellOutput
     from pskernel.questions import Asker
     from pskernel.session.interactive import InteractiveSession
     from pskernel.session.pipeline import Pipeline
     from pskernel.session.runspace import Runspace
 
-__all__ = ["Cell", "CellError", "Outcome", "own_error"]
+__all__ = ["Cell"]
 
 _SET_SHOULD_EXIT, _POP_RUNSPACE = "SetShouldExit", "PopRunspace"
 _ERROR_DISPLAY_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class CellError:
-    """What becomes the Jupyter error: ``name`` is PowerShell's FullyQualifiedErrorId, or our own id.
-
-    ``own`` says which: an error of pskernel's (no connection, a refused cell) is never the one that a script announces.
-    """
-
-    name: str
-    message: str
-    traceback: list[str]
-    own: bool = False
-
-
-@dataclass(slots=True)
-class Outcome:
-    """How a cell ended. ``exit_code`` is set when the script called ``exit``."""
-
-    error: CellError | None = None
-    exit_code: int | None = None
-    sent: bool = True
 
 
 class Cell:
@@ -55,13 +51,30 @@ class Cell:
         session: where.
         output: takes the text.
         stop_timeout: seconds an interrupted command may take to stop before the session is given up.
+        progress: shows progress records.
+        directives: what the cell asks of this side.
+        opened: called with the open session before anything is sent; a text it returns is why nothing is.
     """
 
-    def __init__(self, session: InteractiveSession, output: CellOutput, stop_timeout: float) -> None:
+    def __init__(
+        self,
+        session: InteractiveSession,
+        output: CellOutput,
+        stop_timeout: float,
+        *,
+        progress: ProgressDisplay | None = None,
+        directives: Directives | None = None,
+        opened: Callable[[], Awaitable[CellError | None]] | None = None,
+    ) -> None:
         self._session = session
         self._output = output
         self._stop_timeout = stop_timeout
-        self._opening: asyncio.Task[Runspace] | None = None
+        self._progress = progress or ProgressDisplay(None)
+        self._directives = directives or Directives()
+        self._opened = opened
+        self._timed_out = False
+        self._error_record = ""
+        self._opening: asyncio.Task[tuple[Runspace, CellError | None]] | None = None
         self._sending: asyncio.Task[Pipeline] | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._checking: asyncio.Task[str | None] | None = None
@@ -69,6 +82,9 @@ class Cell:
         self._given_up = False
         self._exit: tuple[str, int] | None = None
         self._host: Host | None = None
+        # The pipeline in whose debugger this cell runs, and how it goes on.
+        self._stopped: Pipeline | None = None
+        self._action: str | None = None
 
     async def run(self, text: str, asker: Asker, *, by_user: bool = True) -> Outcome:
         """Run the cell to its end. Every outcome is returned; nothing is raised for what the remote does.
@@ -79,22 +95,25 @@ class Cell:
             by_user: as :meth:`InteractiveSession.ready` has it.
         """
         self._host = Host(asker, self._session.label.rpartition("@")[2], self._show)
-        self._opening = asyncio.ensure_future(self._session.ready(asker, by_user=by_user))
+        self._opening = asyncio.ensure_future(self._open(asker, by_user=by_user))
         try:
-            runspace = await self._opening
+            runspace, refused = await self._opening
         except asyncio.CancelledError:
             if not self._interrupted:
                 raise
-            return _interrupted()
+            return interrupted()
         except PSKernelError as error:
             return Outcome(own_error(type(error).__name__, str(error)), sent=False)
         finally:
             self._opening = None
         if self._interrupted:
-            return _interrupted()
+            return interrupted()
+        if refused is not None:
+            return Outcome(refused, sent=False)
         try:
             return await self._send(runspace, text, by_user=by_user)
         finally:
+            await self._progress.finish()
             if self._stopping is not None and not self._given_up:
                 self._stopping.cancel()
                 await asyncio.gather(self._stopping, return_exceptions=True)
@@ -110,13 +129,29 @@ class Cell:
         elif self._sending is not None and self._stopping is None:
             self._stopping = asyncio.create_task(self._stop(self._sending))
 
+    async def _open(self, asker: Asker, *, by_user: bool) -> tuple[Runspace, CellError | None]:
+        runspace = await self._session.ready(asker, by_user=by_user)
+        return runspace, await self._opened() if self._opened is not None else None
+
+    def _time_out(self) -> None:
+        self._timed_out = True
+        self.interrupt()
+
     async def _send(self, runspace: Runspace, text: str, *, by_user: bool) -> Outcome:
-        for piece in _written_between(runspace.take_idle_records()):
+        for piece in _written_between(runspace.idle.take()):
             await self._output.write(piece)
         if self._interrupted:
-            return _interrupted()
+            return interrupted()
         # An interrupt does not cut this short: half a command on the line would cost the session.
-        self._sending = asyncio.create_task(runspace.run_cell(text))
+        cell = text if self._session.facts.takes_script else simple_statements(text) or text
+        stopped, self._stopped = self._session.stopped, None
+        if stopped is not None and not stopped.ended:
+            self._stopped = stopped
+            shown = not debugger.is_debugger_command(text)
+            sending = runspace.run_nested(debugger.debugger_script(text), shown=shown)
+        else:
+            sending = runspace.run_cell(cell, width=self._directives.width)
+        self._sending = asyncio.create_task(sending)
         try:
             pipeline = await self._sending
         except RunspaceStateError as error:
@@ -125,7 +160,7 @@ class Cell:
             return Outcome(own_error(type(refusal).__name__, str(refusal)), sent=False)
         except PSKernelError as error:
             return Outcome(await self._cut(error))
-        outcome = Outcome(await self._watch(pipeline))
+        outcome = Outcome(await self._watch_in_time(pipeline))
         if pipeline.dropped_records:
             await self._say(f"{pipeline.dropped_records:,} records that came after the interrupt were dropped.")
         if self._exit is not None:
@@ -137,7 +172,7 @@ class Cell:
         else:
             moved = await self._check_host(text)
             if moved is not None:
-                outcome.error = _with_second_hop(outcome.error, moved)
+                outcome.error = with_second_hop(outcome.error, moved)
         return outcome
 
     async def _say(self, text: str) -> None:
@@ -177,6 +212,24 @@ class Cell:
         except PSKernelError:
             return  # whoever waits for the command learns it too
 
+    async def _watch_in_time(self, pipeline: Pipeline) -> CellError | None:
+        seconds = self._directives.timeout
+        if seconds is None:
+            error = await self._watch(pipeline)
+        else:
+            timer = asyncio.get_running_loop().call_later(seconds, self._time_out)
+            try:
+                error = await self._watch(pipeline)
+            finally:
+                timer.cancel()
+            if self._timed_out and not self._given_up and error is not None:
+                return own_error(
+                    "CellTimeout", f"The cell was stopped after {seconds:g} seconds, as `#% timeout` asks."
+                )
+        if error is None and self._error_record and self._directives.stop_on_error_record:
+            return script_error("ErrorRecord", self._error_record, own=False)
+        return error
+
     async def _watch(self, pipeline: Pipeline) -> CellError | None:
         try:
             return await self._follow(pipeline)
@@ -191,20 +244,62 @@ class Cell:
     async def _follow(self, pipeline: Pipeline) -> CellError | None:
         async for batch in pipeline.batches():
             for record in batch:
-                if isinstance(record, HostCall):
-                    await self._host_call(pipeline, record)
-                    continue
-                piece = render(record)
-                if piece is not None:
-                    await self._output.write(piece)
-        return await self._ended(pipeline.end)
+                if isinstance(record, DebuggerStop):
+                    error = await self._stop_in_debugger(pipeline, record)
+                    if self._session.stopped is not None:
+                        return error
+                else:
+                    await self._record(pipeline, record)
+        error = await self._ended(pipeline.end)
+        if self._stopped is None or self._action is None:
+            return error
+        return await self._go_on(self._stopped, self._action)
+
+    async def _record(self, pipeline: Pipeline, record: Record) -> None:
+        if isinstance(record, HostCall):
+            await self._host_call(pipeline, record)
+            return
+        if isinstance(record, ProgressRecord):
+            self._progress.update(record)
+            return
+        if isinstance(record, HostText) and record.kind is TextKind.ERROR:
+            self._error_record = self._error_record or record.text.strip()
+        if self._stopped is not None:
+            self._action = debugger.resume_action(record) or self._action
+            text = debugger.output_text(record)
+            record = HostText(text) if text is not None else record
+        piece = render(record)
+        if piece is not None:
+            await self._output.write(piece)
+
+    async def _stop_in_debugger(self, pipeline: Pipeline, stop: DebuggerStop) -> CellError | None:
+        """Keep the pipeline for the cells that follow, or go on at once where nobody can use the debugger."""
+        assert self._host is not None  # noqa: S101 - made before the cell is sent
+        runspace = self._session.runspace
+        if isinstance(self._host.asker, NobodyToAsk):
+            await self._show(declined(stop))
+            if runspace is not None:
+                await debugger.resume(runspace, debugger.CONTINUE)
+            return None
+        await self._show(stop_text(stop, entering=self._action is None))
+        self._session.stopped = pipeline
+        return None if self._action in debugger.STEPS else own_error("DebuggerStop", stop_message(stop))
+
+    async def _go_on(self, stopped: Pipeline, action: str) -> CellError | None:
+        """Follow the stopped pipeline to its next stop or its end."""
+        runspace = self._session.runspace
+        self._session.stopped, self._stopped = None, None
+        self._sending = asyncio.create_task(_same(stopped))
+        if runspace is not None:
+            await debugger.resume(runspace, action)
+        return await self._follow(stopped)
 
     async def _ended(self, end: PipelineEnd | None) -> CellError | None:
         if end is None or end.state is PipelineState.COMPLETED:
             return None
         error = end.error or ErrorRecord("The pipeline has been stopped.", "PipelineStopped")
         if end.state is PipelineState.STOPPED:
-            return _plain(error.fully_qualified_error_id or "PipelineStopped", error.message, own=False)
+            return script_error(error.fully_qualified_error_id or "PipelineStopped", error.message, own=False)
         runspace = self._session.runspace
         shown = []
         if runspace is not None:
@@ -213,7 +308,7 @@ class Cell:
                 async with asyncio.timeout(_ERROR_DISPLAY_SECONDS):
                     shown = await runspace.display_error(error)
         name = error.fully_qualified_error_id or error.exception_type or "RemoteException"
-        return CellError(_clean(name), _clean(error.message), error_traceback(error, shown))
+        return CellError(clean(name), clean(error.message), error_traceback(error, shown))
 
     async def _host_call(self, pipeline: Pipeline, call: HostCall) -> None:
         if call.method == _SET_SHOULD_EXIT:
@@ -262,6 +357,10 @@ class Cell:
         )
 
 
+async def _same(pipeline: Pipeline) -> Pipeline:
+    return pipeline
+
+
 async def _answered(host: Host, pipeline: Pipeline, call: HostCall) -> None:
     try:
         await pipeline.reply(call, await host.answer(call))
@@ -275,28 +374,3 @@ def _written_between(records: list[Record]) -> list[StreamText]:
     if any(not isinstance(record, Notice) for record in records) and pieces:
         return [StreamText("stderr", "While no cell was running, the remote wrote:\n"), *pieces]
     return pieces
-
-
-def own_error(name: str, message: str) -> CellError:
-    """An error of pskernel's own, to be shown as PowerShell shows its errors."""
-    return _plain(name, message, own=True)
-
-
-def _with_second_hop(error: CellError | None, text: str) -> CellError:
-    """A hop must be told even where the cell failed on its own: its user believes to be on the other host."""
-    hop = own_error("SecondHop", text)
-    return hop if error is None else CellError(error.name, error.message, [*error.traceback, *hop.traceback], own=True)
-
-
-def _interrupted() -> Outcome:
-    return Outcome(own_error("Interrupted", "The cell was interrupted before it was sent."), sent=False)
-
-
-def _plain(name: str, message: str, *, own: bool) -> CellError:
-    shown = neutralise(message)
-    return CellError(_clean(name), strip(shown), [f"\x1b[31;1m{shown}\x1b[0m"], own)
-
-
-def _clean(text: str) -> str:
-    # `throw` makes any text both the id and the message, and headless runs write them to terminals.
-    return strip(neutralise(text))

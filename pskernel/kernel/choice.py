@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cached_property
 
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+from platformdirs import user_data_path
 
+from pskernel.answers import Answers
 from pskernel.connect import opener
+from pskernel.directives import read_directives
 from pskernel.errors import TargetError
-from pskernel.resolve import NO_TARGET_HELP, directive, load_spec, resolve
+from pskernel.kernel.history import History
+from pskernel.kernel.production import ProductionGate
+from pskernel.resolve import NO_TARGET_HELP, load_spec, resolve
 from pskernel.session.interactive import InteractiveSession
+from pskernel.session.language import LanguageService
 from pskernel.target import Target
 
 __all__ = ["SessionChoice"]
@@ -48,6 +55,9 @@ class SessionChoice:
     ) -> None:
         self.target: Target | None = None
         self.session: InteractiveSession | None = None
+        self.gate: ProductionGate | None = None
+        self.language: LanguageService | None = None
+        self._answers: Answers | None = None
         self._options = options
         self._record = record or None
         self._problem: TargetError | None = None
@@ -64,12 +74,13 @@ class SessionChoice:
         """The session for a cell.
 
         Raises:
+            DirectiveError: a line of the cell's head is wrong.
             TargetError: no target is named, the one named is wrong, or the cell names another than the kernel has.
         """
         if self._problem is not None:
             # A cell's target must not stand in for one that was named and is wrong.
             raise self._problem
-        named = directive(code)
+        named = read_directives(code).target
         if named is not None:
             target = _from_cell(named, self._options)
             if self.target is None:
@@ -86,6 +97,26 @@ class SessionChoice:
     def _take(self, target: Target) -> None:
         self.target = target
         self.session = InteractiveSession(opener(target, record_to=self._record), target.label)
+        self.gate = ProductionGate(target)
+        self.language = LanguageService(self.session)
+
+    @cached_property
+    def history(self) -> History:
+        """The cells that ran on the kernel's target."""
+        return History(
+            user_data_path("pskernel", appauthor=False) / "history.sqlite", self.target.redacted if self.target else ""
+        )
+
+    def answers(self, named: str | None) -> list[Answers]:
+        """The answer files for a cell that names this one, or none: its own first, then the target's.
+
+        Raises:
+            AnswerFileError: one cannot be used.
+        """
+        files = [Answers.load(named, secrets=False)] if named else []
+        if self._answers is None and self.target is not None and self.target.options.answers:
+            self._answers = Answers.load(self.target.options.answers)
+        return [*files, self._answers] if self._answers is not None else files
 
 
 def _from_cell(named: str, options: Mapping[str, str]) -> Target:

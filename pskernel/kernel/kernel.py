@@ -7,6 +7,7 @@ import contextlib
 import signal
 import threading
 from contextvars import copy_context
+from html import escape
 from typing import Any, ClassVar
 
 from ipykernel._version import kernel_protocol_version
@@ -15,13 +16,18 @@ from platformdirs import user_log_path
 from traitlets import Dict, Unicode
 
 import pskernel
+from pskernel.answers import FileAsker
+from pskernel.directives import read_directives
 from pskernel.errors import PSKernelError
-from pskernel.kernel.cell import Cell, CellError, Outcome, own_error
+from pskernel.kernel.cell import Cell
 from pskernel.kernel.choice import SessionChoice
+from pskernel.kernel.outcome import CellError, Outcome, own_error
 from pskernel.kernel.output import CellOutput, Limits
+from pskernel.kernel.progress import ProgressDisplay
 from pskernel.kernel.prompts import StdinAsker
 from pskernel.kernel.waiting import ConnectionNote
-from pskernel.questions import NobodyToAsk
+from pskernel.questions import Asker, NobodyToAsk
+from pskernel.render.ansi import neutralise, strip
 
 __all__ = ["RemotePowerShellKernel"]
 
@@ -48,7 +54,6 @@ class RemotePowerShellKernel(Kernel):
 
     implementation = "pskernel"
     implementation_version = pskernel.__version__
-    banner = "Remote PowerShell: cells run on the target of this kernel."
     help_links: ClassVar = [{"text": "PowerShell", "url": "https://learn.microsoft.com/powershell/"}]
 
     # ipykernel sleeps before each reply so that its own output threads can catch up; ours is sent in order.
@@ -64,7 +69,15 @@ class RemotePowerShellKernel(Kernel):
         name = getattr(self.parent, "kernel_name", "") or ""
         self._choice = SessionChoice(self.target, self.spec_dir, name, self.option, record=self.record)
         self._cell: Cell | None = None
+        # The number of the session of which the user was told where it is.
+        self._told = 0
         self._outcome: Outcome | None = None
+
+    @property
+    def banner(self) -> str:
+        """Where cells run, as far as it is known before the connection is there."""
+        target = self._choice.target
+        return f"Remote PowerShell on {target.redacted}" if target else "Remote PowerShell: no target is named yet."
 
     @property
     def language_info(self) -> dict[str, Any]:
@@ -115,6 +128,8 @@ class RemotePowerShellKernel(Kernel):
         cell_id: str | None = None,
     ) -> dict[str, Any]:
         """Run one cell on the remote."""
+        if store_history and not silent and code.strip():
+            self._choice.history.add(code)
         outcome = self._outcome = await self._outcome_of(code, silent=silent, allow_stdin=allow_stdin)
         reply = self._reply(outcome.error if outcome else None)
         if not store_history and not silent:
@@ -160,23 +175,54 @@ class RemotePowerShellKernel(Kernel):
 
     async def _run(self, output: CellOutput, code: str, *, allow_stdin: bool, by_user: bool) -> Outcome:
         try:
+            directives = read_directives(code)
             session = self._choice.for_cell(code)
+            files = self._choice.answers(directives.answers)
         except PSKernelError as error:
-            return Outcome(own_error("TargetError", str(error)), sent=False)
-        parent = self.get_parent("shell")
-        interactive = allow_stdin and by_user
-        asker = (
-            StdinAsker(self.session, self.stdin_socket, self._stdin_ident(), parent) if interactive else NobodyToAsk()
-        )
-        target = self._choice.target
+            return Outcome(own_error(type(error).__name__, str(error)), sent=False)
+        target, gate, language = self._choice.target, self._choice.gate, self._choice.language
         assert target is not None  # noqa: S101 - a session has one
-        cell = self._cell = Cell(session, output, target.options.stop_timeout)
-        note = ConnectionNote(session, lambda kind, content: self._send(parent, kind, content))
+        assert gate is not None  # noqa: S101
+        assert language is not None  # noqa: S101
+        parent = self.get_parent("shell")
+
+        def send(kind: str, content: dict[str, Any]) -> None:
+            self._send(parent, kind, content)
+
+        person = allow_stdin and by_user
+        asker: Asker = NobodyToAsk()
+        if person:
+            asker = StdinAsker(self.session, self.stdin_socket, self._stdin_ident(), parent)
+        if files:
+            asker = FileAsker(files, asker)
+        note = ConnectionNote(session, send, self._told)
+
+        async def opened() -> CellError | None:
+            refusal = await gate.refusal(session, asker)
+            if refusal is not None:
+                return own_error("ProductionNotConfirmed", refusal)
+            if person:
+                self._told = await note.connected()
+            line = gate.line(session)
+            if line is not None and by_user:
+                await output.write(line)
+            return None
+
+        cell = self._cell = Cell(
+            session,
+            output,
+            target.options.stop_timeout,
+            progress=ProgressDisplay(send if person else None),
+            directives=directives,
+            opened=opened,
+        )
+        await language.stop()
         try:
-            async with note if interactive else contextlib.nullcontext():
+            async with note if person else contextlib.nullcontext():
                 return await cell.run(code, asker, by_user=by_user)
         finally:
             self._cell = None
+            language.forget()
 
     def _stdin_ident(self) -> Any:
         return self._get_shell_context_var(self._shell_parent_ident)
@@ -205,7 +251,10 @@ class RemotePowerShellKernel(Kernel):
         if outcome is not None:
             metadata["pskernel"] = {
                 "target": target.redacted if target else None,
+                "transport": target.scheme if target else None,
                 "version": session.facts.version if session else None,
+                "user": session.facts.user if session else None,
+                "computer": session.facts.computer if session else None,
                 "sent": outcome.sent,
                 "own_error": outcome.error is not None and outcome.error.own,
                 "exit_code": outcome.exit_code,
@@ -246,6 +295,64 @@ class RemotePowerShellKernel(Kernel):
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(asyncio.wrap_future(closing), _SHUTDOWN_SECONDS)
         return {"status": "ok", "restart": restart}
+
+    # What editors ask. Answered from what is known while a cell runs.
+
+    async def do_complete(self, code: str, cursor_pos: int) -> dict[str, Any]:
+        """Completions of the remote's TabExpansion2."""
+        reply = {"status": "ok", "matches": [], "cursor_start": cursor_pos, "cursor_end": cursor_pos, "metadata": {}}
+        if self._choice.language is None:
+            return reply
+        found = await self._choice.language.complete(code, cursor_pos)
+        types = [
+            {"start": found.start, "end": found.end, "text": match.text, "type": match.kind, "signature": ""}
+            for match in found.matches
+        ]
+        return {
+            **reply,
+            "matches": [match.text for match in found.matches],
+            "cursor_start": found.start,
+            "cursor_end": found.end,
+            "metadata": {"_jupyter_types_experimental": types},
+        }
+
+    async def do_inspect(
+        self, code: str, cursor_pos: int, detail_level: int = 0, omit_sections: Any = ()
+    ) -> dict[str, Any]:
+        """Syntax and help of the command under the cursor."""
+        text = await self._choice.language.help(code, cursor_pos) if self._choice.language else ""
+        shown = neutralise(text)
+        data = {"text/plain": shown, "text/html": f"<pre>{escape(strip(shown))}</pre>"} if text else {}
+        return {"status": "ok", "found": bool(text), "data": data, "metadata": {}}
+
+    async def do_is_complete(self, code: str) -> dict[str, Any]:
+        """Whether a console should run the text, or let the user type on; the remote's parser says."""
+        status = await self._choice.language.is_complete(code) if self._choice.language else "unknown"
+        return {"status": status, "indent": "    "} if status == "incomplete" else {"status": status}
+
+    async def do_history(  # noqa: PLR0917 - ipykernel's signature
+        self,
+        hist_access_type: str,
+        output: bool,
+        raw: bool,
+        session: int | None = None,
+        start: int | None = None,
+        stop: int | None = None,
+        n: int | None = None,
+        pattern: str | None = None,
+        unique: bool = False,
+    ) -> dict[str, Any]:
+        """Cells that were run on this target, in this session and before."""
+        history = self._choice.history
+        match hist_access_type:
+            case "range":
+                lines = history.range(session or 0, start or 0, stop)
+            case "search":
+                lines = history.search(pattern or "*", n, unique=unique)
+            case _:
+                lines = history.tail(n or 10)
+        found = [(number, line, (text, None) if output else text) for number, line, text in lines]
+        return {"status": "ok", "history": found}
 
     async def do_debug_request(self, msg: dict[str, Any]) -> dict[str, Any]:
         """Decline; without an answer front ends wait for ever."""

@@ -12,21 +12,27 @@ from typing import Any, Self
 from pskernel.render.ansi import strip
 from pskernel.session.interactive import InteractiveSession
 
-__all__ = ["ConnectionNote"]
+__all__ = ["ConnectionNote", "where"]
 
 _PATIENCE_SECONDS = 0.5
 _UPDATE_SECONDS = 1.0
 
 
 class ConnectionNote:
-    """One updatable line: who is being connected to, and for how long; nothing if the session is open already.
+    """One updatable line: who is being connected to, for how long, and then, once a session, who answered.
 
-    Headless runs get none: it would be a different output in every run.
+    Headless runs get none: it would be a different output in every run. The reply's metadata says the same.
+
+    Args:
+        session: the session.
+        send: sends a message of the given type and content.
+        told: the number of the session that the user was told of last.
     """
 
-    def __init__(self, session: InteractiveSession, send: Callable[[str, dict[str, Any]], None]) -> None:
+    def __init__(self, session: InteractiveSession, send: Callable[[str, dict[str, Any]], None], told: int) -> None:
         self._session = session
         self._send = send
+        self._told = told
         self._display_id = uuid.uuid4().hex
         self._task: asyncio.Task[None] | None = None
         self._shown = False
@@ -39,12 +45,18 @@ class ConnectionNote:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            if self._shown:
-                # The cell was over before the next look: its line must not stay at "Connecting".
-                self._show(self._connected() if self._session.is_open else f"Not connected to {self._session.label}")
+        await self._stop()
+        if self._shown and self._session.number == self._told:
+            # Its line must not stay at "Connecting".
+            self._show(f"Not connected to {self._session.label}")
+
+    async def connected(self) -> int:
+        """The session is open: say so, unless it was said before. Returns the session's number."""
+        await self._stop()
+        if self._session.number != self._told:
+            self._told = self._session.number
+            self._show(where(self._session))
+        return self._told
 
     async def _tell(self) -> None:
         began = time.monotonic()
@@ -53,14 +65,12 @@ class ConnectionNote:
             elapsed = time.monotonic() - began
             self._show(f"Connecting to {self._session.label} … {int(elapsed)} s")
             await asyncio.sleep(_UPDATE_SECONDS)
-        if self._shown:
-            self._show(self._connected())
 
-    def _connected(self) -> str:
-        facts = self._session.facts
-        who = f" as {strip(facts.user)}" if facts.user else ""
-        version = f" (PowerShell {strip(facts.version)})" if facts.version else ""
-        return f"Connected to {self._session.label}{who}{version}"
+    async def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
 
     def _show(self, text: str) -> None:
         content = {
@@ -70,3 +80,14 @@ class ConnectionNote:
         }
         self._send("update_display_data" if self._shown else "display_data", content)
         self._shown = True
+
+
+def where(session: InteractiveSession) -> str:
+    """Target, computer, user and PowerShell version of an open session, in one line."""
+    facts = session.facts
+    computer = strip(facts.computer)
+    name = f" ({computer})" if computer and computer.casefold() not in session.label.casefold() else ""
+    who = f" as {strip(facts.user)}" if facts.user else ""
+    edition = f" {strip(facts.edition)}" if facts.edition else ""
+    version = f", PowerShell {strip(facts.version)}{edition}" if facts.version else ""
+    return f"Connected to {session.label}{name}{who}{version}"

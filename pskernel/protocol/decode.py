@@ -14,6 +14,7 @@ from pskernel.errors import RemoteProtocolError
 from pskernel.protocol import clixml
 from pskernel.protocol.fragments import MessageType
 from pskernel.records import (
+    DebuggerStop,
     ErrorRecord,
     HostText,
     Output,
@@ -26,6 +27,7 @@ from pskernel.records import (
 )
 
 __all__ = [
+    "decode_debugger_stop",
     "decode_error",
     "decode_host_progress",
     "decode_host_text",
@@ -61,7 +63,28 @@ _STATE_ERROR = re.compile(
     re.DOTALL,
 )
 _WRITE_PROGRESS = re.compile(rb"<ToString>WriteProgress</ToString><I32>20</I32>")
+_DEBUGGER_STOP = re.compile(rb'N="PSEventArgs.SourceIdentifier">PSInternalRemoteDebuggerStopEvent<')
 _FINAL = {PipelineState.STOPPED, PipelineState.COMPLETED, PipelineState.FAILED}
+
+
+def decode_debugger_stop(body: bytes) -> DebuggerStop | None:
+    """A USER_EVENT message (MS-PSRP 2.2.2.12) that says that the debugger has stopped; None if it is any other event.
+
+    Raises:
+        RemoteProtocolError: the body is no CLIXML, or exceeds a limit.
+    """
+    if not _DEBUGGER_STOP.search(body, 0, 600):
+        return None
+    arguments = _get(clixml.decode(body), "PSEventArgs.SourceArgs", None)
+    stop = next(iter(_items(arguments)), None)
+    invocation = _get(stop, "SerializedInvocationInfo", None)
+    line = _number(_get(invocation, "InvocationInfo_ScriptLineNumber", None), 0)
+    return DebuggerStop(
+        breakpoints=tuple(_text(hit) for hit in _items(_get(stop, "Breakpoints", None))),
+        line=line or None,
+        script=_text(_get(invocation, "InvocationInfo_ScriptName")),
+        position_message=_text(_get(invocation, "InvocationInfo_PositionMessage")),
+    )
 
 
 def decode_output(body: bytes) -> Output:
@@ -236,6 +259,11 @@ def _get(value: Any, name: str, default: Any = "") -> Any:
     if not isinstance(value, clixml.PSObject):
         return default
     return value.properties.get(name, default)
+
+
+def _items(value: Any) -> list[Any]:
+    value = getattr(value, "value", value)
+    return value if isinstance(value, list) else []
 
 
 def _text(value: Any) -> str:

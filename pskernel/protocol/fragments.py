@@ -35,6 +35,7 @@ class MessageType(IntEnum):
     """The message types this side reads or writes by itself (MS-PSRP 2.2.1). All others belong to psrpcore."""
 
     CREATE_PIPELINE = 0x00021006
+    USER_EVENT = 0x00021008
     RUNSPACEPOOL_HOST_CALL = 0x00021100
     PIPELINE_INPUT = 0x00041002
     END_OF_PIPELINE_INPUT = 0x00041003

@@ -7,15 +7,17 @@ shape is built once by psrpcore with a marker for the text, and then filled in.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import psrpcore
 from psrpcore import types as ps
 
 from pskernel.protocol.clixml import escape_text
 
-__all__ = ["PipelineShape", "Screen", "Templates", "host_info"]
+__all__ = ["Command", "PipelineShape", "Screen", "Statements", "Templates", "host_info"]
 
 _MARKER = "0f3c7e9a-text-of-the-cell"
 # psrpcore gives every command a <ToString> of its text; PowerShell's own client does not, and a long cell would
@@ -28,11 +30,29 @@ class PipelineShape(Enum):
 
     CELL = "the text as script, then Out-Default: what Enter-PSSession sends for a typed line"
     QUERY = "the text as script alone, its objects returned, not in the history"
-    COMMAND = "the text as the name of one command, as QUERY otherwise: what an endpoint without a language still takes"
+    NESTED = "as CELL, for the debugger in which the pipeline that runs has stopped; not in the history"
+    DEBUGGER = "as QUERY, for the debugger: what it reads itself"
     DISPLAY = "Out-Default alone, fed with input: how a console shows a terminating error"
 
 
-_RETURNS_OBJECTS = {PipelineShape.QUERY, PipelineShape.COMMAND}
+# What the remote formats and writes to the host.
+_SHOWN = {PipelineShape.CELL, PipelineShape.NESTED}
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command of a pipeline, or a script with arguments.
+
+    An argument is a name with None (``-Id``), or None with a value; a value behind a name belongs to it.
+    """
+
+    name: str
+    arguments: tuple[tuple[str | None, Any], ...] = ()
+    is_script: bool = False
+
+
+# Each a pipeline of commands.
+Statements = Sequence[Sequence[Command]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,35 +107,70 @@ class Templates:
             parts = self._built[shape, screen] = self._build(shape, screen)
         return escape_text(text).join(parts)
 
+    def commands(self, shape: PipelineShape, statements: Statements, screen: Screen | None = None) -> bytes:
+        """The CLIXML body for commands that are sent as such: what an endpoint without a language still takes.
+
+        Args:
+            shape: any but DISPLAY; where objects are returned, there is one statement.
+            statements: each a pipeline of commands.
+            screen: as for :meth:`fill`.
+        """
+        pool, pipeline = self._pipeline(shape, screen)
+        for number, commands in enumerate(statements):
+            if number:
+                pipeline.add_statement()
+            for command in commands:
+                sent = psrpcore.Command(command.name, is_script=command.is_script)
+                for name, value in command.arguments:
+                    sent.add_parameter(name, value)
+                pipeline.add_command(sent)
+            if shape in _SHOWN:
+                sent.redirect_error(ps.PipelineResultTypes.Output)
+                pipeline.add_command(_out_default())
+        return _body(pool, pipeline)
+
     def _build(self, shape: PipelineShape, screen: Screen | None) -> tuple[bytes, ...]:
+        pool, pipeline = self._pipeline(shape, screen)
+        if shape is not PipelineShape.DISPLAY:
+            script = psrpcore.Command(_MARKER, is_script=True)
+            if shape in _SHOWN:
+                script.redirect_error(ps.PipelineResultTypes.Output)
+            pipeline.add_command(script)
+        if shape in _SHOWN or shape is PipelineShape.DISPLAY:
+            pipeline.add_command(_out_default())
+        body = _COMMAND_TEXT_COPY.sub(b"</MS></Obj>", _body(pool, pipeline))
+        return tuple(body.split(_MARKER.encode()))
+
+    def _pipeline(
+        self, shape: PipelineShape, screen: Screen | None
+    ) -> tuple[psrpcore.ClientRunspacePool, psrpcore.ClientPowerShell]:
         # A pool of its own, never sent: starting a pipeline on the real one would register it there.
         pool = psrpcore.ClientRunspacePool()
         pool.state = ps.RunspacePoolState.Opened
         pool.their_capability = self._server
-        host = host_info(screen) if screen else _pool_host()
-        pipeline = psrpcore.ClientPowerShell(
+        return pool, psrpcore.ClientPowerShell(
             pool,
-            host=host,
+            host=host_info(screen) if screen else _pool_host(),
             add_to_history=shape is PipelineShape.CELL,
             no_input=shape is not PipelineShape.DISPLAY,
             # The default of PowerShell's API, true, is for pipelines whose error stream the client reads.
-            redirect_shell_error_to_out=shape in _RETURNS_OBJECTS,
+            redirect_shell_error_to_out=shape in {PipelineShape.QUERY, PipelineShape.DEBUGGER},
+            is_nested=shape in {PipelineShape.NESTED, PipelineShape.DEBUGGER},
         )
-        if shape is not PipelineShape.DISPLAY:
-            script = psrpcore.Command(_MARKER, is_script=shape is not PipelineShape.COMMAND)
-            if shape is PipelineShape.CELL:
-                script.redirect_error(ps.PipelineResultTypes.Output)
-            pipeline.add_command(script)
-        if shape not in _RETURNS_OBJECTS:
-            out_default = psrpcore.Command("Out-Default", use_local_scope=True)
-            out_default.merge_unclaimed = True
-            pipeline.add_command(out_default)
-        pipeline.start()
-        payload = pool.data_to_send()
-        assert payload is not None  # noqa: S101 - start() always queues the message
-        # 21 bytes of fragment header and 40 of message header precede the body.
-        body = _COMMAND_TEXT_COPY.sub(b"</MS></Obj>", payload.data[61:])
-        return tuple(body.split(_MARKER.encode()))
+
+
+def _out_default() -> psrpcore.Command:
+    command = psrpcore.Command("Out-Default", use_local_scope=True)
+    command.merge_unclaimed = True
+    return command
+
+
+def _body(pool: psrpcore.ClientRunspacePool, pipeline: psrpcore.ClientPowerShell) -> bytes:
+    pipeline.start()
+    payload = pool.data_to_send()
+    assert payload is not None  # noqa: S101 - start() always queues the message
+    # 21 bytes of fragment header and 40 of message header precede the body.
+    return payload.data[61:]
 
 
 def _pool_host() -> ps.HostInfo:

@@ -28,7 +28,7 @@ from pskernel.protocol.fragments import (
     fragment,
     parse_message,
 )
-from pskernel.protocol.pipelines import PipelineShape, Screen, Templates, host_info
+from pskernel.protocol.pipelines import PipelineShape, Screen, Statements, Templates, host_info
 from pskernel.records import HostCall, Notice, Record
 
 __all__ = ["KeyExchanged", "Outgoing", "PoolEvent", "PoolOpened", "PoolReset", "PoolStopped", "RunspaceProtocol"]
@@ -46,6 +46,13 @@ _STREAM_RECORDS = {
     MessageType.WARNING_RECORD,
     MessageType.PROGRESS_RECORD,
     MessageType.INFORMATION_RECORD,
+}
+_DECODERS: dict[int, Callable[[bytes], Record | None]] = {
+    MessageType.PIPELINE_OUTPUT: decode.decode_output,
+    MessageType.PIPELINE_STATE: decode.decode_state,
+    MessageType.ERROR_RECORD: decode.decode_error,
+    # Other events are for subscribers, of which a console has none.
+    MessageType.USER_EVENT: decode.decode_debugger_stop,
 }
 _HOST_CALLS = {MessageType.RUNSPACEPOOL_HOST_CALL, MessageType.PIPELINE_HOST_CALL}
 _KNOWN = frozenset(ps.PSRPMessageType)
@@ -115,8 +122,10 @@ class RunspaceProtocol:
         self._pool.open()
         return self._drain()
 
-    def start(self, shape: PipelineShape, text: str = "", screen: Screen | None = None) -> tuple[UUID, Outgoing]:
-        """Create a pipeline.
+    def start(
+        self, shape: PipelineShape, what: str | Statements = "", screen: Screen | None = None
+    ) -> tuple[UUID, Outgoing]:
+        """Create a pipeline of a script, or of commands.
 
         Returns:
             its id and the CREATE_PIPELINE message. A DISPLAY pipeline then waits for :meth:`input_record`.
@@ -129,7 +138,10 @@ class RunspaceProtocol:
         if self._templates is None:
             self._templates = Templates(self._pool.their_capability)
         pipeline_id = uuid4()
-        body = self._templates.fill(shape, text, screen)
+        if isinstance(what, str):
+            body = self._templates.fill(shape, what, screen)
+        else:
+            body = self._templates.commands(shape, what, screen)
         return pipeline_id, self._message(MessageType.CREATE_PIPELINE, pipeline_id, body)
 
     def input_record(self, pipeline_id: UUID, clixml: bytes) -> list[Outgoing]:
@@ -197,12 +209,8 @@ class RunspaceProtocol:
         kind, body = message.message_type, message.body
         if kind in _HOST_CALLS:
             return decode.decode_host_text(body) or decode.decode_host_progress(body) or self._host_call(message, raw)
-        if kind == MessageType.PIPELINE_OUTPUT:
-            return decode.decode_output(body)
-        if kind == MessageType.PIPELINE_STATE:
-            return decode.decode_state(body)
-        if kind == MessageType.ERROR_RECORD:
-            return decode.decode_error(body)
+        if kind in _DECODERS:
+            return _DECODERS[kind](body)
         if kind in _STREAM_RECORDS:
             return decode.decode_stream_record(kind, body)
         return self._pool_event(self._psrpcore_event(message, raw))

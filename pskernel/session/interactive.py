@@ -12,11 +12,16 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
 from pskernel.errors import ConnectError, PipelineFailed, PromptUnavailable, PSKernelError
+from pskernel.protocol.pipelines import Command
 from pskernel.questions import NobodyToAsk
+from pskernel.records import HostCall
+from pskernel.session import debugger
+from pskernel.session.pipeline import Pipeline, collect
 from pskernel.session.runspace import Runspace, RunspaceState
 
 if TYPE_CHECKING:
@@ -36,6 +41,9 @@ _CHECK_SECONDS = 300.0
 # A failure to connect that is older than that is not what the user sees now: the network may be there by now.
 _STALE_SECONDS = 10.0
 
+# "The syntax is not supported by this runspace. This can occur if the runspace is in no-language mode."
+_NO_LANGUAGE = "System.Management.Automation.ParseException"
+
 
 class SessionLost(PSKernelError):
     """The cell was not sent: what it was meant for is gone. The message says what was lost and what to do."""
@@ -43,13 +51,17 @@ class SessionLost(PSKernelError):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the remote says about itself. Empty where a restricted endpoint does not tell."""
+    """What the remote says about itself. Empty where a restricted endpoint does not tell.
+
+    ``takes_script`` is false for an endpoint without a language, which takes commands alone.
+    """
 
     version: str = ""
     edition: str = ""
     user: str = ""
     computer: str = ""
     host_id: str = ""
+    takes_script: bool = True
 
 
 class InteractiveSession:
@@ -64,6 +76,10 @@ class InteractiveSession:
         self._opener = opener
         self.label = label
         self.facts = Facts()
+        # The pipeline that has stopped in the debugger; cells go to the debugger meanwhile.
+        self.stopped: Pipeline | None = None
+        # How many sessions there were, this one included.
+        self.number = 0
         self._runspace: Runspace | None = None
         self._opening: asyncio.Task[Runspace] | None = None
         self._closed = False
@@ -146,7 +162,7 @@ class InteractiveSession:
         Returns:
             what the user must know about this cell, or None.
         """
-        if not self.is_open or not self.facts.host_id:
+        if not self.is_open or not self.facts.host_id or self.stopped is not None:
             return None
         self._check = asyncio.create_task(self._check_host())
         if not _MAY_HOP.search(text):
@@ -214,9 +230,12 @@ class InteractiveSession:
             raise
         try:
             self.facts = await _ask_facts(runspace, self.label)
+            await debugger.enable(runspace)
         except BaseException:
             await runspace.abandon("The session was not wanted any more.")
             raise
+        self.number += 1
+        self.stopped = None
         self._runspace = runspace
         # Opened in the background, nobody may ever wait for it, and it must not be taken for the next session.
         self._opening = None
@@ -294,6 +313,7 @@ def _refusal(what_happened: str, what_next: str) -> SessionLost:
     return SessionLost(f"{what_happened} This cell was not run, and nothing of it was sent. {what_next}")
 
 
+@cache
 def _script(name: str) -> str:
     return resources.files("pskernel.session").joinpath("scripts", name).read_text("utf-8")
 
@@ -303,18 +323,23 @@ async def _exit_one_level(runspace: Runspace) -> bool:
 
     A server that is on another host comes back by itself; only its own host asks its client.
     """
-    calls = await runspace.command_calls("Exit-PSSession")
+    # Restricted endpoints take commands, but no script.
+    pipeline = await runspace.invoke([[Command("Exit-PSSession")]])
+    calls = await collect(pipeline, HostCall, runspace.idle.add)
     return any(call.method == "PopRunspace" for call in calls)
 
 
 async def _ask_facts(runspace: Runspace, label: str) -> Facts:
     try:
         values = await runspace.query(_script("facts.ps1"), timeout=_FACTS_SECONDS)
-    except PipelineFailed:
-        return Facts()
+    except PipelineFailed as failure:
+        return Facts(takes_script=failure.record.exception_type != _NO_LANGUAGE)
     except TimeoutError:
         raise ConnectError(
             f"{label} opened a session, but did not answer a first short command within {_FACTS_SECONDS:g} seconds."
         ) from None
     texts = [str(value) for value in values]
-    return Facts(*texts[:5]) if len(texts) >= 5 else Facts()
+    if len(texts) < 5:
+        return Facts()
+    version, edition, user, computer, host_id = texts[:5]
+    return Facts(version, edition, user, computer, host_id)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pskernel.errors import PSKernelError, RemoteProtocolError
-from pskernel.records import HostCall, HostText, Notice, Output, PipelineEnd, Record
+from pskernel.records import DebuggerStop, HostCall, HostText, Notice, Output, PipelineEnd, Record
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -197,6 +197,8 @@ async def collect(pipeline: Pipeline, kind: type[_T], others: Callable[[Record],
         async for record in pipeline:
             if isinstance(record, HostCall):
                 await pipeline.refuse(record, NO_HOST_NOW)
+            if isinstance(record, DebuggerStop):
+                await pipeline.stop()  # a breakpoint of the user's on something that we ask too
             if isinstance(record, kind):
                 found.append(record)
                 size += weigh(record, 0)

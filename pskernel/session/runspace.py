@@ -18,8 +18,7 @@ from pskernel.errors import (
     RunspaceStateError,
     TransportClosed,
 )
-from pskernel.protocol.hostvalues import has_secret
-from pskernel.protocol.pipelines import PipelineShape, Screen
+from pskernel.protocol.pipelines import PipelineShape, Screen, Statements
 from pskernel.protocol.runspace import (
     KeyExchanged,
     Outgoing,
@@ -32,7 +31,9 @@ from pskernel.protocol.runspace import (
 from pskernel.records import ErrorRecord, HostCall, HostText, Notice, Output, PipelineEnd, Record
 from pskernel.session.idle import IdleRecords
 from pskernel.session.pipeline import NO_HOST_NOW, Pipeline, collect, take_back
-from pskernel.session.state import KeyExchange, RunspaceState, opening_error
+from pskernel.session.replies import Replies
+from pskernel.session.running import RunningPipelines
+from pskernel.session.state import RunspaceState, opening_error
 from pskernel.transports.base import Payload, Transport
 
 __all__ = ["Runspace", "RunspaceState"]
@@ -58,12 +59,14 @@ class Runspace:
         self._ended = asyncio.Event()
         self._error: PSKernelError | None = None
         self._turn = asyncio.Lock()
-        self._current: Pipeline | None = None
-        self._idle = IdleRecords()
+        self._nested_turn = asyncio.Lock()
+        self._running = RunningPipelines()
+        # What the remote said while no pipeline was running, for whoever runs the next one.
+        self.idle = IdleRecords()
         self._received = 0
         self._reset_answer: asyncio.Future[bool] | None = None
-        self._key = KeyExchange()
         self._chores: set[asyncio.Task[None]] = set()
+        self._replies = Replies(transport, self._protocol, self._send, self._chore)
         self._reader = asyncio.create_task(self._read(), name="pskernel-reader")
 
     @classmethod
@@ -126,25 +129,26 @@ class Runspace:
         """Wait until the runspace is closed or broken."""
         await self._ended.wait()
 
-    def take_idle_records(self) -> list[Record]:
-        """What the remote said while no pipeline was running, once."""
-        return self._idle.take()
+    @property
+    def is_busy(self) -> bool:
+        """Whether a pipeline is running, or being closed."""
+        return self._turn.locked()
 
-    async def run_cell(self, text: str, *, screen: Screen | None = None) -> Pipeline:
+    async def run_cell(self, cell: str | Statements, *, width: int | None = None) -> Pipeline:
         """Run a cell as Enter-PSSession runs a typed line: verbatim, as script, formatted by the remote's Out-Default.
 
         Args:
-            text: the cell, unchanged.
-            screen: the size to format for, if not the runspace's own.
+            cell: the text, unchanged, or the commands it consists of, for an endpoint that takes no script.
+            width: the columns to format for, if not the runspace's own.
 
         Raises:
             RunspaceStateError: the runspace is closed or broken; nothing was sent.
             TransportClosed: the connection broke while the cell was being sent.
         """
-        return await self._start(PipelineShape.CELL, text, screen)
+        return await self._start(PipelineShape.CELL, cell, Screen(width) if width else None)
 
-    async def invoke(self, script: str) -> Pipeline:
-        """Run a script and yield its objects as :class:`pskernel.records.Output`, errors as records.
+    async def invoke(self, script: str | Statements) -> Pipeline:
+        """Run a script, or one statement of commands; it yields :class:`pskernel.records.Output`, errors as records.
 
         Raises:
             RunspaceStateError: the runspace is closed or broken; nothing was sent.
@@ -152,12 +156,21 @@ class Runspace:
         """
         return await self._start(PipelineShape.QUERY, script)
 
-    async def command_calls(self, name: str) -> list[HostCall]:
-        """Run one command without arguments (restricted endpoints take no script); return the host calls it makes."""
-        return await collect(await self._start(PipelineShape.COMMAND, name), HostCall, self._idle.add)
+    async def run_nested(self, what: str | Statements, *, shown: bool = False) -> Pipeline:
+        """Run something while the pipeline that runs is stopped in the debugger.
 
-    async def query(self, script: str, *, timeout: float = 10.0) -> list[Any]:  # noqa: ASYNC109 - stops the remote too
-        """Run a short script of our own and return its objects.
+        Args:
+            what: a script, or one statement of commands.
+            shown: whether it is formatted by the remote's Out-Default, as a cell's; otherwise it yields objects.
+
+        Raises:
+            RunspaceStateError: the runspace is closed or broken; nothing was sent.
+            TransportClosed: the connection broke while it was being sent.
+        """
+        return await self._start(PipelineShape.NESTED if shown else PipelineShape.DEBUGGER, what)
+
+    async def query(self, script: str | Statements, *, timeout: float = 10.0) -> list[Any]:  # noqa: ASYNC109
+        """Run a short script of our own, or one statement of commands, and return its objects.
 
         Raises:
             PipelineFailed: it ended with an error.
@@ -167,7 +180,7 @@ class Runspace:
         """
         async with asyncio.timeout(timeout):
             pipeline = await self.invoke(script)
-            found = await collect(pipeline, Output, self._idle.add)
+            found = await collect(pipeline, Output, self.idle.add)
         if pipeline.end is not None and pipeline.end.error is not None:
             raise PipelineFailed(pipeline.end.error)
         return [output.value for output in found]
@@ -181,7 +194,7 @@ class Runspace:
         if not error.clixml:
             return []
         pipeline = await self._start(PipelineShape.DISPLAY, input_clixml=error.clixml)
-        return await collect(pipeline, HostText, self._idle.add)
+        return await collect(pipeline, HostText, self.idle.add)
 
     async def reset(self) -> None:
         """Set the runspace's variables back, as a new session would have them, without a new connection.
@@ -189,7 +202,7 @@ class Runspace:
         Raises:
             RunspaceStateError: a pipeline is running, or the server cannot.
         """
-        if self._current is not None and not self._current.ended:
+        if self._running.innermost is not None:
             raise RunspaceStateError("The runspace cannot be reset while a pipeline is running.")
         async with self._turn:
             self._require_open()
@@ -216,44 +229,25 @@ class Runspace:
             self._break(self._error or TransportClosed(why))
         await self._shut(why)
 
-    # What a pipeline asks of its owner.
-
-    async def signal(self, pipeline: Pipeline) -> None:
-        """Send the stop signal."""
-        with contextlib.suppress(TransportClosed, NotPowerShell):
-            await self._transport.signal(pipeline.pipeline_id)
-
-    async def answer(self, call: HostCall, value: Any) -> None:
-        """Send a host call's return value: cancelled, nothing or all. The first secret waits for a key."""
-        if has_secret(value):
-            if self._key.begins():
-                self._chore(self._say(self._protocol.exchange_key()))
-            await self._key.wait()
-        if call.call_id is not None:
-            await asyncio.shield(self._chore(self._say(self._protocol.answer(call.call_id, value))))
-
-    async def refuse(self, call: HostCall, message: str) -> None:
-        """Send a host call's exception."""
-        if call.call_id is not None:
-            await self._say(self._protocol.refuse(call.call_id, message))
-
     async def _start(
         self,
         shape: PipelineShape,
-        text: str = "",
+        what: str | Statements = "",
         screen: Screen | None = None,
         *,
         input_clixml: bytes | None = None,
     ) -> Pipeline:
-        await self._turn.acquire()
+        turn = self._nested_turn if shape in {PipelineShape.NESTED, PipelineShape.DEBUGGER} else self._turn
+        await turn.acquire()
         try:
             self._require_open()
-            pipeline_id, create = self._protocol.start(shape, text, screen)
-            pipeline = self._current = Pipeline(self, pipeline_id)
-            self._chore(self._see_off(pipeline))
+            pipeline_id, create = self._protocol.start(shape, what, screen)
+            pipeline = Pipeline(self._replies, pipeline_id)
+            self._chore(self._see_off(pipeline, turn))
         except BaseException:
-            self._turn.release()
+            turn.release()
             raise
+        self._running.add(pipeline)
         sending = self._chore(self._transmit(pipeline, create, input_clixml))
         try:
             await asyncio.shield(sending)
@@ -275,7 +269,7 @@ class Runspace:
             await self._send(self._protocol.input_record(pipeline.pipeline_id, input_clixml))
         pipeline.sent_at = asyncio.get_running_loop().time()
 
-    async def _see_off(self, pipeline: Pipeline) -> None:
+    async def _see_off(self, pipeline: Pipeline, turn: asyncio.Lock) -> None:
         """Wait for the pipeline's end, tell the server we are done with it, and let the next one go."""
         try:
             await pipeline.wait_ended()
@@ -284,8 +278,8 @@ class Runspace:
                     async with asyncio.timeout(_CLOSE_SECONDS):
                         await self._transport.close_pipeline(pipeline.pipeline_id)
         finally:
-            self._current = None
-            self._turn.release()
+            self._running.remove(pipeline)
+            turn.release()
 
     async def _send(self, messages: list[Outgoing]) -> None:
         for message in messages:
@@ -305,8 +299,7 @@ class Runspace:
             while self._state is not RunspaceState.BROKEN:
                 for item in await self._transport.receive():
                     self._take(item)
-                if self._current is not None:
-                    await self._current.wait_drained()
+                await self._running.wait_drained()
                 # A stream with data ready never yields by itself, and this loop belongs to the kernel too.
                 await asyncio.sleep(0)
         except (TransportClosed, NotPowerShell, ProtocolError) as error:
@@ -328,9 +321,7 @@ class Runspace:
             received, self._received = self._received, 0
             if isinstance(record, PoolEvent):
                 self._take_pool_event(record)
-            elif self._current is not None and pipeline_id == self._current.pipeline_id and not self._current.ended:
-                self._current.deliver(record, received)
-            elif not isinstance(record, PipelineEnd):
+            elif not self._running.deliver(pipeline_id, record, received) and not isinstance(record, PipelineEnd):
                 self._outside(record, received)
 
     def _take_pool_event(self, event: PoolEvent) -> None:
@@ -342,7 +333,7 @@ class Runspace:
             case PoolStopped(reason):
                 self._break(TransportClosed(reason or "The remote closed the runspace."))
             case KeyExchanged():
-                self._key.end()
+                self._replies.key.end()
             case PoolReset(success) if self._reset_answer is not None and not self._reset_answer.done():
                 self._reset_answer.set_result(success)
 
@@ -351,20 +342,16 @@ class Runspace:
         if isinstance(record, HostCall) and record.expects_reply:
             if len(self._chores) > _MAX_REFUSALS:
                 raise RemoteProtocolError("The remote asks on and on, and does not wait for an answer.")
-            self._chore(self.refuse(record, NO_HOST_NOW))
+            self._chore(self._replies.refuse(record, NO_HOST_NOW))
         else:
             self._show(record, received)
 
-    async def _say(self, messages: list[Outgoing]) -> None:
-        """Send what nobody waits for: that the line is gone is the reader's news."""
-        with contextlib.suppress(TransportClosed, NotPowerShell):
-            await self._send(messages)
-
     def _show(self, record: Record, received: int = 0) -> None:
-        if self._current is not None and not self._current.ended:
-            self._current.deliver(record, received)
+        innermost = self._running.innermost
+        if innermost is not None:
+            innermost.deliver(record, received)
         else:
-            self._idle.add(record, received)
+            self.idle.add(record, received)
 
     def _break(self, error: PSKernelError) -> None:
         if self._state in (RunspaceState.OPEN, RunspaceState.OPENING):
@@ -374,11 +361,10 @@ class Runspace:
 
     def _release(self, error: PSKernelError) -> None:
         """Wake up whoever waits for what will not come any more."""
-        if self._current is not None:
-            self._current.fail(error)
+        self._running.fail(error)
         if self._reset_answer is not None and not self._reset_answer.done():
             self._reset_answer.set_result(False)
-        self._key.end()
+        self._replies.key.end()
         self._opened.set()
         self._ended.set()
 

@@ -195,7 +195,7 @@ def test_a_banner_before_powershell_is_only_a_notice(pwsh: str, tmp_path: Path) 
 
     async def main() -> None:
         async with await connect(Target.parse(f"process:{file}")) as runspace:
-            assert any("Welcome to web01" in str(notice) for notice in runspace.take_idle_records())
+            assert any("Welcome to web01" in str(notice) for notice in runspace.idle.take())
             assert ["1\n"] == texts(await cell(runspace, "1"))
 
     asyncio.run(main())
@@ -316,7 +316,7 @@ def test_events_between_cells_are_kept_and_their_prompts_refused(pwsh: str) -> N
         idle: list[Record] = []
         async with asyncio.timeout(20):
             while 2 > len(idle):
-                idle += runspace.take_idle_records()
+                idle += runspace.idle.take()
                 await asyncio.sleep(0)
         first, second = texts(idle)
         assert "ticked\n" == first

@@ -81,7 +81,7 @@ def test_a_host_key_that_was_accepted_is_the_first_that_the_user_hears(
 
     async def heard() -> list[str]:
         async with await connect(target) as runspace:
-            return [record.text for record in runspace.take_idle_records() if isinstance(record, Notice)]
+            return [record.text for record in runspace.idle.take() if isinstance(record, Notice)]
 
     (text,) = asyncio.run(heard())
     assert text.endswith(f"was added to {tmp_path}/known.")

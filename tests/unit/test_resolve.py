@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from pskernel.directives import read_directives
 from pskernel.errors import TargetError
 from pskernel.options import Options
-from pskernel.resolve import NO_TARGET_HELP, directive, load_spec, resolve
+from pskernel.resolve import NO_TARGET_HELP, load_spec, resolve
 from pskernel.target import Target
 
 
@@ -173,46 +172,7 @@ def test_a_spec_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         load_spec(str(tmp_path), None, lambda _: None)
 
 
-# -- directive -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("cell", "expected"),
-    [
-        ("#% target ssh://web01", "ssh://web01"),
-        ("#% TARGET   ssh://web01  \nGet-Date", "ssh://web01"),
-        ("#%target process:", "process:"),
-        ("#% target\tprocess:\r\n'x'", "process:"),
-        ("\n\n  # a remark\n#\n  #% target pid:1\n1", "pid:1"),
-        ("# a remark\r#% target pid:1\r1", "pid:1"),
-        ("#% target a\n#% target b", "a"),
-        ("#% target replay:my file.jsonl", "replay:my file.jsonl"),
-        ("#% target", ""),
-        ("#% target   \n1", ""),
-        ("", None),
-        ("Get-Date\n#% target ssh://web01", None),
-        ("<# x #>\n#% target ssh://web01", None),
-        ("1 #% target ssh://web01", None),
-        ("## % target ssh://web01", None),
-        ("# % target ssh://web01", None),
-        ("#% targets ssh://web01", None),
-        ("#% targetssh://web01", None),
-        ("# a remark\u2028#% target ssh://evil", None),
-        ("# a remark\x0c#% target ssh://evil", None),
-        ("# only\n# remarks", None),
-    ],
-)
-def test_directive(cell: str, expected: str | None) -> None:
-    assert directive(cell) == expected
-
-
-@settings(deadline=None, max_examples=100)
-@given(st.lists(st.sampled_from(["", "  ", "# x", "#% other", "#"])), st.text())
-def test_what_follows_the_directive_does_not_matter(head: list[str], tail: str) -> None:
-    assert directive("\n".join([*head, "#% target ssh://web01", tail])) == "ssh://web01"
-
-
 def test_the_help_names_the_three_ways() -> None:
     for way in ("pskernel install NAME --target", "PSKERNEL_TARGET=ssh://", "#% target ssh://user@host"):
         assert way in NO_TARGET_HELP
-    assert directive(NO_TARGET_HELP) is None
+    assert read_directives(NO_TARGET_HELP).target is None

@@ -18,11 +18,13 @@ from pskernel.errors import (
     TargetUnreachable,
     TransportClosed,
 )
-from pskernel.kernel.cell import Cell, CellError, Outcome
+from pskernel.kernel.cell import Cell
+from pskernel.kernel.outcome import CellError, Outcome
 from pskernel.kernel.output import CellOutput, Limits
 from pskernel.questions import Asker, NobodyToAsk, Question
 from pskernel.records import ErrorRecord, HostCall, HostText, Notice, PipelineEnd, PipelineState, Record
-from pskernel.session.interactive import SessionLost
+from pskernel.session.idle import IdleRecords
+from pskernel.session.interactive import Facts, SessionLost
 from pskernel.session.pipeline import Pipeline
 
 WAIT = 10.0
@@ -60,7 +62,9 @@ class Remote:
         self.answers_where = asyncio.Event()
         self.answers_where.set()
         self.lost: SessionLost | None = None
-        self.idle: list[Record] = []
+        self.idle = IdleRecords()
+        self.facts = Facts()
+        self.stopped: Pipeline | None = None
         self.leave_error: PSKernelError | None = None
         self.pipeline = Pipeline(self, uuid4())
 
@@ -97,11 +101,7 @@ class Remote:
 
     # The runspace.
 
-    def take_idle_records(self) -> list[Record]:
-        idle, self.idle = self.idle, []
-        return idle
-
-    async def run_cell(self, text: str) -> Pipeline:
+    async def run_cell(self, text: str, *, width: int | None = None) -> Pipeline:
         self.sending.set()
         await self.may_send.wait()
         if self.send_error is not None:
@@ -147,6 +147,11 @@ class Play:
     def say(self, *records: Record) -> None:
         for record in records:
             self.remote.pipeline.deliver(record)
+
+    def wrote(self, records: list[Record]) -> None:
+        """The remote has written this while no cell was running."""
+        for record in records:
+            self.remote.idle.add(record)
 
     async def outcome(self) -> Outcome:
         assert self.running is not None
@@ -401,7 +406,7 @@ def test_a_loss_between_the_two_is_told_as_a_loss(tmp_path: Path) -> None:
 def test_what_the_remote_wrote_between_two_cells_is_shown_with_the_next(tmp_path: Path) -> None:
     async def main() -> None:
         play = Play(tmp_path)
-        play.remote.idle = [Notice("a banner"), HostText("an event\n")]
+        play.wrote([Notice("a banner"), HostText("an event\n")])
         await play.started()
         play.say(HostText("mine\n"), DONE)
         await play.outcome()
@@ -414,7 +419,7 @@ def test_an_interrupt_while_that_is_shown_sends_nothing(tmp_path: Path) -> None:
     async def main() -> None:
         # So much that the front end's pace holds it up for minutes.
         play = Play(tmp_path, rate=1000)
-        play.remote.idle = [HostText("x" * 60_000 + "\n")] * 40
+        play.wrote([HostText("x" * 60_000 + "\n")] * 40)
         play.begin()
         while not play.sent:
             await asyncio.sleep(0)
@@ -431,7 +436,7 @@ def test_an_interrupt_while_that_is_shown_sends_nothing(tmp_path: Path) -> None:
 def test_a_banner_needs_no_heading(tmp_path: Path) -> None:
     async def main() -> None:
         play = Play(tmp_path)
-        play.remote.idle = [Notice("a banner")]
+        play.wrote([Notice("a banner")])
         await play.started()
         play.say(DONE)
         await play.outcome()

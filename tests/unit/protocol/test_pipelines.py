@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pskernel.protocol.pipelines import PipelineShape, Screen, Templates
+from pskernel.protocol.pipelines import Command, PipelineShape, Screen, Templates
 from pskernel.protocol.runspace import RunspaceProtocol
 from tests.parts.wire import (
     CREATE_PIPELINE,
@@ -141,8 +141,24 @@ def test_a_query_keeps_out_of_the_history_and_returns_objects() -> None:
     assert ["x"] == [command["Cmd"] for command in body["PowerShell"]["Cmds"]]
 
 
-def test_a_command_is_no_script() -> None:
-    body = tree(ET.fromstring(Templates(capability()).fill(PipelineShape.COMMAND, "Exit-PSSession")))
+def test_commands_are_no_script() -> None:
+    commands = [
+        [Command("Get-Item", ((None, "/a&b"), ("-Force", None))), Command("Out-String")],
+        [Command("B", (("-Id", 1),))],
+    ]
+
+    body = tree(ET.fromstring(Templates(capability()).commands(PipelineShape.CELL, commands)))
+
+    sent = [[(c["Cmd"], c["IsScript"]) for c in s["Cmds"]] for s in body["PowerShell"]["ExtraCmds"]]
+    assert [
+        [("Get-Item", "false"), ("Out-String", "false"), ("Out-Default", "false")],
+        [("B", "false"), ("Out-Default", "false")],
+    ] == sent
+    assert "true" == body["AddToHistory"]
+
+
+def test_one_command_returns_its_objects() -> None:
+    body = tree(ET.fromstring(Templates(capability()).commands(PipelineShape.QUERY, [[Command("Exit-PSSession")]])))
 
     assert "false" == body["AddToHistory"]
     assert [("Exit-PSSession", "false")] == [(c["Cmd"], c["IsScript"]) for c in body["PowerShell"]["Cmds"]]

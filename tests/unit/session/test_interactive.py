@@ -89,7 +89,7 @@ class Fleet:
 
     @property
     def cells(self) -> list[str]:
-        return [text for server in self.servers for text in server.texts if "$" not in text]
+        return [text for server in self.servers for text in server.texts if "$" not in text and "__" not in text]
 
 
 def check(test: Callable[[Fleet, InteractiveSession], Awaitable[None]]) -> None:
@@ -667,10 +667,10 @@ def test_what_event_handlers_write_during_the_question_is_kept() -> None:
     async def test(fleet: Fleet, session: InteractiveSession) -> None:
         fleet.ticks = True
         runspace = await session.ready(NobodyToAsk())
-        runspace.take_idle_records()
+        runspace.idle.take()
         await run(session, "1")
         await session.ready(NobodyToAsk())
-        assert [HostText("tick\n")] == runspace.take_idle_records()
+        assert [HostText("tick\n")] == runspace.idle.take()
 
     check(test)
 

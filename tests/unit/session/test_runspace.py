@@ -246,10 +246,10 @@ def test_what_is_said_between_cells_is_kept_and_prompts_are_refused() -> None:
             await server.raw(b"a stray line\n")
             await server.flush()
             await server.wait_for("Data")  # the refusal
-            idle = runspace.take_idle_records()
+            idle = runspace.idle.take()
             assert HostText("from an event\n") in idle
             assert any(isinstance(record, Notice) and "a stray line" in record.text for record in idle)
-            assert [] == runspace.take_idle_records()
+            assert [] == runspace.idle.take()
 
     run(main)
 
@@ -642,7 +642,7 @@ def test_nothing_comes_after_the_end() -> None:
             async with asyncio.timeout(10):
                 while 3 != server.log.count("Data"):
                     await asyncio.sleep(0)
-            assert [HostText("late\n")] == runspace.take_idle_records()
+            assert [HostText("late\n")] == runspace.idle.take()
 
     run(main)
 
@@ -656,11 +656,11 @@ def test_what_is_said_between_cells_is_bounded() -> None:
                 await server.flush()
             server.pool.host_call(ps.HostMethodIdentifier.WriteLine2, ["last"])
             await server.flush()
-            kept = runspace._idle._records
+            kept = runspace.idle._records
             async with asyncio.timeout(10):
                 while not kept or kept[-1][0] != HostText("last\n"):
                     await asyncio.sleep(0)
-            assert 500 < len(runspace.take_idle_records()) < 1000
+            assert 500 < len(runspace.idle.take()) < 1000
 
     run(main)
 
@@ -1033,7 +1033,7 @@ def test_what_goes_wrong_while_a_lost_connection_is_closed_is_a_notice(monkeypat
             server.stream.cut()
             await runspace.wait_ended()
             await settle()
-            assert [Notice("The recording cannot be written.")] == runspace.take_idle_records()
+            assert [Notice("The recording cannot be written.")] == runspace.idle.take()
             monkeypatch.undo()
 
     run(main)

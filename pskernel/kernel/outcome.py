@@ -1,0 +1,59 @@
+"""How a cell ended, and its error as Jupyter shows one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pskernel.render.ansi import neutralise, strip
+
+__all__ = ["CellError", "Outcome", "clean", "interrupted", "own_error", "script_error", "with_second_hop"]
+
+
+@dataclass(frozen=True, slots=True)
+class CellError:
+    """What becomes the Jupyter error: ``name`` is PowerShell's FullyQualifiedErrorId, or our own id.
+
+    ``own`` says which: an error of pskernel's (no connection, a refused cell) is never the one that a script announces.
+    """
+
+    name: str
+    message: str
+    traceback: list[str]
+    own: bool = False
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a cell ended. ``exit_code`` is set when the script called ``exit``."""
+
+    error: CellError | None = None
+    exit_code: int | None = None
+    sent: bool = True
+
+
+def own_error(name: str, message: str) -> CellError:
+    """An error of pskernel's own, to be shown as PowerShell shows its errors."""
+    return script_error(name, message, own=True)
+
+
+def with_second_hop(error: CellError | None, text: str) -> CellError:
+    """A hop must be told even where the cell failed on its own: its user believes to be on the other host."""
+    hop = own_error("SecondHop", text)
+    return hop if error is None else CellError(error.name, error.message, [*error.traceback, *hop.traceback], own=True)
+
+
+def interrupted() -> Outcome:
+    """A cell that was interrupted before it was sent."""
+    return Outcome(own_error("Interrupted", "The cell was interrupted before it was sent."), sent=False)
+
+
+def script_error(name: str, message: str, *, own: bool) -> CellError:
+    """An error of a message alone; ``own`` as :class:`CellError` has it."""
+    shown = neutralise(message)
+    return CellError(clean(name), strip(shown), [f"\x1b[31;1m{shown}\x1b[0m"], own)
+
+
+def clean(text: str) -> str:
+    """Text without control sequences and colours."""
+    # `throw` makes any text both the id and the message, and headless runs write them to terminals.
+    return strip(neutralise(text))

@@ -1,0 +1,68 @@
+"""What goes back to the remote while a pipeline runs: the stop signal, and answers to its host calls."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from pskernel.errors import NotPowerShell, TransportClosed
+from pskernel.protocol.hostvalues import has_secret
+from pskernel.session.state import KeyExchange
+
+if TYPE_CHECKING:
+    from pskernel.protocol.runspace import Outgoing, RunspaceProtocol
+    from pskernel.records import HostCall
+    from pskernel.session.pipeline import Pipeline
+    from pskernel.transports.base import Transport
+
+__all__ = ["Replies"]
+
+
+class Replies:
+    """A :class:`pskernel.session.pipeline.PipelineOwner` for the pipelines of one runspace.
+
+    Args:
+        transport: carries the signal.
+        protocol: encodes answers.
+        send: sends messages.
+        chore: runs work to its end, whether or not anybody waits for it.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        protocol: RunspaceProtocol,
+        send: Callable[[list[Outgoing]], Awaitable[None]],
+        chore: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+    ) -> None:
+        self._transport = transport
+        self._protocol = protocol
+        self._send = send
+        self._chore = chore
+        self.key = KeyExchange()
+
+    async def signal(self, pipeline: Pipeline) -> None:
+        """Send the stop signal."""
+        with contextlib.suppress(TransportClosed, NotPowerShell):
+            await self._transport.signal(pipeline.pipeline_id)
+
+    async def answer(self, call: HostCall, value: Any) -> None:
+        """Send a host call's return value: cancelled, nothing or all. The first secret waits for a key."""
+        if has_secret(value):
+            if self.key.begins():
+                self._chore(self._say(self._protocol.exchange_key()))
+            await self.key.wait()
+        if call.call_id is not None:
+            await asyncio.shield(self._chore(self._say(self._protocol.answer(call.call_id, value))))
+
+    async def refuse(self, call: HostCall, message: str) -> None:
+        """Send a host call's exception."""
+        if call.call_id is not None:
+            await self._say(self._protocol.refuse(call.call_id, message))
+
+    async def _say(self, messages: list[Outgoing]) -> None:
+        """Send what nobody waits for: that the line is gone is the reader's news."""
+        with contextlib.suppress(TransportClosed, NotPowerShell):
+            await self._send(messages)

@@ -1,0 +1,1 @@
+Get-Command -CommandType Alias, Function, Cmdlet, Application -ErrorAction Ignore | ForEach-Object Name | Select-Object -First 20000
