@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pskernel.directives import Directives
 from pskernel.errors import LocalProtocolError, PSKernelError, RunspaceStateError
-from pskernel.kernel.debugging import declined, stop_message, stop_text
+from pskernel.kernel.debugging import DEBUGGER_LEFT, declined, stop_message, stop_text
 from pskernel.kernel.outcome import CellError, Outcome, clean, interrupted, own_error, script_error, with_second_hop
 from pskernel.kernel.progress import ProgressDisplay
 from pskernel.questions import NobodyToAsk
@@ -42,6 +42,7 @@ __all__ = ["Cell"]
 
 _SET_SHOULD_EXIT, _POP_RUNSPACE = "SetShouldExit", "PopRunspace"
 _ERROR_DISPLAY_SECONDS = 5.0
+_END_SECONDS = 1.0
 
 
 class Cell:
@@ -142,16 +143,12 @@ class Cell:
             await self._output.write(piece)
         if self._interrupted:
             return interrupted()
+        self._stopped = self._session.stopped
+        if self._stopped is not None and self._stopped.ended:
+            self._session.stopped = None
+            return Outcome(own_error("DebuggerLeft", DEBUGGER_LEFT), sent=False)
         # An interrupt does not cut this short: half a command on the line would cost the session.
-        cell = text if self._session.facts.takes_script else simple_statements(text) or text
-        stopped, self._stopped = self._session.stopped, None
-        if stopped is not None and not stopped.ended:
-            self._stopped = stopped
-            shown = not debugger.is_debugger_command(text)
-            sending = runspace.run_nested(debugger.debugger_script(text), shown=shown)
-        else:
-            sending = runspace.run_cell(cell, width=self._directives.width)
-        self._sending = asyncio.create_task(sending)
+        self._sending = asyncio.create_task(self._start(runspace, text))
         try:
             pipeline = await self._sending
         except RunspaceStateError as error:
@@ -174,6 +171,13 @@ class Cell:
             if moved is not None:
                 outcome.error = with_second_hop(outcome.error, moved)
         return outcome
+
+    async def _start(self, runspace: Runspace, text: str) -> Pipeline:
+        if self._stopped is not None:
+            shown = not debugger.is_debugger_command(text)
+            return await runspace.run_nested(debugger.debugger_script(text), shown=shown)
+        cell = text if self._session.facts.takes_script else simple_statements(text) or text
+        return await runspace.run_cell(cell, width=self._directives.width)
 
     async def _say(self, text: str) -> None:
         piece = render(Notice(text))
@@ -251,7 +255,10 @@ class Cell:
                 else:
                     await self._record(pipeline, record)
         error = await self._ended(pipeline.end)
-        if self._stopped is None or self._action is None:
+        if self._stopped is None:
+            return error
+        if self._action is None:
+            await self._note_end_in_debugger(self._stopped)
             return error
         return await self._go_on(self._stopped, self._action)
 
@@ -284,6 +291,16 @@ class Cell:
         await self._show(stop_text(stop, entering=self._action is None))
         self._session.stopped = pipeline
         return None if self._action in debugger.STEPS else own_error("DebuggerStop", stop_message(stop))
+
+    async def _note_end_in_debugger(self, stopped: Pipeline) -> None:
+        """An engine that stops what runs in its debugger may stop the command that had stopped there, too."""
+        if self._interrupted:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_END_SECONDS):
+                    await stopped.wait_ended()
+        if stopped.ended:
+            self._session.stopped = None
+            await self._say("The command in the debugger has been stopped too. Cells run in the session again.")
 
     async def _go_on(self, stopped: Pipeline, action: str) -> CellError | None:
         """Follow the stopped pipeline to its next stop or its end."""

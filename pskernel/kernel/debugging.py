@@ -9,8 +9,12 @@ from pskernel.records import HostText, TextKind
 if TYPE_CHECKING:
     from pskernel.records import DebuggerStop
 
-__all__ = ["declined", "stop_message", "stop_text"]
+__all__ = ["DEBUGGER_LEFT", "declined", "stop_message", "stop_text"]
 
+DEBUGGER_LEFT = (
+    "The command that had stopped in the debugger has ended meanwhile. This cell was not run, because it may have been "
+    "meant for the debugger. Run it again to run it in the session."
+)
 _ENTERING = "Entering debug mode. Use h or ? for help.\n\n"
 
 

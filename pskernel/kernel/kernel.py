@@ -128,7 +128,8 @@ class RemotePowerShellKernel(Kernel):
         cell_id: str | None = None,
     ) -> dict[str, Any]:
         """Run one cell on the remote."""
-        if store_history and not silent and code.strip():
+        if store_history and allow_stdin and not silent and code.strip():
+            # What a person has typed; a run of a notebook is none of that.
             self._choice.history.add(code)
         outcome = self._outcome = await self._outcome_of(code, silent=silent, allow_stdin=allow_stdin)
         reply = self._reply(outcome.error if outcome else None)
@@ -216,13 +217,13 @@ class RemotePowerShellKernel(Kernel):
             directives=directives,
             opened=opened,
         )
-        await language.stop()
+        await language.begin_cell()
         try:
             async with note if person else contextlib.nullcontext():
                 return await cell.run(code, asker, by_user=by_user)
         finally:
             self._cell = None
-            language.forget()
+            language.end_cell()
 
     def _stdin_ident(self) -> Any:
         return self._get_shell_context_var(self._shell_parent_ident)

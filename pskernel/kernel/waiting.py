@@ -36,6 +36,7 @@ class ConnectionNote:
         self._display_id = uuid.uuid4().hex
         self._task: asyncio.Task[None] | None = None
         self._shown = False
+        self._is_told = False
 
     async def __aenter__(self) -> Self:
         if not self._session.is_open:
@@ -46,13 +47,14 @@ class ConnectionNote:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stop()
-        if self._shown and self._session.number == self._told:
+        if self._shown and not self._is_told:
             # Its line must not stay at "Connecting".
             self._show(f"Not connected to {self._session.label}")
 
     async def connected(self) -> int:
         """The session is open: say so, unless it was said before. Returns the session's number."""
         await self._stop()
+        self._is_told = True
         if self._session.number != self._told:
             self._told = self._session.number
             self._show(where(self._session))

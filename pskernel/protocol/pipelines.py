@@ -43,7 +43,8 @@ _SHOWN = {PipelineShape.CELL, PipelineShape.NESTED}
 class Command:
     """One command of a pipeline, or a script with arguments.
 
-    An argument is a name with None (``-Id``), or None with a value; a value behind a name belongs to it.
+    An argument is a name with None (``-Id``), None with a value, which belongs to a name before it, or a name that ends
+    in a colon with its value (``-Force:``, False).
     """
 
     name: str

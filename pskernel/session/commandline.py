@@ -26,7 +26,7 @@ _TOKEN = re.compile(
     |(?P<comma>,)
     |'(?P<single>(?:[^{_SINGLE}]|'')*)'
     |"(?P<double>(?:[^{_DOUBLE}$`]|"")*)"
-    |(?P<name>-[A-Za-z_?][A-Za-z0-9_?-]*):?
+    |(?P<name>-[A-Za-z_?][A-Za-z0-9_?-]*:?)
     |(?P<constant>\$(?:true|false|null)\b)
     |(?P<word>[^{_SPECIAL}\#][^{_SPECIAL}]*)""",
     re.IGNORECASE | re.VERBOSE,
@@ -118,23 +118,30 @@ def _command(tokens: list[_Token]) -> Command:
     if not tokens or tokens[0][0] != "word" or _is_no_command(tokens[0][1]):
         raise _NotSimple
     arguments: list[tuple[str | None, Any]] = []
-    in_list = False
+    # Whether a value stands before, a comma, or a name with a colon that a value must follow.
+    has_value = in_list = bound = False
     for kind, text in tokens[1:]:
         if kind == "comma":
-            if in_list or not arguments or arguments[-1][0] is not None:
+            if in_list or not has_value:
                 raise _NotSimple
             in_list = True
-        elif kind == "name" and not in_list:
+        elif kind == "name":
+            if in_list or bound:
+                raise _NotSimple
             arguments.append((text, None))
-        elif kind == "name" or text.startswith("--"):
+            has_value, bound = False, text.endswith(":")
+        elif text.startswith("--"):
             raise _NotSimple
-        elif in_list:
-            _, before = arguments[-1]
-            arguments[-1] = None, [*(before if isinstance(before, list) else [before]), _value(kind, text)]
-            in_list = False
         else:
-            arguments.append((None, _value(kind, text)))
-    if in_list:
+            value = _value(kind, text)
+            if in_list or bound:
+                name, before = arguments.pop()
+                value = [*(before if isinstance(before, list) else [before]), value] if in_list else value
+                arguments.append((name, value))
+            else:
+                arguments.append((None, value))
+            has_value, in_list, bound = True, False, False
+    if in_list or bound:
         raise _NotSimple
     return Command(tokens[0][1], tuple(arguments))
 

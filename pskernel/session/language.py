@@ -64,15 +64,21 @@ class LanguageService:
     def __init__(self, session: InteractiveSession) -> None:
         self._session = session
         self._kept: OrderedDict[str, Completions] = OrderedDict()
+        self._cell_runs = False
         self._names: tuple[str, ...] = ()
         self._fetch: asyncio.Task[None] | None = None
 
-    def forget(self) -> None:
-        """A cell has run: what was completed before may be different now. Command names stay, for the time it runs."""
+    async def begin_cell(self) -> None:
+        """A cell wants the runspace: nothing is asked until it has ended."""
+        self._cell_runs = True
+        await self._stop_fetching()
+
+    def end_cell(self) -> None:
+        """The cell has run: what was completed before may be different now. Command names stay, for the next cells."""
+        self._cell_runs = False
         self._kept.clear()
 
-    async def stop(self) -> None:
-        """Stop what is asked for its own sake: a cell wants the runspace, or the session ends."""
+    async def _stop_fetching(self) -> None:
         if self._fetch is not None:
             self._fetch.cancel()
             await asyncio.gather(self._fetch, return_exceptions=True)
@@ -84,7 +90,7 @@ class LanguageService:
         known = self._from_kept(head)
         if known is not None:
             return known
-        await self.stop()
+        await self._stop_fetching()
         command = Command(
             "TabExpansion2", (("-inputScript", None), (None, text), ("-cursorColumn", None), (None, _units(head)))
         )
@@ -104,14 +110,14 @@ class LanguageService:
         name = _command_at(text, cursor)
         if not name:
             return ""
-        await self.stop()
+        await self._stop_fetching()
         script = f"param($Name) {_script('help.ps1')}"
         answer = await self._ask([[Command(script, ((None, name),), is_script=True)]], _INSPECT_SECONDS)
         return "\n".join(str(value) for value in answer or ())[:_MAX_HELP].strip()
 
     async def is_complete(self, text: str) -> str:
         """``complete``, ``incomplete``, ``invalid``, or ``unknown`` where the remote does not say in time."""
-        await self.stop()
+        await self._stop_fetching()
         script = f"param($Text) {_script('parse.ps1')}"
         answer = await self._ask([[Command(script, ((None, text),), is_script=True)]], _PARSE_SECONDS)
         status = str(answer[0]) if answer else ""
@@ -119,9 +125,8 @@ class LanguageService:
 
     def _idle_runspace(self) -> Runspace | None:
         runspace = self._session.runspace
-        if runspace is None or not self._session.is_open or runspace.is_busy:
-            return None
-        return runspace
+        free = not self._cell_runs and self._session.stopped is None
+        return runspace if free and self._session.is_open else None
 
     async def _ask(self, question: Any, seconds: float) -> list[Any] | None:
         runspace = self._idle_runspace()

@@ -129,11 +129,6 @@ class Runspace:
         """Wait until the runspace is closed or broken."""
         await self._ended.wait()
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether a pipeline is running, or being closed."""
-        return self._turn.locked()
-
     async def run_cell(self, cell: str | Statements, *, width: int | None = None) -> Pipeline:
         """Run a cell as Enter-PSSession runs a typed line: verbatim, as script, formatted by the remote's Out-Default.
 

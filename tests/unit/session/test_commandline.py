@@ -16,7 +16,8 @@ from pskernel.session.commandline import simple_statements
         ("Get-Command", [[Command("Get-Command")]]),
         ("Get-Greeting -Name 'Ann'", [[Command("Get-Greeting", (("-Name", None), (None, "Ann")))]]),
         ("Get-Process -Id 1", [[Command("Get-Process", (("-Id", None), (None, 1)))]]),
-        ("Get-Process -Id:1", [[Command("Get-Process", (("-Id", None), (None, 1)))]]),
+        ("Get-Process -Id:1 -X:$false", [[Command("Get-Process", (("-Id:", 1), ("-X:", False)))]]),
+        ("Get-Process -Id: 1,2", [[Command("Get-Process", (("-Id:", [1, 2]),))]]),
         ("/bin/echo hi", [[Command("/bin/echo", ((None, "hi"),))]]),
         (
             "Get-Greeting A; Get-Greeting B",
@@ -43,7 +44,7 @@ def test_commands_with_constant_arguments(text: str, expected: list[list[Command
     [
         "", "  ", "# only a remark", "1+1", "1", "$x", "$x = 1", "'text'", "if (1) { 2 }", "foreach ($a in 1) {}",
         "a (b)", "a { b }", "a $b", 'a "$b"', "a `x", "a @b", "a > f", "a && b", "a || b", "& a", "a &", "a |", "| a",
-        "a 'b", 'a "b', "a b'c'", "a 'b'c", "a ,1", "a 1,", "a 1,,2", "a -X,1", "a --% x", "[int] 1", "-not 1", "!1",
+        "a 'b", 'a "b', "a b'c'", "a 'b'c", "a ,1", "a 1,", "a 1,,2", "a -X,1", "a -X:", "a -X: -Y", "a --% x", "[int] 1", "-not 1", "!1",
         "a=1", "return", "function f {}", "a \u2018b\u2019", "a \u201cb\u201d", "a 'b\u2019c'", 'a "b\u201dc"',
     ],
 )  # fmt: skip
