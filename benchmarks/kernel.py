@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,16 +45,9 @@ class Driven:
 
     def run(self, code: str) -> dict[str, Any]:
         """Run a cell to its idle message; return the reply's content."""
-        message = self.client.execute(code)
-        while True:
-            heard = self.client.get_iopub_msg(timeout=PATIENCE_SECONDS)
-            done = heard["msg_type"] == "status" and heard["content"]["execution_state"] == "idle"
-            if done and heard["parent_header"].get("msg_id") == message:
-                break
-        while (reply := self.client.get_shell_msg(timeout=60))["parent_header"].get("msg_id") != message:
-            pass
-        content: dict[str, Any] = reply["content"]
-        return content
+        message = self.client.execute(code, allow_stdin=False)
+        self._heard(message, lambda heard: heard["content"].get("execution_state") == "idle")
+        return self._reply(message)
 
     def times(self, code: str, count: int) -> list[float]:
         """Milliseconds of each of ``count`` runs."""
@@ -64,6 +57,42 @@ class Driven:
             assert self.run(code)["status"] == "ok"
             times.append((time.perf_counter() - began) * 1e3)
         return times
+
+    def completion(self, code: str) -> float:
+        """Milliseconds until the completions of a text are there."""
+        began = time.perf_counter()
+        self._reply(self.client.complete(code))
+        return (time.perf_counter() - began) * 1e3
+
+    def while_busy(self, code: str, count: int) -> list[float]:
+        """Completions while a cell runs."""
+        cell = self.client.execute("'busy'; while ($true) { Start-Sleep -Milliseconds 10 }")
+        self._heard(cell, lambda heard: "busy" in str(heard["content"].get("text")))
+        times = [self.completion(code) for _ in range(count)]
+        self.manager.interrupt_kernel()
+        self._reply(cell)
+        return times
+
+    def interrupt_at_prompt(self) -> float:
+        """Milliseconds from the stop button to the end of a cell that waits for an answer."""
+        cell = self.client.execute("Read-Host 'Name'", allow_stdin=True)
+        self.client.get_stdin_msg(timeout=60)
+        began = time.perf_counter()
+        self.manager.interrupt_kernel()
+        assert self._reply(cell)["status"] == "error"
+        return (time.perf_counter() - began) * 1e3
+
+    def _heard(self, message: str, wanted: Callable[[dict[str, Any]], bool]) -> None:
+        while True:
+            heard = self.client.get_iopub_msg(timeout=PATIENCE_SECONDS)
+            if heard["parent_header"].get("msg_id") == message and wanted(heard):
+                return
+
+    def _reply(self, message: str) -> dict[str, Any]:
+        while (reply := self.client.get_shell_msg(timeout=60))["parent_header"].get("msg_id") != message:
+            pass
+        content: dict[str, Any] = reply["content"]
+        return content
 
     @property
     def resident_mb(self) -> float:
@@ -92,6 +121,9 @@ def kernel_figures(target: Target) -> dict[str, float]:
             starts[plain].append(kernel.start_s)
     with driven(target) as kernel:
         kernel.times("1", 30)
+        completions = [kernel.completion(f"Get-ChildItem -{letter}") for letter in "PFRDNAHSL" * 3]
+        while_busy = kernel.while_busy("Get-ChildI", 20)
+        interrupts = [kernel.interrupt_at_prompt() for _ in range(5)]
         before = kernel.resident_mb
         kernel.times(MILLION_LINES, 1)
         growth = kernel.resident_mb - before
@@ -99,4 +131,7 @@ def kernel_figures(target: Target) -> dict[str, float]:
         "start_s": statistics.median(starts[False]),
         "ipykernel_start_s": statistics.median(starts[True]),
         "growth_mb": max(growth, 0.1),
+        "completion_ms": max(completions),
+        "while_busy_ms": max(while_busy),
+        "interrupt_ms": max(interrupts),
     }

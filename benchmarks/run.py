@@ -217,6 +217,9 @@ def compare(pwsh: str, lines: int, cells: int) -> list[Row]:
         Row("the same", own["strings"], rates["engine"]["strings"], "/s", client),
         Row("objects of 10 properties", own["objects"], rates["engine"]["objects"], "/s", client),
         Row("kernel start to first answer", kernel["start_s"], kernel["ipykernel_start_s"], "s", "plain ipykernel"),
+        Row("completion, the slowest of 27", kernel["completion_ms"], 1000.0, "ms", "what JupyterLab waits", "≤ 1"),
+        Row("the same while a cell runs, of 20", kernel["while_busy_ms"], 1000.0, "ms", "the same", "≤ 1"),
+        Row("interrupt at a prompt, the slowest of 5", kernel["interrupt_ms"], 1000.0, "ms", "a second", "≤ 1"),
         Row("memory growth, 1,000,000 lines", kernel["growth_mb"], 150.0, "MB", "the bound", "≤ 1"),
     ]
 
