@@ -1,0 +1,157 @@
+"""The text behind a magic's name, read as PowerShell reads arguments: names, values, quotes, Python variables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Argument", "ArgumentError", "read_arguments"]
+
+_SINGLE = "'\u2018\u2019\u201a\u201b"
+_DOUBLE = '"\u201c\u201d\u201e'
+_TOKEN = re.compile(
+    rf"""(?P<space>\s+)
+    |[{_SINGLE}](?P<single>(?:[^{_SINGLE}]|[{_SINGLE}]{{2}})*)[{_SINGLE}]
+    |[{_DOUBLE}](?P<double>(?:[^{_DOUBLE}`]|`.|[{_DOUBLE}]{{2}})*)[{_DOUBLE}]
+    |@\{{(?P<table>[^{{}}]*)\}}
+    |\$(?P<variable>[A-Za-z_][A-Za-z0-9_]*)
+    |(?P<name>-[A-Za-z_?][A-Za-z0-9_]*)(?P<colon>:?)
+    |(?P<word>[^\s{_SINGLE}{_DOUBLE}$@(){{}};|&<>,`#][^\s{_SINGLE}{_DOUBLE}(){{}};|&<>,`]*)""",
+    re.VERBOSE | re.DOTALL,
+)
+_PAIR = re.compile(
+    r"\s*(?:'([^']*)'|\"([^\"`$]*)\"|([A-Za-z0-9_-]+))\s*=\s*(?:'([^']*)'|\"([^\"`$]*)\"|([^\s;]+))\s*(?:;|\Z)"
+)
+_CONSTANTS = {"true": True, "false": False, "null": None}
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "e": "\x1b"}
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}\Z")
+
+
+class ArgumentError(Exception):
+    """The line cannot be read, or does not fit the parameters.
+
+    Attributes:
+        error_id: PowerShell's id for it, without the name of the command.
+    """
+
+    def __init__(self, message: str, error_id: str) -> None:
+        super().__init__(message)
+        self.error_id = error_id
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A parameter's name, a value, or both where a colon joins them. ``has_value`` tells a value that is None."""
+
+    name: str = ""
+    value: Any = None
+    has_value: bool = False
+
+
+def read_arguments(line: str, variables: Mapping[str, Any]) -> list[Argument]:
+    """Read a line.
+
+    Args:
+        line: what stands behind the magic's name.
+        variables: the namespace that ``$name`` is looked up in, as an object, never as text.
+
+    Raises:
+        ArgumentError: it is no list of names and values, or a variable does not exist.
+    """
+    found: list[Argument] = []
+    waiting = ""
+    for kind, text in _tokens(line):
+        if kind == "name":
+            if waiting:
+                raise _missing(waiting)
+            if text.endswith(":"):
+                waiting = text[1:-1]
+            else:
+                found.append(Argument(name=text[1:]))
+            continue
+        found.append(Argument(waiting, _value(kind, text, variables), has_value=True))
+        waiting = ""
+    if waiting:
+        raise _missing(waiting)
+    return found
+
+
+def _tokens(line: str) -> Iterator[tuple[str, str]]:
+    at, glued = 0, False
+    while at < len(line):
+        match = _TOKEN.match(line, at)
+        if match is None or (glued and match.lastgroup != "space"):
+            raise ArgumentError(
+                f"The argument at column {at + 1} cannot be read: {line[at : at + 20]!r}. Put text with special "
+                "characters between single quotes.",
+                "ParserError",
+            )
+        at = match.end()
+        if match["name"] is not None:
+            glued = not match["colon"]
+            yield "name", match["name"] + match["colon"]
+            continue
+        glued = match.lastgroup != "space"
+        if glued:
+            yield str(match.lastgroup), match[str(match.lastgroup)]
+
+
+def _value(kind: str, text: str, variables: Mapping[str, Any]) -> Any:
+    match kind:
+        case "single":
+            return re.sub(rf"([{_SINGLE}])[{_SINGLE}]", r"\1", text)
+        case "double":
+            return _expand(text, variables)
+        case "table":
+            return _table(text)
+        case "variable":
+            return _variable(text, variables)
+        case _:
+            return int(text) if _NUMBER.match(text) else text
+
+
+def _expand(text: str, variables: Mapping[str, Any]) -> str:
+    def one(match: re.Match[str]) -> str:
+        if match["escape"] is not None:
+            return _ESCAPES.get(match["escape"], match["escape"])
+        if match["quote"] is not None:
+            return match["quote"][0]
+        return str(_variable(match["variable"], variables))
+
+    pattern = rf"`(?P<escape>.)|(?P<quote>[{_DOUBLE}]{{2}})|\$(?P<variable>[A-Za-z_][A-Za-z0-9_]*)"
+    return re.sub(pattern, one, text, flags=re.DOTALL)
+
+
+def _variable(name: str, variables: Mapping[str, Any]) -> Any:
+    if name.casefold() in _CONSTANTS:
+        return _CONSTANTS[name.casefold()]
+    try:
+        return variables[name]
+    except KeyError:
+        raise ArgumentError(
+            f"There is no Python variable {name}. A literal dollar sign goes between single quotes.",
+            "VariableIsUndefined",
+        ) from None
+
+
+def _table(text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    at = 0
+    while text[at:].strip():
+        match = _PAIR.match(text, at)
+        if match is None:
+            raise ArgumentError("A table is written @{ Name = 'value'; Name2 = 'value2' }.", "ParserError")
+        key, value = (
+            next(group for group in groups if group is not None) for groups in (match.groups()[:3], match.groups()[3:])
+        )
+        found[key] = value
+        at = match.end()
+    return found
+
+
+def _missing(name: str) -> ArgumentError:
+    return ArgumentError(
+        f"Missing an argument for parameter '{name}'. Specify a parameter and try again.", "MissingArgument"
+    )

@@ -1,0 +1,162 @@
+"""Arguments to parameters: which set is meant, and with what values; or the error that PowerShell gives.
+
+PowerShell binds names first, then positions; what is left of the sets must be one, or hold the default one. Nothing is
+asked for: where its console would prompt for a mandatory parameter, this says which one is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from psmagic.arguments import Argument, ArgumentError
+from psmagic.conversion import convert, is_of_kind
+from psmagic.parameters import COMMON, DEFAULT_SET, PARAMETERS, SETS, Kind, Parameter
+
+__all__ = ["Bound", "bind"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The set, and the values of its parameters that were given, by name."""
+
+    set_name: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of a parameter, or ``default``."""
+        return self.values.get(name, default)
+
+
+def bind(arguments: Sequence[Argument]) -> Bound:
+    """Bind arguments to Enter-PSSession's parameters.
+
+    Raises:
+        ArgumentError: as PowerShell would refuse them, with its message and id.
+    """
+    values: dict[str, Any] = {}
+    positional: list[Any] = []
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if not argument.name:
+            positional.append(argument.value)
+            continue
+        parameter = _named(argument.name)
+        if parameter.name in values:
+            raise ArgumentError(
+                f"Cannot bind parameter because parameter '{parameter.name}' is specified more than once. To provide "
+                "multiple values to parameters that can accept multiple values, use the array syntax.",
+                "ParameterAlreadyBound",
+            )
+        values[parameter.name] = _given(parameter, argument, rest)
+    sets = [name for name in SETS if all(name in _BY_NAME[given].sets for given in values)]
+    if not sets:
+        raise _ambiguous()
+    sets = _bind_positions(positional, values, sets)
+    return Bound(_one_set(sets, values), values)
+
+
+_BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
+
+
+def _named(name: str) -> Parameter:
+    """A parameter by its name, an alias, or the beginning of either that only one has."""
+    wanted = name.casefold()
+    for parameter in PARAMETERS:
+        if wanted in {text.casefold() for text in (parameter.name, *parameter.aliases)}:
+            return parameter
+    found = [p for p in PARAMETERS if any(text.casefold().startswith(wanted) for text in (p.name, *p.aliases))]
+    common = [] if found else [text for text in COMMON if text.casefold().startswith(wanted)]
+    if len(found) + len(common) > 1:
+        matches = " ".join(f"-{text}" for text in [*(p.name for p in found), *common])
+        raise ArgumentError(
+            f"Parameter cannot be processed because the parameter name '{name}' is ambiguous. Possible matches "
+            f"include: {matches}.",
+            "AmbiguousParameter",
+        )
+    if common:
+        raise ArgumentError(f"The common parameter -{common[0]} has no meaning here.", "CommonParameterNotSupported")
+    if not found:
+        raise ArgumentError(
+            f"A parameter cannot be found that matches parameter name '{name}'.", "NamedParameterNotFound"
+        )
+    return found[0]
+
+
+def _given(parameter: Parameter, argument: Argument, rest: list[Argument]) -> Any:
+    if argument.has_value:
+        return convert(parameter, argument.value)
+    if parameter.kind is Kind.SWITCH:
+        return True
+    if not rest or rest[0].name:
+        raise ArgumentError(
+            f"Missing an argument for parameter '{parameter.name}'. Specify a parameter of type "
+            f"'{parameter.kind.value}' and try again.",
+            "MissingArgument",
+        )
+    return convert(parameter, rest.pop(0).value)
+
+
+def _bind_positions(positional: list[Any], values: dict[str, Any], sets: list[str]) -> list[str]:
+    """Give values to positions, each to the first set that takes it as it is; PowerShell converts only if none does."""
+    for value in positional:
+        candidates = [
+            (name, parameter)
+            for name in sets
+            for parameter in PARAMETERS
+            if name in parameter.sets and parameter.sets[name].position is not None and parameter.name not in values
+        ]
+        lowest = {name: min(p.sets[name].position or 0 for n, p in candidates if n == name) for name, _ in candidates}
+        # A set that has nothing at the first position has lost it to the others.
+        first = min(lowest.values(), default=0)
+        open_now = [(n, p) for n, p in candidates if p.sets[n].position == first]
+        chosen = _taker(open_now, value)
+        if chosen is None:
+            raise ArgumentError(
+                f"A positional parameter cannot be found that accepts argument '{value}'.",
+                "PositionalParameterNotFound",
+            )
+        values[chosen.name] = convert(chosen, value)
+        sets = [name for name in sets if name in chosen.sets]
+    return sets
+
+
+def _taker(candidates: list[tuple[str, Parameter]], value: Any) -> Parameter | None:
+    of_its_type = [(n, p) for n, p in candidates if is_of_kind(p.kind, value)]
+    for name, parameter in of_its_type:
+        if name == DEFAULT_SET:
+            return parameter
+    if of_its_type:
+        return of_its_type[0][1]
+    for name, parameter in candidates:
+        if name == DEFAULT_SET:
+            return parameter
+    return candidates[0][1] if candidates else None
+
+
+def _one_set(sets: list[str], values: Mapping[str, Any]) -> str:
+    # PowerShell takes the default set wherever it is possible, complete or not.
+    chosen = DEFAULT_SET if DEFAULT_SET in sets else sets[0] if len(sets) == 1 else None
+    if chosen is None:
+        raise _ambiguous()
+    missing = _missing(chosen, values)
+    if missing:
+        raise ArgumentError(
+            f"Cannot process command because of one or more missing mandatory parameters: {' '.join(missing)}.",
+            "MissingMandatoryParameter",
+        )
+    return chosen
+
+
+def _missing(set_name: str, values: Mapping[str, Any]) -> list[str]:
+    return [p.name for p in PARAMETERS if set_name in p.sets and p.sets[set_name].mandatory and p.name not in values]
+
+
+def _ambiguous() -> ArgumentError:
+    return ArgumentError(
+        "Parameter set cannot be resolved using the specified named parameters. One or more parameters issued cannot "
+        "be used together or an insufficient number of parameters were provided.",
+        "AmbiguousParameterSet",
+    )
