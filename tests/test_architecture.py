@@ -29,7 +29,9 @@ ALLOWED = {
     "session": {"errors", "records", "questions", "protocol", "transports.base"},
     "connect": VALUES | {"credentials", "protocol.pipelines", "session", "transports"},
     "render": {"records"},
-    "kernel": VALUES | {"answers", "connect", "directives", "render", "resolve", "session", "pskernel"},
+    # Running a cell, for whoever has cells: the kernel, IPython.
+    "cells": VALUES | {"directives", "render", "session"},
+    "kernel": VALUES | {"answers", "cells", "connect", "directives", "render", "resolve", "session", "pskernel"},
     "runbook": VALUES | {"connect", "render", "resolve", "pskernel"},
     "cli": VALUES
     | {
@@ -46,7 +48,7 @@ ALLOWED = {
     },
     "__main__": {"kernel"},
     "pskernel": VALUES | {"connect", "protocol.clixml", "session"},
-    "psmagic": VALUES | {"connect", "render", "session", "pskernel"},
+    "psmagic": VALUES | {"answers", "cells", "connect", "directives", "render", "session", "pskernel"},
 }
 # library -> the modules (with all below them) that may import it. What is not here may be imported nowhere.
 AT_HOME = {

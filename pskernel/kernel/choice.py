@@ -10,11 +10,11 @@ from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from platformdirs import user_data_path
 
 from pskernel.answers import Answers
+from pskernel.cells.production import ProductionGate
 from pskernel.connect import opener
 from pskernel.directives import read_directives
 from pskernel.errors import TargetError
 from pskernel.kernel.history import History
-from pskernel.kernel.production import ProductionGate
 from pskernel.resolve import NO_TARGET_HELP, load_spec, resolve
 from pskernel.session.interactive import InteractiveSession
 from pskernel.session.language import LanguageService

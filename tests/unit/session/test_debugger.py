@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pskernel.kernel.debugging import declined, stop_message, stop_text
+from pskernel.cells.debugging import declined, stop_message, stop_text
 from pskernel.protocol.clixml import PSObject, decode
 from pskernel.protocol.decode import decode_debugger_stop
 from pskernel.records import DebuggerStop, HostText, Output

@@ -10,6 +10,8 @@ from uuid import uuid4
 
 import pytest
 
+from pskernel.cells.cell import Cell
+from pskernel.cells.outcome import CellError, Outcome
 from pskernel.errors import (
     LocalProtocolError,
     PSKernelError,
@@ -18,8 +20,6 @@ from pskernel.errors import (
     TargetUnreachable,
     TransportClosed,
 )
-from pskernel.kernel.cell import Cell
-from pskernel.kernel.outcome import CellError, Outcome
 from pskernel.kernel.output import CellOutput, Limits
 from pskernel.questions import Asker, NobodyToAsk, Question
 from pskernel.records import ErrorRecord, HostCall, HostText, Notice, PipelineEnd, PipelineState, Record

@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from pskernel.cells.debugging import DEBUGGER_LEFT, declined, stop_message, stop_text
+from pskernel.cells.outcome import CellError, Outcome, clean, interrupted, own_error, script_error, with_second_hop
+from pskernel.cells.output import Output
+from pskernel.cells.progress import ProgressDisplay
 from pskernel.directives import Directives
 from pskernel.errors import LocalProtocolError, PSKernelError, RunspaceStateError
-from pskernel.kernel.debugging import DEBUGGER_LEFT, declined, stop_message, stop_text
-from pskernel.kernel.outcome import CellError, Outcome, clean, interrupted, own_error, script_error, with_second_hop
-from pskernel.kernel.progress import ProgressDisplay
 from pskernel.questions import NobodyToAsk
 from pskernel.records import (
     DebuggerStop,
@@ -32,7 +33,6 @@ from pskernel.session.host import Host, HostRefusal
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from pskernel.kernel.output import CellOutput
     from pskernel.questions import Asker
     from pskernel.session.interactive import InteractiveSession
     from pskernel.session.pipeline import Pipeline
@@ -50,7 +50,7 @@ class Cell:
 
     Args:
         session: where.
-        output: takes the text.
+        output: takes the text, and decides how it is shown.
         stop_timeout: seconds an interrupted command may take to stop before the session is given up.
         progress: shows progress records.
         directives: what the cell asks of this side.
@@ -60,7 +60,7 @@ class Cell:
     def __init__(
         self,
         session: InteractiveSession,
-        output: CellOutput,
+        output: Output,
         stop_timeout: float,
         *,
         progress: ProgressDisplay | None = None,
