@@ -1,0 +1,34 @@
+"""The event loop that remote sessions live on, in a thread of its own: IPython's thread is the user's."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+__all__ = ["LoopThread"]
+
+_T = TypeVar("_T")
+
+
+class LoopThread:
+    """One loop for all sessions of a process; it ends with it."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self, work: Coroutine[Any, Any, _T]) -> Future[_T]:
+        """Run a coroutine there. Its result is awaited, or waited for, with the future."""
+        return asyncio.run_coroutine_threadsafe(work, self._running())
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Call a function there, soon."""
+        self._running().call_soon_threadsafe(function)
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(target=self._loop.run_forever, name="pskernel", daemon=True).start()
+        return self._loop

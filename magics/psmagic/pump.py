@@ -1,0 +1,137 @@
+"""A remote cell, run from IPython's thread: what it shows and asks happens here, and Ctrl+C stops it there."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import queue
+import sys
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pskernel.errors import PromptUnavailable
+from pskernel.questions import Question
+from pskernel.render.ansi import neutralise, strip
+from pskernel.render.text import StreamText
+
+if TYPE_CHECKING:
+    from psmagic.loop import LoopThread
+
+__all__ = ["Pump"]
+
+_T = TypeVar("_T")
+# How long the queue is waited for at a time: on Windows nothing else lets Ctrl+C in.
+_POLL_SECONDS = 0.1
+_MAX_PROMPT = 2000
+# What may wait to be printed, before the remote is made to wait.
+_MAX_QUEUED = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    question: Question
+    answer: asyncio.Future[str]
+
+
+class Pump:
+    """Carries text and questions from the session's loop to the user's thread.
+
+    It is a :class:`pskernel.cells.output.Output` and a :class:`pskernel.questions.Asker`, used on the loop, while
+    :meth:`run` waits on the user's thread.
+
+    Args:
+        loop: where sessions live.
+        interactive: whether the user can be asked.
+    """
+
+    def __init__(self, loop: LoopThread, *, interactive: bool = True) -> None:
+        self._loop = loop
+        self._interactive = interactive
+        self._queue: queue.Queue[StreamText | _Ask | None] = queue.Queue()
+        self._hurry = False
+        self._drained = asyncio.Event()
+
+    def run(self, work: Coroutine[Any, Any, _T], interrupt: Callable[[], object]) -> _T:
+        """Run a coroutine on the loop to its end, and serve it meanwhile.
+
+        Args:
+            work: what to run.
+            interrupt: called on the loop at Ctrl+C; the work is expected to end then.
+        """
+        future = self._loop.start(work)
+        future.add_done_callback(lambda _: self._queue.put(None))
+        while True:
+            try:
+                if self._serve(future):
+                    return future.result()
+            except KeyboardInterrupt:
+                self._loop.call(interrupt)
+
+    def _serve(self, future: Future[Any]) -> bool:
+        """Handle what is next. Returns whether the work is over."""
+        try:
+            item = self._queue.get(timeout=_POLL_SECONDS)
+        except queue.Empty:
+            return False
+        if self._queue.qsize() < _MAX_QUEUED // 2:
+            self._loop.call(self._drained.set)
+        if item is None:
+            return future.done()
+        if isinstance(item, StreamText):
+            print(item.text, end="", file=sys.stderr if item.stream == "stderr" else sys.stdout, flush=True)
+            return False
+        self._answer(item)
+        return False
+
+    def _answer(self, ask: _Ask) -> None:
+        text = strip(neutralise(ask.question.text))[:_MAX_PROMPT]
+        try:
+            value = getpass.getpass(text) if ask.question.secret else input(text)
+        except EOFError:
+            self._resolve(ask, PromptUnavailable(f"{text.rstrip(': ')}: the prompt was closed without an answer."))
+        except Exception as error:  # noqa: BLE001 - a front end without stdin raises its own
+            self._resolve(ask, PromptUnavailable(f"{text.rstrip(': ')}: it cannot be asked ({type(error).__name__})."))
+        else:
+            self._resolve(ask, value)
+
+    def _resolve(self, ask: _Ask, answer: str | Exception) -> None:
+        def settle() -> None:
+            if ask.answer.done():
+                return  # the question was withdrawn
+            if isinstance(answer, Exception):
+                ask.answer.set_exception(answer)
+            else:
+                ask.answer.set_result(answer)
+
+        self._loop.call(settle)
+
+    # On the loop.
+
+    async def write(self, piece: StreamText) -> None:
+        """Show text; a slow terminal makes the remote wait."""
+        self._queue.put(piece)
+        if self._queue.qsize() > _MAX_QUEUED and not self._hurry:
+            self._drained.clear()
+            await self._drained.wait()
+
+    async def flush(self) -> None:
+        """Nothing is held back."""
+
+    def spill(self, why: str) -> None:  # noqa: ARG002 - the protocol's signature
+        """The user wants it to end: wait for the terminal no more."""
+        self._hurry = True
+        self._drained.set()
+
+    async def ask(self, question: Question) -> str:
+        """Put a question to the user.
+
+        Raises:
+            PromptUnavailable: nobody can be asked, or the prompt was closed.
+        """
+        if not self._interactive:
+            raise PromptUnavailable(f"{question.text.rstrip(': ')}: this run cannot ask.")
+        ask = _Ask(question, asyncio.get_running_loop().create_future())
+        self._queue.put(ask)
+        return await ask.answer

@@ -1,0 +1,136 @@
+"""An entered session, as IPython's thread uses it: everything here waits for the session's loop."""
+
+from __future__ import annotations
+
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import TYPE_CHECKING, Any
+
+from pskernel.answers import Answers, FileAsker
+from pskernel.cells.cell import Cell
+from pskernel.cells.outcome import Outcome
+from pskernel.connect import opener
+from pskernel.directives import read_directives
+from pskernel.errors import PSKernelError
+from pskernel.questions import Asker, NobodyToAsk
+from pskernel.render.ansi import neutralise, strip
+from pskernel.session.interactive import InteractiveSession
+from pskernel.session.language import Completions, LanguageService
+from psmagic.pump import Pump
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from pskernel.target import Target
+    from psmagic.loop import LoopThread
+
+__all__ = ["Remote"]
+
+# An editor's question; the service itself gives up before.
+_EDITOR_SECONDS = 1.0
+_HELP_SECONDS = 6.0
+_PROMPT_SECONDS = 1.0
+_MAX_PROMPT = 300
+
+
+class Remote:
+    """One session on one target.
+
+    Args:
+        target: where.
+        loop: where sessions live.
+    """
+
+    def __init__(self, target: Target, loop: LoopThread) -> None:
+        self.target = target
+        self._loop = loop
+        self._session = InteractiveSession(opener(target), target.label)
+        self._language = LanguageService(self._session)
+
+    @property
+    def name(self) -> str:
+        """The host, as the prompt names it."""
+        return self.target.host or self.target.label
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the session is open now."""
+        return self._session.is_open
+
+    def connect(self, *, interactive: bool) -> None:
+        """Open the session, asking for what that needs.
+
+        Raises:
+            PSKernelError: it cannot be opened.
+            KeyboardInterrupt: the user gave up.
+        """
+        pump = Pump(self._loop, interactive=interactive)
+        asker: Asker = pump if interactive else NobodyToAsk()
+
+        async def work() -> None:
+            await self._session.ready(asker)
+
+        pump.run(work(), self._give_up)
+
+    def run(self, text: str, *, interactive: bool) -> Outcome:
+        """Run a cell, verbatim, and show what it writes. Ctrl+C stops it on the remote."""
+        pump = Pump(self._loop, interactive=interactive)
+        directives = read_directives(text)
+        asker: Asker = pump if interactive else NobodyToAsk()
+        if directives.answers:
+            asker = FileAsker([Answers.load(directives.answers, secrets=False)], asker)
+        cells: list[Cell] = []
+
+        async def work() -> Outcome:
+            cell = Cell(self._session, pump, self.target.options.stop_timeout, directives=directives)
+            cells.append(cell)
+            await self._language.begin_cell()
+            try:
+                return await cell.run(text, asker)
+            finally:
+                self._language.end_cell()
+
+        def interrupt() -> None:
+            for cell in cells:
+                cell.interrupt()
+
+        return pump.run(work(), interrupt)
+
+    def close(self) -> None:
+        """Close the session; a remote that does not answer is left after two seconds."""
+        self._wait(self._session.aclose(), 5.0)
+
+    def complete(self, text: str, cursor: int) -> Completions:
+        """Completions at a position in code points."""
+        return self._wait(self._language.complete(text, cursor), _EDITOR_SECONDS) or Completions(cursor, cursor)
+
+    def is_complete(self, text: str) -> str:
+        """``complete``, ``incomplete``, ``invalid`` or ``unknown``."""
+        return self._wait(self._language.is_complete(text), _EDITOR_SECONDS) or "unknown"
+
+    def help(self, text: str, cursor: int) -> str:
+        """Syntax and help of the command at a position, or empty."""
+        return neutralise(self._wait(self._language.help(text, cursor), _HELP_SECONDS) or "")
+
+    def prompt(self) -> str:
+        """What the console shows before each line: the host, then the remote's own prompt."""
+        shown = self._wait(self._ask_prompt(), _PROMPT_SECONDS)
+        text = strip(neutralise(str(shown or "PS> "))).replace("\n", " ")[:_MAX_PROMPT]
+        return f"[{self.name}]: {text}"
+
+    async def _ask_prompt(self) -> Any:
+        runspace = self._session.runspace
+        if runspace is None:
+            return "(not connected) "
+        values = await runspace.query("prompt", timeout=_PROMPT_SECONDS)
+        return values[0] if values else None
+
+    def _wait(self, work: Coroutine[Any, Any, Any], seconds: float) -> Any:
+        future = self._loop.start(work)
+        try:
+            return future.result(seconds)
+        except (PSKernelError, TimeoutError, FutureTimeout):
+            future.cancel()
+            return None
+
+    def _give_up(self) -> None:
+        self._loop.start(self._session.aclose())

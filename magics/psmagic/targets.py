@@ -1,0 +1,73 @@
+"""From bound parameters to a target."""
+
+from __future__ import annotations
+
+import re
+
+from pskernel.target import Target
+from psmagic.arguments import ArgumentError
+from psmagic.binding import Bound
+
+__all__ = ["target_of"]
+
+_HOST = re.compile(r"(?:(?P<user>[^@]+)@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^:@\[\]]+)(?::(?P<port>[0-9]{1,5}))?")
+_SSH_OPTIONS = {
+    "connecttimeout": "connect_timeout",
+    "identityfile": "key_file",
+    "proxyjump": "proxy_jump",
+    "serveraliveinterval": "keepalive",
+    "userknownhostsfile": "known_hosts",
+}
+_NOT_YET = {
+    "ComputerName": "WinRM",
+    "Uri": "WinRM",
+    "VMId": "a virtual machine's socket",
+    "VMName": "a virtual machine's socket",
+    "ContainerId": "a container",
+}
+
+
+def target_of(bound: Bound) -> Target:
+    """The target that a set with a host names. User and port in HostName win over -UserName and -Port.
+
+    Raises:
+        ArgumentError: the host is none, or this version cannot reach such targets.
+        TargetError: a value cannot be part of a target.
+    """
+    if bound.set_name != "SSHHost":
+        raise _not_built(bound)
+    match = _HOST.fullmatch(bound.get("HostName"))
+    if match is None:
+        raise ArgumentError(
+            "One or more computer names are not valid. If you are trying to pass a URI, use the -ConnectionUri "
+            "parameter, or pass URI objects instead of strings.",
+            "PSSessionInvalidComputerName",
+        )
+    user = match["user"] or bound.get("UserName")
+    port = match["port"] or bound.get("Port")
+    options = dict(_ssh_option(*item) for item in (bound.get("Options") or {}).items())
+    for name, option in (("KeyFilePath", "key_file"), ("Subsystem", "subsystem")):
+        if bound.get(name):
+            options[option] = bound.get(name)
+    timeout = bound.get("ConnectingTimeout", -1)
+    if timeout > 0:
+        options["connect_timeout"] = f"{timeout / 1000:g}"
+    return Target.parse(f"ssh://{f'{user}@' if user else ''}{match['host']}{f':{port}' if port else ''}", options)
+
+
+def _ssh_option(name: str, value: object) -> tuple[str, str]:
+    """An option of ssh as one of the target's."""
+    try:
+        return _SSH_OPTIONS[name.casefold()], str(value)
+    except KeyError:
+        known = ", ".join(sorted(_SSH_OPTIONS))
+        raise ArgumentError(
+            f"-Options takes {known} here. Put {name[:40]} into ~/.ssh/config, which is read as ssh reads it.",
+            "NotSupported",
+        ) from None
+
+
+def _not_built(bound: Bound) -> ArgumentError:
+    how = _NOT_YET.get(bound.set_name, "an existing session")
+    hint = f" For SSH, write -HostName {bound.get('ComputerName')}." if bound.get("ComputerName") else ""
+    return ArgumentError(f"This version cannot enter {how} yet.{hint}", "NotSupported")

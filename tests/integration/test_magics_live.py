@@ -1,0 +1,223 @@
+"""``%enter_pssession`` in an IPython shell, on a real sshd whose subsystem is the real engine."""
+
+from __future__ import annotations
+
+import _thread
+import ast
+import atexit
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from IPython.core.interactiveshell import InteractiveShell
+from psmagic import load_ipython_extension, unload_ipython_extension
+from psmagic.redirect import Redirect
+
+from pskernel.render.ansi import strip
+from tests.parts.sshd import Sshd
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture
+def shell() -> Iterator[InteractiveShell]:
+    shell = InteractiveShell()
+    shell.history_manager.enabled = False
+    load_ipython_extension(shell)
+    yield shell
+    unload_ipython_extension(shell)
+    atexit.unregister(shell.atexit_operations)
+    shell.atexit_operations()
+
+
+@pytest.fixture(scope="module")
+def engine_sshd(sshd_factory: Callable[..., Sshd], pwsh: str) -> Sshd:
+    server: Sshd = sshd_factory({"powershell": f"{pwsh} -sshs -NoLogo -NoProfile"})
+    return server
+
+
+@pytest.fixture
+def entering(engine_sshd: Sshd) -> str:
+    """The line that enters."""
+    return (
+        f"%enter_pssession -HostName {engine_sshd.user}@127.0.0.1:{engine_sshd.port} -KeyFilePath '{engine_sshd.key}' "
+        f"-Options @{{ UserKnownHostsFile = '{engine_sshd.known_hosts}' }}"
+    )
+
+
+def run(shell: InteractiveShell, capsys: pytest.CaptureFixture[str], cell: str) -> tuple[str, Any]:
+    """Run a cell; return what it showed, and its error."""
+    capsys.readouterr()
+    result = shell.run_cell(cell)
+    return strip(capsys.readouterr().out), result.error_in_exec or result.error_before_exec
+
+
+def state(shell: InteractiveShell) -> dict[str, Any]:
+    """What entering changes."""
+    manager = shell.input_transformer_manager
+    return {
+        "transforms": list(shell.input_transformers_cleanup),
+        "complete": "check_complete" in vars(manager),
+        "completer": shell.Completer,
+        "magics": {kind: set(names) for kind, names in shell.magics_manager.magics.items()},
+        "names": {name for name in vars(shell) if not name.startswith("_")},
+    }
+
+
+def test_every_cell_goes_to_the_remote_until_exit(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str
+) -> None:
+    before = state(shell)
+    run(shell, capsys, "x = 41")
+    assert run(shell, capsys, entering)[1] is None
+
+    assert ("42\n", None) == run(shell, capsys, "$x = 42; $x")
+    assert ("\u00e9 % ! ? $x\n", None) == run(shell, capsys, "'\u00e9 % ! ? $x'")
+    assert ("1\n2\n", None) == run(shell, capsys, "\n\n1, 2 |\n  %{ $_ }  # a remark \\")
+    assert ("a\n{x}\n", None) == run(shell, capsys, "@'\na\n{x}\n'@")
+    assert ("here 41\n", None) == run(shell, capsys, "%%local\nprint('here', x)")
+    assert ("42\n", None) == run(shell, capsys, "$x")
+    assert ("", None) == run(shell, capsys, "exit")
+
+    assert before == state(shell)
+    assert ("41\n", None) == run(shell, capsys, "print(x)")
+
+
+@pytest.mark.parametrize("leaving", ["exit", "quit", "Exit-PSSession", "%exit_pssession", "exit_pssession", " EXIT ; "])
+def test_all_ways_to_leave_put_everything_back(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str, leaving: str
+) -> None:
+    before = state(shell)
+    run(shell, capsys, entering)
+    run(shell, capsys, leaving)
+
+    assert before == state(shell)
+
+
+def test_a_script_that_exits_leaves(shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str) -> None:
+    before = state(shell)
+    run(shell, capsys, entering)
+
+    run(shell, capsys, "'bye'; exit 3")
+
+    assert before == state(shell)
+
+
+def test_an_error_of_the_remote_fails_the_cell_without_pythons_frames(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str
+) -> None:
+    run(shell, capsys, entering)
+
+    shown, error = run(shell, capsys, "throw 'bad'")
+
+    assert "bad" == str(error)
+    assert shown.startswith("Exception: bad\n")
+    assert "Traceback" not in shown
+    assert ("still\n", None) == run(shell, capsys, "'still'")
+
+
+def test_ctrl_c_stops_the_remote_and_keeps_the_session(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(shell, capsys, entering)
+    run(shell, capsys, "$kept = 5")
+    begun = threading.Event()
+    real = print
+
+    def watching(*texts: Any, **options: Any) -> None:
+        real(*texts, **options)
+        if "begun" in str(texts):
+            begun.set()
+
+    monkeypatch.setattr("builtins.print", watching)
+    threading.Thread(target=lambda: begun.wait(60) and _thread.interrupt_main()).start()
+
+    _, error = run(shell, capsys, "'begun'; while ($true) { Start-Sleep -Milliseconds 20 }")
+
+    assert "PipelineStopped" == type(error).__name__
+    assert ("5\n", None) == run(shell, capsys, "$kept")
+
+
+def test_after_a_lost_connection_a_cell_is_refused_and_never_python(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str
+) -> None:
+    run(shell, capsys, entering)
+    _, lost = run(shell, capsys, "[Environment]::Exit(1)")
+
+    _, refused = run(shell, capsys, "hit = 'python'")
+
+    assert "ConnectionLost" == type(lost).__name__
+    assert "SessionLost" == type(refused).__name__
+    assert "This cell was not run" in str(refused)
+    assert "hit" not in shell.user_ns
+
+
+def test_completion_and_completeness_come_from_the_remote(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str
+) -> None:
+    run(shell, capsys, entering)
+
+    completions = [c.text for c in shell.Completer.completions("Get-ChildIt", 11)]
+
+    assert ["Get-ChildItem"] == completions
+    assert "incomplete" == shell.check_complete("if ($true) {")[0]
+    assert "complete" == shell.check_complete("cd C:\\")[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "error_id"),
+    [
+        ("%enter_pssession -HostName a -UseSSL", "AmbiguousParameterSet"),
+        ("%enter_pssession", "MissingMandatoryParameter"),
+        ("%enter_pssession -HostName -oProxyCommand=x", "ParserError"),
+        ("%enter_pssession -HostName '-oProxyCommand=x'", "TargetError"),
+        ("%enter_pssession -HostName 'a:b:c'", "PSSessionInvalidComputerName"),
+        ("%enter_pssession -HostName $nothing", "VariableIsUndefined"),
+        ("%enter_pssession web01", "NotSupported"),
+        ("%enter_pssession -HostName 127.0.0.1:1", "TargetUnreachable"),
+    ],
+)
+def test_what_cannot_be_entered_is_one_error_and_changes_nothing(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], line: str, error_id: str
+) -> None:
+    before = state(shell)
+
+    shown, error = run(shell, capsys, line)
+
+    assert error_id == type(error).__name__
+    assert "Traceback" not in shown
+    assert before == state(shell)
+
+
+def test_a_second_session_is_refused_while_one_is_entered(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str
+) -> None:
+    run(shell, capsys, entering)
+
+    assert "SessionIsEntered" == type(run(shell, capsys, entering)[1]).__name__
+    assert ("1\n", None) == run(shell, capsys, "1")
+
+
+class Nowhere:
+    """A remote that is never asked."""
+
+
+@settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(max_size=60))
+def test_what_is_sent_is_what_was_typed(shell: InteractiveShell, text: str) -> None:
+    redirect = Redirect(shell, Nowhere(), lambda: None)  # type: ignore[arg-type]
+    try:
+        typed = text + "\n'end'"
+        code = shell.transform_cell(typed)
+    finally:
+        redirect.undo()
+
+    if typed.lstrip().startswith("%"):
+        return  # may be a magic of ours
+    (call,) = ast.parse(code).body
+    assert isinstance(call, ast.Expr)
+    assert isinstance(call.value, ast.Call)
+    assert typed == ast.literal_eval(call.value.args[2])
