@@ -29,7 +29,7 @@ def golden() -> Path:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the slow, real ones last, so that a broken rule shows first."""
-    order = {"unit": 0, "contract": 1, "kernel": 2, "integration": 3}
+    order = {"unit": 0, "contract": 1, "kernel": 2, "parity": 3, "integration": 4, "frontend": 5}
     items.sort(key=lambda item: order.get(Path(item.path).relative_to(config.rootpath / "tests").parts[0], 0))
 
 

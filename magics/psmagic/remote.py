@@ -43,7 +43,7 @@ class Remote:
     def __init__(self, target: Target, loop: LoopThread) -> None:
         self.target = target
         self._loop = loop
-        self._session = InteractiveSession(opener(target), target.label)
+        self._session = InteractiveSession(opener(target), target.label, self.name)
         self._language = LanguageService(self._session)
 
     @property

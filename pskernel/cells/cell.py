@@ -95,7 +95,7 @@ class Cell:
             asker: answers what connecting asks.
             by_user: as :meth:`InteractiveSession.ready` has it.
         """
-        self._host = Host(asker, self._session.label.rpartition("@")[2], self._show)
+        self._host = Host(asker, self._session.computer, self._show)
         self._opening = asyncio.ensure_future(self._open(asker, by_user=by_user))
         try:
             runspace, refused = await self._opening

@@ -96,7 +96,9 @@ class SessionChoice:
 
     def _take(self, target: Target) -> None:
         self.target = target
-        self.session = InteractiveSession(opener(target, record_to=self._record), target.label)
+        self.session = InteractiveSession(
+            opener(target, record_to=self._record), target.label, target.host or "localhost"
+        )
         self.gate = ProductionGate(target)
         self.language = LanguageService(self.session)
 

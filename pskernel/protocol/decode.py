@@ -27,6 +27,7 @@ from pskernel.records import (
 )
 
 __all__ = [
+    "as_received_error",
     "decode_debugger_stop",
     "decode_error",
     "decode_host_progress",
@@ -63,8 +64,23 @@ _STATE_ERROR = re.compile(
     re.DOTALL,
 )
 _WRITE_PROGRESS = re.compile(rb"<ToString>WriteProgress</ToString><I32>20</I32>")
+# A < within a text is escaped: this is a property.
+_THROWN = b'<B N="WasThrownFromThrowStatement">%s</B>'
+_INVOCATION = re.compile(rb'(<Obj(?: RefId="\d+")? N=)"InvocationInfo"')
 _DEBUGGER_STOP = re.compile(rb'N="PSEventArgs.SourceIdentifier">PSInternalRemoteDebuggerStopEvent<')
 _FINAL = {PipelineState.STOPPED, PipelineState.COMPLETED, PipelineState.FAILED}
+
+
+def as_received_error(clixml_record: bytes) -> bytes:
+    """An error record as PowerShell's own client holds it, to be shown by the remote as its console would.
+
+    A record that has come over the wire is one of the remote: its position belongs to the other side's invocation, and
+    nobody throws it here. Sent back unchanged, it would be shown as one of the server's own, with the source line.
+    """
+    record = _INVOCATION.sub(rb'\1"SerializedInvocationInfo"', clixml_record)
+    return record.replace(
+        b'<B N="WasThrownFromThrowStatement">true</B>', b'<B N="WasThrownFromThrowStatement">false</B>'
+    )
 
 
 def decode_debugger_stop(body: bytes) -> DebuggerStop | None:

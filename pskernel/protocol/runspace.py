@@ -128,7 +128,7 @@ class RunspaceProtocol:
         """Create a pipeline of a script, or of commands.
 
         Returns:
-            its id and the CREATE_PIPELINE message. A DISPLAY pipeline then waits for :meth:`input_record`.
+            its id and the CREATE_PIPELINE message. A DISPLAY pipeline then waits for :meth:`input_error`.
 
         Raises:
             RunspaceStateError: the pool is not open.
@@ -144,10 +144,10 @@ class RunspaceProtocol:
             body = self._templates.commands(shape, what, screen)
         return pipeline_id, self._message(MessageType.CREATE_PIPELINE, pipeline_id, body)
 
-    def input_record(self, pipeline_id: UUID, clixml: bytes) -> list[Outgoing]:
-        """One object of pipeline input, exactly as given, and the end of input."""
+    def input_error(self, pipeline_id: UUID, clixml: bytes) -> list[Outgoing]:
+        """An error record that was received, as pipeline input, and the end of input."""
         return [
-            self._message(MessageType.PIPELINE_INPUT, pipeline_id, clixml),
+            self._message(MessageType.PIPELINE_INPUT, pipeline_id, decode.as_received_error(clixml)),
             self._message(MessageType.END_OF_PIPELINE_INPUT, pipeline_id, b""),
         ]
 

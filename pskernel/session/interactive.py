@@ -70,11 +70,13 @@ class InteractiveSession:
     Args:
         opener: opens a runspace, asking the given asker for what it needs.
         label: how messages name the target.
+        computer: how prompts and security warnings name it: the host alone.
     """
 
-    def __init__(self, opener: Opener, label: str) -> None:
+    def __init__(self, opener: Opener, label: str, computer: str = "localhost") -> None:
         self._opener = opener
         self.label = label
+        self.computer = computer
         self.facts = Facts()
         # The pipeline that has stopped in the debugger; cells go to the debugger meanwhile.
         self.stopped: Pipeline | None = None

@@ -261,7 +261,7 @@ class Runspace:
         for fragment in create.fragments[1:]:
             await self._transport.send(pipeline.pipeline_id, fragment)
         if input_clixml is not None:
-            await self._send(self._protocol.input_record(pipeline.pipeline_id, input_clixml))
+            await self._send(self._protocol.input_error(pipeline.pipeline_id, input_clixml))
         pipeline.sent_at = asyncio.get_running_loop().time()
 
     async def _see_off(self, pipeline: Pipeline, turn: asyncio.Lock) -> None:

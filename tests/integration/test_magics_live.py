@@ -114,7 +114,7 @@ def test_an_error_of_the_remote_fails_the_cell_without_pythons_frames(
     shown, error = run(shell, capsys, "throw 'bad'")
 
     assert "bad" == str(error)
-    assert shown.startswith("Exception: bad\n")
+    assert shown.startswith("Error: bad\n")
     assert "Traceback" not in shown
     assert ("still\n", None) == run(shell, capsys, "'still'")
 

@@ -290,7 +290,7 @@ def test_a_query_that_takes_too_long_costs_only_itself(pwsh: str) -> None:
 def test_a_terminating_error_is_shown_by_the_remote(pwsh: str) -> None:
     async def test(runspace: Runspace) -> None:
         for text, view, expected in (
-            ("throw 'broken'", "ConciseView", "Exception: broken"),
+            ("throw 'broken'", "ConciseView", "Error: broken"),
             ("throw 'broken'", "NormalView", "broken"),
             ("1 +", "ConciseView", "You must provide a value expression"),
         ):

@@ -36,6 +36,7 @@ class Remote:
     """The session and its runspace as a cell uses them; the test plays the server."""
 
     label = "web01"
+    computer = "web01"
     is_open = False
 
     def __init__(self) -> None:

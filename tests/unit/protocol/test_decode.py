@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from pskernel.errors import RemoteProtocolError
 from pskernel.protocol.decode import (
+    as_received_error,
     decode_error,
     decode_host_progress,
     decode_host_text,
@@ -35,6 +36,22 @@ FAILED = (
     b'<Obj N="InvocationInfo" RefId="4"><Props><I32 N="ScriptLineNumber">3</I32><I32 N="OffsetInLine">7</I32>'
     b'<S N="PositionMessage">At line:3 char:7</S></Props></Obj></MS></Obj></MS></Obj>'
 )
+
+
+def test_a_received_error_is_shown_as_one_of_the_remote() -> None:
+    record = (
+        b'<Obj RefId="0"><MS><Obj N="Exception" RefId="1"><Props><B N="WasThrownFromThrowStatement">true</B></Props></Obj>'
+        b'<S N="Text">N="InvocationInfo" &lt;Obj N="InvocationInfo"</S><Obj N="InvocationInfo" RefId="2" />'
+        b'<Obj RefId="3" N="InvocationInfo"><Ref RefId="2" /></Obj></MS></Obj>'
+    )
+
+    shown = as_received_error(record)
+
+    assert b'<S N="Text">N="InvocationInfo" &lt;Obj N="InvocationInfo"</S>' in shown
+    assert b'<Obj N="SerializedInvocationInfo" RefId="2" />' in shown
+    assert b'<Obj RefId="3" N="SerializedInvocationInfo">' in shown
+    assert b'<B N="WasThrownFromThrowStatement">false</B>' in shown
+    assert shown == as_received_error(shown)
 
 
 def test_states_that_go_on_are_no_end() -> None:

@@ -117,7 +117,7 @@ def test_the_kept_recording_plays_without_an_engine() -> None:
         assert [seen[0], seen[1], seen[3]] == [[repr(HostText(f"{n}\n")), end] for n in (2, 1, 2)]
         assert "percent=5" in shown[SAMPLE_CELLS[2]][2]
         assert "Attempted to divide by zero" in shown[SAMPLE_CELLS[2]][4]
-        assert shown["throw 'x'"][-1] == repr(HostText("Exception: x\n"))
+        assert shown["throw 'x'"][-1] == repr(HostText("Error: x\n"))
         assert "nobody is here" in shown[PROMPT][1]
         assert shown[SAMPLE_CELLS[6]][0] == repr(HostText("h\u00e9 \U0001f600\n"))
         assert "SetShouldExit" in shown[SAMPLE_CELLS[6]][1]
@@ -155,7 +155,7 @@ def test_an_error_is_displayed_by_what_it_is() -> None:
             pipeline = await runspace.run_cell("throw 'x'")
             await pipeline.wait_ended()
             error = error_of(pipeline.end)
-            assert await runspace.display_error(error) == [HostText("Exception: x\n")]
+            assert await runspace.display_error(error) == [HostText("Error: x\n")]
             other = replace(error, clixml=error.clixml.replace(b">x<", b">y<"))
             assert await runspace.display_error(other) == []
 
@@ -488,7 +488,7 @@ def test_a_pipeline_that_waits_for_input_can_be_stopped() -> None:
         assert await client.hears_nothing()
         await client.transport.signal(pipeline_id)
         assert await client.hear() == [decoded(STOPPED)]
-        for message in client.protocol.input_record(pipeline_id, b"<S>late</S>"):
+        for message in client.protocol.input_error(pipeline_id, b"<S>late</S>"):
             await client.transport.send(pipeline_id, message.fragments[0])
         assert await client.hears_nothing()
 
