@@ -119,6 +119,9 @@ class Pump:
     async def flush(self) -> None:
         """Nothing is held back."""
 
+    async def clear(self) -> None:
+        """A terminal keeps what it has shown."""
+
     def spill(self, why: str) -> None:  # noqa: ARG002 - the protocol's signature
         """The user wants it to end: wait for the terminal no more."""
         self._hurry = True

@@ -28,7 +28,7 @@ from pskernel.records import (
 from pskernel.render.text import StreamText, error_traceback, render
 from pskernel.session import debugger
 from pskernel.session.commandline import simple_statements
-from pskernel.session.host import Host, HostRefusal
+from pskernel.session.host import Host, HostRefusal, clears_screen
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -335,6 +335,8 @@ class Cell:
             self._exit = self._exit or ("Exit-PSSession", 0)
         elif call.expects_reply:
             await self._answer(pipeline, call)
+        elif clears_screen(call):
+            await self._output.clear()
 
     async def _answer(self, pipeline: Pipeline, call: HostCall) -> None:
         """Put a host call to the user; an end of the pipeline (an interrupt, a loss) withdraws the question."""

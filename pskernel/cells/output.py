@@ -18,5 +18,8 @@ class Output(Protocol):
     async def flush(self) -> None:
         """Show what is held back now: a question follows."""
 
+    async def clear(self) -> None:
+        """The remote has cleared its screen: what is shown of this cell goes, once something else comes."""
+
     def spill(self, why: str) -> None:
         """The user has lost interest in what is still coming: hurry."""

@@ -38,6 +38,8 @@ class History:
             path.touch(mode=0o600)
             self._database = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
             self._database.execute("pragma journal_mode = wal")
+            # A cell does not wait for the disk; what a power failure may take is a line of history.
+            self._database.execute("pragma synchronous = off")
             self._database.execute(
                 "create table if not exists lines (target text, session integer, line integer, time real, text text)"
             )

@@ -7,7 +7,6 @@ import contextlib
 import signal
 import threading
 from contextvars import copy_context
-from html import escape
 from typing import Any, ClassVar
 
 from ipykernel._version import kernel_protocol_version
@@ -23,11 +22,11 @@ from pskernel.cells.progress import ProgressDisplay
 from pskernel.directives import read_directives
 from pskernel.errors import PSKernelError
 from pskernel.kernel.choice import SessionChoice
+from pskernel.kernel.editing import EditorAnswers
 from pskernel.kernel.output import CellOutput, Limits
 from pskernel.kernel.prompts import StdinAsker
 from pskernel.kernel.waiting import ConnectionNote
 from pskernel.questions import Asker, NobodyToAsk
-from pskernel.render.ansi import neutralise, strip
 
 __all__ = ["RemotePowerShellKernel"]
 
@@ -49,7 +48,7 @@ _AFTER_FAILURE = "The command may have run on the remote. The kernel's log has t
 _SHUTDOWN_SECONDS = 1.7
 
 
-class RemotePowerShellKernel(Kernel):
+class RemotePowerShellKernel(EditorAnswers, Kernel):
     """Forwards each cell verbatim to a remote runspace."""
 
     implementation = "pskernel"
@@ -143,11 +142,15 @@ class RemotePowerShellKernel(Kernel):
             return None
         parent = self.get_parent("shell")
 
-        def show(name: str, text: str) -> None:
+        def send(kind: str, content: dict[str, Any]) -> None:
             if not silent:
-                self._send(parent, "stream", {"name": name, "text": text})
+                self._send(parent, kind, content)
 
-        output = CellOutput(show, self._limits())
+        output = CellOutput(
+            lambda name, text: send("stream", {"name": name, "text": text}),
+            self._limits(),
+            lambda: send("clear_output", {"wait": True}),
+        )
         try:
             outcome = await self._run(output, code, allow_stdin=allow_stdin, by_user=not silent)
         except Exception as error:
@@ -296,64 +299,6 @@ class RemotePowerShellKernel(Kernel):
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(asyncio.wrap_future(closing), _SHUTDOWN_SECONDS)
         return {"status": "ok", "restart": restart}
-
-    # What editors ask. Answered from what is known while a cell runs.
-
-    async def do_complete(self, code: str, cursor_pos: int) -> dict[str, Any]:
-        """Completions of the remote's TabExpansion2."""
-        reply = {"status": "ok", "matches": [], "cursor_start": cursor_pos, "cursor_end": cursor_pos, "metadata": {}}
-        if self._choice.language is None:
-            return reply
-        found = await self._choice.language.complete(code, cursor_pos)
-        types = [
-            {"start": found.start, "end": found.end, "text": match.text, "type": match.kind, "signature": ""}
-            for match in found.matches
-        ]
-        return {
-            **reply,
-            "matches": [match.text for match in found.matches],
-            "cursor_start": found.start,
-            "cursor_end": found.end,
-            "metadata": {"_jupyter_types_experimental": types},
-        }
-
-    async def do_inspect(
-        self, code: str, cursor_pos: int, detail_level: int = 0, omit_sections: Any = ()
-    ) -> dict[str, Any]:
-        """Syntax and help of the command under the cursor."""
-        text = await self._choice.language.help(code, cursor_pos) if self._choice.language else ""
-        shown = neutralise(text)
-        data = {"text/plain": shown, "text/html": f"<pre>{escape(strip(shown))}</pre>"} if text else {}
-        return {"status": "ok", "found": bool(text), "data": data, "metadata": {}}
-
-    async def do_is_complete(self, code: str) -> dict[str, Any]:
-        """Whether a console should run the text, or let the user type on; the remote's parser says."""
-        status = await self._choice.language.is_complete(code) if self._choice.language else "unknown"
-        return {"status": status, "indent": "    "} if status == "incomplete" else {"status": status}
-
-    async def do_history(  # noqa: PLR0917 - ipykernel's signature
-        self,
-        hist_access_type: str,
-        output: bool,
-        raw: bool,
-        session: int | None = None,
-        start: int | None = None,
-        stop: int | None = None,
-        n: int | None = None,
-        pattern: str | None = None,
-        unique: bool = False,
-    ) -> dict[str, Any]:
-        """Cells that were run on this target, in this session and before."""
-        history = self._choice.history
-        match hist_access_type:
-            case "range":
-                lines = history.range(session or 0, start or 0, stop)
-            case "search":
-                lines = history.search(pattern or "*", n, unique=unique)
-            case _:
-                lines = history.tail(n or 10)
-        found = [(number, line, (text, None) if output else text) for number, line, text in lines]
-        return {"status": "ok", "history": found}
 
     async def do_debug_request(self, msg: dict[str, Any]) -> dict[str, Any]:
         """Decline; without an answer front ends wait for ever."""

@@ -60,10 +60,17 @@ class CellOutput:
     Args:
         send: sends one stream message.
         limits: see :class:`Limits`.
+        clear: sends the message that clears what was shown.
     """
 
-    def __init__(self, send: Callable[[StreamName, str], None], limits: Limits) -> None:
+    def __init__(
+        self,
+        send: Callable[[StreamName, str], None],
+        limits: Limits,
+        clear: Callable[[], None] = lambda: None,
+    ) -> None:
         self._send = send
+        self._clear = clear
         self._limits = limits
         self._stream: StreamName = "stdout"
         self._held: list[str] = []
@@ -102,6 +109,11 @@ class CellOutput:
     async def flush(self) -> None:
         """Send what is held back now: a question follows."""
         await self._flush()
+
+    async def clear(self) -> None:
+        """The remote has cleared its screen: the front end drops what it shows when something else comes."""
+        await self._flush()
+        self._clear()
 
     def spill(self, why: str) -> None:
         """The user interrupted: from here on show only the tail, and wait for no allowance any more."""

@@ -72,6 +72,8 @@ def plain(value: Any) -> Any:
             }
         case ps.ChoiceDescription():
             found: Any = {"label": str(value.Label), "help": str(value.HelpMessage or "")}
+        case ps.Rectangle():
+            found = {name: int(getattr(value, name)) for name in ("Left", "Top", "Right", "Bottom")}
         case str():
             found = str(value)
         case bool():

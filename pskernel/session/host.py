@@ -17,7 +17,7 @@ from pskernel.records import HostCall, HostText, TextKind
 from pskernel.session import prompts
 from pskernel.session.prompts import Choice, Field
 
-__all__ = ["METHODS", "Host", "HostRefusal", "Role"]
+__all__ = ["METHODS", "Host", "HostRefusal", "Role", "clears_screen"]
 
 NON_INTERACTIVE = "PowerShell is in NonInteractive mode. Read and Prompt functionality is not available."
 
@@ -142,6 +142,12 @@ class Host:
                 TextKind.WARNING,
             )
         )
+
+
+def clears_screen(call: HostCall) -> bool:
+    """Whether a call fills the whole screen, however large: what Clear-Host does on Windows."""
+    area = call.parameters[0] if call.method == "SetBufferContents1" and call.parameters else None
+    return isinstance(area, dict) and list(area.values()) == [-1] * 4
 
 
 def _refusal(name: str, computer: str) -> str:

@@ -84,6 +84,15 @@ def test_what_is_shown_or_known_or_nothing(kernel: Kernel, method: str, cell: st
     assert ("ok", shown, "") == (run.status, run.stdout, run.stderr), method
 
 
+def test_clearing_the_screen_as_windows_does_clears_the_output(kernel: Kernel) -> None:
+    whole = HOST % ("Rectangle", "-1, -1, -1, -1")
+
+    run = kernel.run(f"'before'; {RAW}.SetBufferContents({whole}, {CELL}); 'after'")
+
+    assert ["stream", "clear_output", "stream"] == [k for k in run.kinds if k in {"stream", "clear_output"}]
+    assert "clear_output" not in kernel.run(f"{RAW}.SetBufferContents({AREA}, {CELL})").kinds
+
+
 @pytest.mark.parametrize(("method", "cell", "said"), REFUSED)
 def test_what_fails_says_so_as_in_powershell(kernel: Kernel, method: str, cell: str, said: str) -> None:
     run = kernel.run(cell)
