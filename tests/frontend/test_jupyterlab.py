@@ -5,13 +5,9 @@ Each step leaves a picture in the folder that PSKERNEL_SCREENSHOTS names (pytest
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
-import subprocess
-import sys
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,12 +15,10 @@ import nbformat
 import pytest
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
-from tests.parts.sshd import free_port
+from tests.parts.jupyterserver import TOKEN, install_spec, running
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
-ROOT = Path(__file__).parents[2]
-TOKEN = uuid.uuid4().hex
 KERNEL = "remote-powershell-in-lab"
 WAIT_MS = 30_000
 
@@ -70,40 +64,12 @@ class Lab:
 def address(pwsh: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A JupyterLab with one kernelspec for the engine, and an empty notebook for it."""
     folder = tmp_path_factory.mktemp("lab")
-    spec = folder / "data" / "kernels" / KERNEL
-    spec.mkdir(parents=True)
-    argv = [sys.executable, "-m", "pskernel", "-f", "{connection_file}", f"--target=process:{pwsh}"]
-    text = {"argv": argv, "display_name": "Remote PowerShell", "language": "powershell", "interrupt_mode": "message"}
-    (spec / "kernel.json").write_text(json.dumps(text))
+    install_spec(folder, KERNEL, f"process:{pwsh}")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("")])
     notebook.metadata.kernelspec = {"name": KERNEL, "display_name": "Remote PowerShell", "language": "powershell"}
     nbformat.write(notebook, folder / "work.ipynb")
-    port = free_port()
-    names = ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_STATE_HOME", "JUPYTERLAB_SETTINGS_DIR")
-    own = {name: str(folder / name.lower()) for name in (*names, "JUPYTERLAB_WORKSPACES_DIR")}
-    words = [f"--ServerApp.port={port}", f"--IdentityProvider.token={TOKEN}", "--no-browser", "--allow-root"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "jupyterlab", *words, f"--ServerApp.root_dir={folder}", "--ServerApp.port_retries=0"],
-        env={**os.environ, **own, "JUPYTER_DATA_DIR": str(folder / "data"), "PYTHONPATH": str(ROOT)},
-        cwd=folder,
-        stderr=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stderr is not None
-    try:
-        for line in process.stderr:
-            if "Use Control-C to stop" in line:
-                break
-        else:
-            pytest.fail("JupyterLab did not start")
-        drain = subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL)
-        yield f"http://127.0.0.1:{port}/lab/tree/work.ipynb?token={TOKEN}&reset"
-    finally:
-        process.terminate()
-        process.wait(30)
-        drain.wait(30)
-        process.stderr.close()
+    with running("jupyterlab", folder) as server:
+        yield f"http://{server}/lab/tree/work.ipynb?token={TOKEN}&reset"
 
 
 @pytest.fixture(scope="module")

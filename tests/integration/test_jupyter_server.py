@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,13 +15,11 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
-from tests.parts.sshd import free_port
+from tests.parts.jupyterserver import TOKEN, install_spec, running
 
 pytestmark = pytest.mark.live
 
-ROOT = Path(__file__).parent.parent.parent
 LINES = 200_000
-TOKEN = uuid.uuid4().hex
 
 
 @dataclass
@@ -42,44 +37,9 @@ class Heard:
 @pytest.fixture
 def server(tmp_path: Path, pwsh: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """A jupyter_server with one kernelspec for the engine; its address without the scheme."""
-    spec = tmp_path / "kernels" / "under-test"
-    spec.mkdir(parents=True)
-    options = [word for option in getattr(request, "param", ()) for word in ("--option", option)]
-    argv = [sys.executable, "-m", "pskernel", "-f", "{connection_file}", f"--target=process:{pwsh}", *options]
-    text = {"argv": argv, "display_name": "under test", "language": "powershell", "interrupt_mode": "message"}
-    (spec / "kernel.json").write_text(json.dumps(text))
-    port = free_port()
-    environment = {
-        **os.environ,
-        "JUPYTER_PATH": str(tmp_path),
-        "PYTHONPATH": str(ROOT),
-        "XDG_STATE_HOME": str(tmp_path),
-    }
-    words = [f"--ServerApp.port={port}", f"--IdentityProvider.token={TOKEN}", "--ServerApp.open_browser=False"]
-    root = ["--allow-root", f"--ServerApp.root_dir={tmp_path}", "--ServerApp.port_retries=0"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "jupyter_server", *words, *root],
-        env=environment,
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stderr is not None
-    try:
-        for line in process.stderr:
-            if "Use Control-C to stop" in line:
-                break
-        else:
-            pytest.fail("jupyter_server did not start")
-        # Kept drained, so that the server never blocks on its own log.
-        log = subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(20)
-        process.stderr.close()
-        log.wait(5)
+    install_spec(tmp_path, "under-test", f"process:{pwsh}", getattr(request, "param", ()))
+    with running("jupyter_server", tmp_path) as address:
+        yield address
 
 
 async def _start_kernel(server: str) -> str:
