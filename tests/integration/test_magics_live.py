@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import ast
 import atexit
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -119,6 +120,15 @@ def test_an_error_of_the_remote_fails_the_cell_without_pythons_frames(
     assert ("still\n", None) == run(shell, capsys, "'still'")
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl+C as Python has it: where tests run in the background, it is ignored from the start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_stops_the_remote_and_keeps_the_session(
     shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
