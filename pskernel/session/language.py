@@ -214,9 +214,8 @@ def _match(item: Any) -> Match | None:
     if not isinstance(text, str) or not text.isprintable():
         # Inserted into a cell, a line break or an escape sequence would be more than a completion.
         return None
-    return Match(
-        text, str(item.properties.get("ResultType", "")), str(item.properties.get("ToolTip", ""))[:_MAX_TOOLTIP]
-    )
+    kind, tooltip = (str(item.properties.get(name, "")) for name in ("ResultType", "ToolTip"))
+    return Match(text, kind if kind.isidentifier() and len(kind) <= _MAX_KIND else "", tooltip[:_MAX_TOOLTIP])
 
 
 def _command_at(text: str, cursor: int) -> str:
