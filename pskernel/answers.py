@@ -101,7 +101,7 @@ class FileAsker:
 
     def __init__(self, files: Sequence[Answers], otherwise: Asker) -> None:
         self._files = files
-        self._otherwise = otherwise
+        self.otherwise = otherwise
 
     async def ask(self, question: Question) -> str:
         """Return the answer.
@@ -127,11 +127,11 @@ class FileAsker:
                     f"The prompt asks for a secret. Give its place in {answers.source} with `secret:`, not `answer:`."
                 )
             return entry.next()
-        if isinstance(self._otherwise, NobodyToAsk):
+        if isinstance(self.otherwise, NobodyToAsk):
             names = ", ".join(answers.source for answers in self._files)
             text = question.text.rstrip(": ")
             raise PromptUnavailable(f"Nobody can be asked, and no entry of {names} answers this prompt: {text}")
-        return await self._otherwise.ask(question)
+        return await self.otherwise.ask(question)
 
 
 def _entry(entry: Any, number: int, source: str, *, secrets: bool) -> _Entry:

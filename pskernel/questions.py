@@ -7,7 +7,7 @@ from typing import Protocol
 
 from pskernel.errors import PromptUnavailable
 
-__all__ = ["Asker", "NobodyToAsk", "Question"]
+__all__ = ["Asker", "NobodyToAsk", "Question", "is_watched"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +42,10 @@ class NobodyToAsk:
             f"{question.text.rstrip(': ')} is needed, and this run cannot ask for it. Name a credential with the "
             "option credential=keyring:NAME, env:NAME or file:PATH, or use a key that needs no passphrase."
         )
+
+
+def is_watched(asker: Asker) -> bool:
+    """Whether a person is there to be asked; an asker that knows some answers itself names the next as ``otherwise``."""
+    while (behind := getattr(asker, "otherwise", None)) is not None:
+        asker = behind
+    return not isinstance(asker, NobodyToAsk)

@@ -12,7 +12,7 @@ from pskernel.cells.output import Output
 from pskernel.cells.progress import ProgressDisplay
 from pskernel.directives import Directives
 from pskernel.errors import LocalProtocolError, PSKernelError, RunspaceStateError
-from pskernel.questions import NobodyToAsk
+from pskernel.questions import is_watched
 from pskernel.records import (
     DebuggerStop,
     ErrorRecord,
@@ -283,7 +283,7 @@ class Cell:
         """Keep the pipeline for the cells that follow, or go on at once where nobody can use the debugger."""
         assert self._host is not None  # noqa: S101 - made before the cell is sent
         runspace = self._session.runspace
-        if isinstance(self._host.asker, NobodyToAsk):
+        if not is_watched(self._host.asker):
             await self._show(declined(stop))
             if runspace is not None:
                 await debugger.resume(runspace, debugger.CONTINUE)

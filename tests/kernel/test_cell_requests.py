@@ -162,9 +162,11 @@ def test_production_wants_its_name_once_a_session_and_shows_it_above_each_output
     assert " PRODUCTION " in next_one.stderr
 
 
-def test_a_run_on_production_must_name_it(pwsh: str, start: Starter) -> None:
+def test_a_run_on_production_must_name_it(pwsh: str, start: Starter, tmp_path: Path) -> None:
     name = Path("/proc/sys/kernel/hostname").read_text().strip()
-    silent = start(f"process:{pwsh}", "production=true")
+    answers = tmp_path / "answers.yaml"
+    answers.write_text(f"- {{prompt: Type its name, answer: {name}}}\n")
+    silent = start(f"process:{pwsh}", "production=true", f"answers={answers}")
     named = start(f"process:{pwsh}", "production=true", f"confirm={name}")
 
     refused = silent.run("'ran'")

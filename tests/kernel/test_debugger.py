@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -123,6 +124,18 @@ def test_where_nobody_can_be_asked_breakpoints_are_passed_over(kernel: Kernel) -
     assert "ok" == run.status
     assert "A breakpoint at line 1 was passed over" in run.stdout
     assert run.stdout.endswith("b\n")
+
+
+def test_a_file_of_answers_is_nobody_for_the_debugger(pwsh: str, start: Starter, tmp_path: Path) -> None:
+    answers = tmp_path / "answers.yaml"
+    answers.write_text("- {prompt: Name, answer: Ann}\n")
+    kernel = start(f"process:{pwsh}", f"answers={answers}")
+
+    run = kernel.run("Read-Host 'Name'; Wait-Debugger; 'past'")
+
+    assert "ok" == run.status
+    assert run.stdout.startswith("Ann\n")
+    assert run.stdout.endswith("past\n")
 
 
 def test_the_kernel_leaves_while_it_is_stopped(kernel: Kernel, start: Starter) -> None:
