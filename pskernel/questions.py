@@ -45,7 +45,7 @@ class NobodyToAsk:
 
 
 def is_watched(asker: Asker) -> bool:
-    """Whether a person is there to be asked; an asker that knows some answers itself names the next as ``otherwise``."""
+    """Whether a person is there; an asker that knows some answers itself names the next one as ``otherwise``."""
     while (behind := getattr(asker, "otherwise", None)) is not None:
         asker = behind
     return not isinstance(asker, NobodyToAsk)

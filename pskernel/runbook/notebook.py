@@ -128,8 +128,9 @@ def runs(cell: Any) -> bool:
 
 
 def title_of(source: str) -> str:
-    """The first line of a cell that is not blank, for people."""
-    return plain(next(line.strip() for line in source.splitlines() if line.strip()))
+    """The first line of a cell that is neither blank nor a directive, for people."""
+    lines = [line.strip() for line in source.splitlines() if line.strip()]
+    return plain(next((line for line in lines if not line.startswith("#%")), lines[0]))
 
 
 def plain(text: str) -> str:

@@ -176,4 +176,6 @@ def test_which_cells_run() -> None:
 
 
 def test_a_title_is_the_first_line_without_terminal_control() -> None:
+    assert title_of("#% timeout 5\n#% width 99\n1 + 1") == "1 + 1"
+    assert title_of("#% target process:") == "#% target process:"
     assert title_of("\n   \n  Get-\x1b]0;x\x07Service\x1b[31m | more  \nrest") == "Get-Service | more"
