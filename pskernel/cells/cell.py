@@ -143,9 +143,7 @@ class Cell:
             await self._output.write(piece)
         if self._interrupted:
             return interrupted()
-        self._stopped = self._session.stopped
-        if self._stopped is not None and self._stopped.ended:
-            self._session.stopped = None
+        if self._debugger_left(by_user=by_user):
             return Outcome(own_error("DebuggerLeft", DEBUGGER_LEFT), sent=False)
         # An interrupt does not cut this short: half a command on the line would cost the session.
         self._sending = asyncio.create_task(self._start(runspace, text))
@@ -171,6 +169,14 @@ class Cell:
             if moved is not None:
                 outcome.error = with_second_hop(outcome.error, moved)
         return outcome
+
+    def _debugger_left(self, *, by_user: bool) -> bool:
+        """Whether the command that had stopped is over, and nobody was told; a front end's own cells do not count."""
+        self._stopped = self._session.stopped
+        left = self._stopped is not None and self._stopped.ended
+        if left and by_user:
+            self._session.stopped = None
+        return left
 
     async def _start(self, runspace: Runspace, text: str) -> Pipeline:
         if self._stopped is not None:
@@ -306,7 +312,7 @@ class Cell:
         """Follow the stopped pipeline to its next stop or its end."""
         runspace = self._session.runspace
         self._session.stopped, self._stopped = None, None
-        self._sending = asyncio.create_task(_same(stopped))
+        self._sending = asyncio.create_task(asyncio.sleep(0, stopped))
         if runspace is not None:
             await debugger.resume(runspace, action)
         return await self._follow(stopped)
@@ -374,10 +380,6 @@ class Cell:
             f"The connection to {self._session.label} was lost while this cell was running. What is shown above had "
             f"arrived; the command may have completed, may have stopped half-way, or may still be running. {error}",
         )
-
-
-async def _same(pipeline: Pipeline) -> Pipeline:
-    return pipeline
 
 
 async def _answered(host: Host, pipeline: Pipeline, call: HostCall) -> None:

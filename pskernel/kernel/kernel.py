@@ -127,10 +127,10 @@ class RemotePowerShellKernel(EditorAnswers, Kernel):
         cell_id: str | None = None,
     ) -> dict[str, Any]:
         """Run one cell on the remote."""
-        if store_history and allow_stdin and not silent and code.strip():
+        outcome = self._outcome = await self._outcome_of(code, silent=silent, allow_stdin=allow_stdin)
+        if store_history and allow_stdin and not silent and code.strip() and self._choice.target is not None:
             # What a person has typed; a run of a notebook is none of that.
             self._choice.history.add(code)
-        outcome = self._outcome = await self._outcome_of(code, silent=silent, allow_stdin=allow_stdin)
         reply = self._reply(outcome.error if outcome else None)
         if not store_history and not silent:
             # ipykernel has counted it; the protocol counts only what is stored.
@@ -164,10 +164,11 @@ class RemotePowerShellKernel(EditorAnswers, Kernel):
             await output.finish()
         if outcome.error is not None and not silent:
             self._send(parent, "error", _error_content(outcome.error))
-            if not outcome.sent:
+            session = self._choice.session
+            if not outcome.sent or (session is not None and session.stopped is not None):
                 await asyncio.sleep(_QUEUE_SECONDS)
                 if not parent["content"].get("stop_on_error", True):
-                    # Asked to go on after errors, but this cell has not even begun.
+                    # Asked to go on after errors, but this cell has not begun, or cells go to the debugger now.
                     self._abort_queues()
         return outcome
 

@@ -82,6 +82,17 @@ def test_cells_that_are_queued_behind_a_stop_are_not_run(kernel: Kernel) -> None
     assert "nothing\n" == typed(kernel, "$ran ?? 'nothing'").stdout
 
 
+def test_they_are_not_run_either_where_errors_shall_not_stop(kernel: Kernel) -> None:
+    typed(kernel, DEEP)
+    first = kernel.send("Deep 5", allow_stdin=True, stop_on_error=False)
+    second = kernel.send("c", allow_stdin=True, stop_on_error=False)
+
+    assert "DebuggerStop" == kernel.finish(first).ename
+    assert "aborted" == kernel.finish(second).status
+    assert "10\n" == typed(kernel, "$a").stdout
+    typed(kernel, "c")
+
+
 def test_an_error_in_the_debugger_is_an_error_there_alone(kernel: Kernel) -> None:
     typed(kernel, DEEP)
     typed(kernel, "Deep 5")
