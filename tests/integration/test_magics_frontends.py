@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,6 +52,8 @@ def terminal(environment: dict[str, str]) -> Iterator[pexpect.spawn[str]]:
         encoding="utf-8",
         timeout=40,
         dimensions=(40, 200),
+        # Where tests run in the background, Ctrl+C is ignored from the start, by children too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     child.expect(PYTHON)
     yield child
