@@ -36,7 +36,7 @@ _FROM_CELLS = {
     "subsystem",
     "width",
 }
-_WITH_SECRETS = {"credential", "accept_host_key"}
+_WITH_SECRETS = {"credential", "accept_host_key", "answers"}
 
 
 class SessionChoice:
