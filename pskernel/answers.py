@@ -12,6 +12,7 @@ The file is YAML, a list; each entry says which prompts it answers and with what
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,13 +73,14 @@ class Answers:
         try:
             with Path(path).expanduser().open("rb") as file:
                 data = file.read(_MAX_BYTES + 1)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: there is no such user's folder
             reason = getattr(error, "strerror", None) or type(error).__name__
             raise AnswerFileError(f"The answer file {path} cannot be read: {reason}.") from None
         if len(data) > _MAX_BYTES:
             raise AnswerFileError(f"The answer file {path} is larger than {_MAX_BYTES >> 20} MB.")
         try:
-            entries = yaml.safe_load(data)
+            # Texts stay as they are written, 0755, 1.10 and yes too; this loader makes no other objects.
+            entries = yaml.load(data, Loader=yaml.BaseLoader)  # noqa: S506
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             mark = getattr(error, "problem_mark", None)
             where = f" near line {mark.line + 1}" if mark is not None else ""
@@ -109,6 +111,8 @@ class FileAsker:
         Raises:
             PromptUnavailable: there is none, or a secret is asked for and the entry has none.
         """
+        # Who asks the same again and again must not keep everything else from running.
+        await asyncio.sleep(0)
         for answers in self._files:
             entry = answers.entry_for(question)
             if entry is None:
@@ -152,9 +156,9 @@ def _entry(entry: Any, number: int, source: str, *, secrets: bool) -> _Entry:
     given = entry["answers"] if "answers" in entry else [entry["answer"]]
     if not isinstance(given, list) or not given:
         raise wrong("needs a list of `answers`")
-    if not all(isinstance(text, str | int | float | None) for text in given):
+    if not all(isinstance(text, str) for text in given):
         raise wrong("has an answer that is no text")
-    return _Entry(entry["prompt"].strip(), tuple(_typed(value) for value in given))
+    return _Entry(entry["prompt"].strip(), tuple(given))
 
 
 def _reference(text: Any, wrong: Callable[[str], AnswerFileError]) -> CredentialReference:
@@ -165,10 +169,3 @@ def _reference(text: Any, wrong: Callable[[str], AnswerFileError]) -> Credential
     if reference.kind == "prompt":
         raise wrong("says `prompt`, but it is to answer one")
     return reference
-
-
-def _typed(value: Any) -> str:
-    """What a person would have typed. YAML makes booleans of yes and no, and nothing of an empty value."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "" if value is None else str(value)

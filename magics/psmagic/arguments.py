@@ -10,6 +10,7 @@ from typing import Any
 __all__ = ["Argument", "ArgumentError", "read_arguments"]
 
 _SINGLE = "'\u2018\u2019\u201a\u201b"
+_DASH = "-\u2013\u2014\u2015"
 _DOUBLE = '"\u201c\u201d\u201e'
 _TOKEN = re.compile(
     rf"""(?P<space>\s+)
@@ -17,8 +18,8 @@ _TOKEN = re.compile(
     |[{_DOUBLE}](?P<double>(?:[^{_DOUBLE}`]|`.|[{_DOUBLE}]{{2}})*)[{_DOUBLE}]
     |@\{{(?P<table>[^{{}}]*)\}}
     |\$(?P<variable>[A-Za-z_][A-Za-z0-9_]*)
-    |(?P<name>-[A-Za-z_?][A-Za-z0-9_]*)(?P<colon>:?)
-    |(?P<word>[^\s{_SINGLE}{_DOUBLE}$@(){{}};|&<>,`#][^\s{_SINGLE}{_DOUBLE}(){{}};|&<>,`]*)""",
+    |(?P<name>[{_DASH}][A-Za-z_?][A-Za-z0-9_]*)(?P<colon>:?)
+    |(?P<word>[^\s{_SINGLE}{_DOUBLE}$@(){{}};|&<>,`#\u2013\u2014\u2015][^\s{_SINGLE}{_DOUBLE}(){{}};|&<>,`]*)""",
     re.VERBOSE | re.DOTALL,
 )
 _PAIR = re.compile(

@@ -11,13 +11,14 @@ from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_
 
 from pskernel.cells.outcome import CellError
 from pskernel.errors import PSKernelError
+from pskernel.render.ansi import neutralise, strip
 from psmagic.arguments import ArgumentError, read_arguments
 from psmagic.binding import bind
 from psmagic.errors import MagicError, RemoteError, remote_error
 from psmagic.loop import LoopThread
 from psmagic.parameters import syntax
 from psmagic.redirect import CELL_MAGIC, Redirect
-from psmagic.remote import Remote
+from psmagic.remote import LEAVE_OR_ENTER, Remote
 from psmagic.targets import target_of
 
 __all__ = ["PSMagics"]
@@ -46,7 +47,7 @@ class PSMagics(Magics):
             print("\n\n".join(syntax("%enter_pssession")))  # noqa: T201 - that is what help does
             return
         with _shown_errors("EnterPSSession"):
-            if self._redirect is not None and self._remote is not None:
+            if self._remote is not None and self._remote.is_open:
                 raise ArgumentError(
                     f"The session on {self._remote.target.label} is entered. Leave it first with %exit_pssession.",
                     "SessionIsEntered",
@@ -54,6 +55,7 @@ class PSMagics(Magics):
             target = target_of(bind(read_arguments(line, self.shell.user_ns)))
             remote = Remote(target, self._loop)
             remote.connect(interactive=self._can_ask())
+        self.leave()  # of a session that is over
         self._remote = remote
         self._redirect = Redirect(self.shell, remote, self.leave)
 
@@ -78,10 +80,12 @@ class PSMagics(Magics):
             raise remote_error("NotEntered", "No session is entered.", (), MagicError)
         with _shown_errors("RemoteCell"):
             outcome = self._remote.run(cell, interactive=self._can_ask())
-        if outcome.exit_code is not None:
-            self.leave()
         if outcome.error is not None:
             raise _raised(outcome.error)
+        if outcome.exit_code is not None:
+            # The cells behind this one were written for the remote, and must not run as Python.
+            message = f"The script ended the session with exit {outcome.exit_code}. {LEAVE_OR_ENTER}"
+            raise _refused("SessionExited", message, "RemoteCell")
 
     def leave(self) -> None:
         """Put IPython back and close the session. Nothing to do where none is entered."""
@@ -108,10 +112,14 @@ def _shown_errors(command: str) -> Iterator[None]:
         raise _refused(error.error_id, str(error), command) from None
     except PSKernelError as error:
         raise _refused(type(error).__name__, str(error), command) from None
+    except KeyboardInterrupt:
+        raise _refused("Interrupted", "It was interrupted.", command) from None
 
 
 def _refused(error_id: str, message: str, command: str) -> RemoteError:
-    return remote_error(error_id, message, [f"\x1b[31;1m{command}: {message}\x1b[0m"], MagicError)
+    # Some of it is the remote's: why it did not open a session.
+    shown = neutralise(message)
+    return remote_error(error_id, strip(shown), [f"\x1b[31;1m{command}: {shown}\x1b[0m"], MagicError)
 
 
 def _raised(error: CellError) -> RemoteError:

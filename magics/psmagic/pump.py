@@ -7,7 +7,7 @@ import getpass
 import queue
 import sys
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -59,6 +59,9 @@ class Pump:
         Args:
             work: what to run.
             interrupt: called on the loop at Ctrl+C; the work is expected to end then.
+
+        Raises:
+            KeyboardInterrupt: the work was cancelled by it.
         """
         future = self._loop.start(work)
         future.add_done_callback(lambda _: self._queue.put(None))
@@ -68,6 +71,8 @@ class Pump:
                     return future.result()
             except KeyboardInterrupt:
                 self._loop.call(interrupt)
+            except CancelledError:
+                raise KeyboardInterrupt from None
 
     def _serve(self, future: Future[Any]) -> bool:
         """Handle what is next. Returns whether the work is over."""

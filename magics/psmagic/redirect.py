@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["CELL_MAGIC", "Redirect"]
 
 CELL_MAGIC = "_pskernel_remote"
-_LEAVE = re.compile(r"\s*(?:%?exit_pssession|Exit-PSSession|exit|quit)\s*;?\s*\Z", re.IGNORECASE)
-_HERE = re.compile(r"\s*(?:%%local\b|%(?:enter|exit|get|new|remove)_pssession\b)")
+# What is typed to leave. `quit` is none: PowerShell does not know it, and its debugger takes it for something else.
+_LEAVE = re.compile(r"\s*(?:%?exit_pssession|Exit-PSSession|exit(?:[ \t]+-?[0-9]+)?)\s*;?\s*\Z", re.IGNORECASE)
+_HERE = re.compile(r"\s*(?:%%local\b|%(?:enter|exit)_pssession\b)")
 _MISSING = object()
 
 

@@ -10,20 +10,24 @@ from pskernel.cells.cell import Cell
 from pskernel.cells.outcome import Outcome
 from pskernel.connect import opener
 from pskernel.directives import read_directives
-from pskernel.errors import PSKernelError
+from pskernel.errors import PSKernelError, TargetError
 from pskernel.questions import Asker, NobodyToAsk
 from pskernel.render.ansi import neutralise, strip
 from pskernel.session.interactive import InteractiveSession
 from pskernel.session.language import Completions, LanguageService
+from pskernel.target import Target
 from psmagic.pump import Pump
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from pskernel.target import Target
     from psmagic.loop import LoopThread
 
-__all__ = ["Remote"]
+__all__ = ["LEAVE_OR_ENTER", "Remote"]
+
+LEAVE_OR_ENTER = (
+    "Enter a host again with %enter_pssession, or leave with %exit_pssession; until then every cell is refused."
+)
 
 # An editor's question; the service itself gives up before.
 _EDITOR_SECONDS = 1.0
@@ -43,7 +47,7 @@ class Remote:
     def __init__(self, target: Target, loop: LoopThread) -> None:
         self.target = target
         self._loop = loop
-        self._session = InteractiveSession(opener(target), target.label, self.name)
+        self._session = InteractiveSession(opener(target), target.label, self.name, afterwards=LEAVE_OR_ENTER)
         self._language = LanguageService(self._session)
 
     @property
@@ -75,6 +79,7 @@ class Remote:
         """Run a cell, verbatim, and show what it writes. Ctrl+C stops it on the remote."""
         pump = Pump(self._loop, interactive=interactive)
         directives = read_directives(text)
+        self._require_own(directives.target)
         asker: Asker = pump if interactive else NobodyToAsk()
         if directives.answers:
             asker = FileAsker([Answers.load(directives.answers, secrets=False)], asker)
@@ -94,6 +99,17 @@ class Remote:
                 cell.interrupt()
 
         return pump.run(work(), interrupt)
+
+    def _require_own(self, named: str | None) -> None:
+        """Raise TargetError if a cell names another target than the one that is entered."""
+        if named is None:
+            return
+        other = Target.parse(named)
+        if any(getattr(other, part) != getattr(self.target, part) for part in ("scheme", "user", "host", "port")):
+            raise TargetError(
+                f"The session on {self.target.label} is entered, and the cell asks for {other.redacted}. "
+                "It was not run."
+            )
 
     def close(self) -> None:
         """Close the session; a remote that does not answer is left after two seconds."""
@@ -119,6 +135,8 @@ class Remote:
 
     async def _ask_prompt(self) -> Any:
         runspace = self._session.runspace
+        if self._session.stopped is not None:
+            return "[DBG]: PS>> "
         if runspace is None:
             return "(not connected) "
         values = await runspace.query("prompt", timeout=_PROMPT_SECONDS)

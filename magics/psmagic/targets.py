@@ -10,7 +10,8 @@ from psmagic.binding import Bound
 
 __all__ = ["target_of"]
 
-_HOST = re.compile(r"(?:(?P<user>[^@]+)@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^:@\[\]]+)(?::(?P<port>[0-9]{1,5}))?")
+# What has a meaning in a URL is no part of a name.
+_HOST = re.compile(r"(?:(?P<user>[^@/?#]+)@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^:@\[\]/?#\s]+)(?::(?P<port>[0-9]{1,5}))?")
 _SSH_OPTIONS = {
     "connecttimeout": "connect_timeout",
     "identityfile": "key_file",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pskernel.cells.debugging import DEBUGGER_LEFT, declined, stop_message, stop_text
 from pskernel.cells.outcome import CellError, Outcome, clean, interrupted, own_error, script_error, with_second_hop
-from pskernel.cells.output import Output
+from pskernel.cells.output import Output, write_between
 from pskernel.cells.progress import ProgressDisplay
 from pskernel.directives import Directives
 from pskernel.errors import LocalProtocolError, PSKernelError, RunspaceStateError
@@ -25,7 +25,7 @@ from pskernel.records import (
     Record,
     TextKind,
 )
-from pskernel.render.text import StreamText, error_traceback, render
+from pskernel.render.text import error_traceback, render
 from pskernel.session import debugger
 from pskernel.session.commandline import simple_statements
 from pskernel.session.host import Host, HostRefusal, clears_screen
@@ -54,7 +54,7 @@ class Cell:
         stop_timeout: seconds an interrupted command may take to stop before the session is given up.
         progress: shows progress records.
         directives: what the cell asks of this side.
-        opened: called with the open session before anything is sent; a text it returns is why nothing is.
+        opened: called with the open session before anything is sent; an error it returns is why nothing is.
     """
 
     def __init__(
@@ -139,12 +139,12 @@ class Cell:
         self.interrupt()
 
     async def _send(self, runspace: Runspace, text: str, *, by_user: bool) -> Outcome:
-        for piece in _written_between(runspace.idle.take()):
-            await self._output.write(piece)
-        if self._interrupted:
-            return interrupted()
         if self._debugger_left(by_user=by_user):
             return Outcome(own_error("DebuggerLeft", DEBUGGER_LEFT), sent=False)
+        if by_user:
+            await write_between(self._output, runspace.idle.take())
+        if self._interrupted:
+            return interrupted()
         # An interrupt does not cut this short: half a command on the line would cost the session.
         self._sending = asyncio.create_task(self._start(runspace, text))
         try:
@@ -232,7 +232,8 @@ class Cell:
                 error = await self._watch(pipeline)
             finally:
                 timer.cancel()
-            if self._timed_out and not self._given_up and error is not None:
+            # An error of ours says more: the session was given up, or lost, and the command may still be running.
+            if self._timed_out and error is not None and not error.own:
                 return own_error(
                     "CellTimeout", f"The cell was stopped after {seconds:g} seconds, as `#% timeout` asks."
                 )
@@ -313,6 +314,10 @@ class Cell:
         runspace = self._session.runspace
         self._session.stopped, self._stopped = None, None
         self._sending = asyncio.create_task(asyncio.sleep(0, stopped))
+        if self._stopping is not None:
+            # The interrupt met the debugger's own command, which is over; the user means the one that goes on.
+            await asyncio.gather(self._stopping, return_exceptions=True)
+            self._stopping, action = None, debugger.STOP
         if runspace is not None:
             await debugger.resume(runspace, action)
         return await self._follow(stopped)
@@ -387,11 +392,3 @@ async def _answered(host: Host, pipeline: Pipeline, call: HostCall) -> None:
         await pipeline.reply(call, await host.answer(call))
     except (HostRefusal, LocalProtocolError) as error:
         await pipeline.refuse(call, str(error))
-
-
-def _written_between(records: list[Record]) -> list[StreamText]:
-    """What the remote wrote since the last cell: banners while connecting, event handlers."""
-    pieces = [piece for record in records if (piece := render(record)) is not None]
-    if any(not isinstance(record, Notice) for record in records) and pieces:
-        return [StreamText("stderr", "While no cell was running, the remote wrote:\n"), *pieces]
-    return pieces

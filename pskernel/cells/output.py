@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from pskernel.render.text import StreamText
+from pskernel.records import Notice, Record
+from pskernel.render.text import StreamText, render
 
-__all__ = ["Output"]
+__all__ = ["Output", "write_between"]
 
 
 class Output(Protocol):
@@ -23,3 +24,12 @@ class Output(Protocol):
 
     def spill(self, why: str) -> None:
         """The user has lost interest in what is still coming: hurry."""
+
+
+async def write_between(output: Output, records: list[Record]) -> None:
+    """Write what the remote wrote since the last cell: banners while connecting, event handlers."""
+    pieces = [piece for record in records if (piece := render(record)) is not None]
+    if any(not isinstance(record, Notice) for record in records) and pieces:
+        pieces.insert(0, StreamText("stderr", "While no cell was running, the remote wrote:\n"))
+    for piece in pieces:
+        await output.write(piece)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pskernel.errors import PromptUnavailable
-from pskernel.questions import Question, is_watched
+from pskernel.questions import NobodyToAsk, Question
 from pskernel.render.ansi import neutralise, strip
 from pskernel.render.text import StreamText
 
@@ -31,7 +31,7 @@ class ProductionGate:
         names = [name for name in (self._target.host, strip(neutralise(session.facts.computer))) if name]
         given = self._target.options.confirm
         if given is None:
-            if not is_watched(asker):
+            if isinstance(asker, NobodyToAsk):
                 return (
                     f"{session.label} is marked as production, and nobody can be asked whether it is meant. Say its "
                     "name with the option confirm=NAME. The cell was not run."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from functools import cached_property
 
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from platformdirs import user_data_path
@@ -58,6 +57,7 @@ class SessionChoice:
         self.gate: ProductionGate | None = None
         self.language: LanguageService | None = None
         self._answers: Answers | None = None
+        self._history: History | None = None
         self._options = options
         self._record = record or None
         self._problem: TargetError | None = None
@@ -102,12 +102,13 @@ class SessionChoice:
         self.gate = ProductionGate(target)
         self.language = LanguageService(self.session)
 
-    @cached_property
-    def history(self) -> History:
-        """The cells that ran on the kernel's target."""
-        return History(
-            user_data_path("pskernel", appauthor=False) / "history.sqlite", self.target.redacted if self.target else ""
-        )
+    @property
+    def history(self) -> History | None:
+        """The cells that ran on the kernel's target, once it has one."""
+        if self._history is None and self.target is not None:
+            path = user_data_path("pskernel", appauthor=False) / "history.sqlite"
+            self._history = History(path, self.target.redacted)
+        return self._history
 
     def answers(self, named: str | None) -> list[Answers]:
         """The answer files for a cell that names this one, or none: its own first, then the target's.
@@ -126,8 +127,9 @@ def _from_cell(named: str, options: Mapping[str, str]) -> Target:
     # host, or what this machine runs.
     if _WITH_SECRETS & set(options):
         raise TargetError(
-            "This kernel was started with a credential or an accepted host key, and no target that they are for. They "
-            "do not go to a host that a cell names: give the target where the options are given, with --target."
+            "This kernel was started with a credential, an accepted host key or a file of answers, and no target that "
+            "they are for. They do not go to a host that a cell names: give the target where the options are given, "
+            "with --target."
         )
     refused = set(Target.parse(named).options.changed()) - _FROM_CELLS
     if refused:

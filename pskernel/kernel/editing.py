@@ -64,6 +64,8 @@ class EditorAnswers:
     ) -> dict[str, Any]:
         """Cells that were run on this target, in this session and before."""
         history = self._choice.history
+        if history is None:
+            return {"status": "ok", "history": []}
         match hist_access_type:
             case "range":
                 lines = history.range(session or 0, start or 0, stop)

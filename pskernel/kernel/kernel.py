@@ -128,9 +128,10 @@ class RemotePowerShellKernel(EditorAnswers, Kernel):
     ) -> dict[str, Any]:
         """Run one cell on the remote."""
         outcome = self._outcome = await self._outcome_of(code, silent=silent, allow_stdin=allow_stdin)
-        if store_history and allow_stdin and not silent and code.strip() and self._choice.target is not None:
+        history = self._choice.history
+        if store_history and allow_stdin and not silent and code.strip() and history is not None:
             # What a person has typed; a run of a notebook is none of that.
-            self._choice.history.add(code)
+            history.add(code)
         reply = self._reply(outcome.error if outcome else None)
         if not store_history and not silent:
             # ipykernel has counted it; the protocol counts only what is stored.
@@ -195,15 +196,15 @@ class RemotePowerShellKernel(EditorAnswers, Kernel):
             self._send(parent, kind, content)
 
         person = allow_stdin and by_user
-        asker: Asker = NobodyToAsk()
+        user: Asker = NobodyToAsk()
         if person:
-            asker = StdinAsker(self.session, self.stdin_socket, self._stdin_ident(), parent)
-        if files:
-            asker = FileAsker(files, asker)
+            user = StdinAsker(self.session, self.stdin_socket, self._stdin_ident(), parent)
+        asker = FileAsker(files, user) if files else user
         note = ConnectionNote(session, send, self._told)
 
         async def opened() -> CellError | None:
-            refusal = await gate.refusal(session, asker)
+            # Nobody but a person confirms a production target: a file may have come with the notebook.
+            refusal = await gate.refusal(session, user)
             if refusal is not None:
                 return own_error("ProductionNotConfirmed", refusal)
             if person:

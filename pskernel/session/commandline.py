@@ -15,7 +15,9 @@ from pskernel.protocol.pipelines import Command, Statements
 
 __all__ = ["simple_statements"]
 
-# PowerShell takes typographic quotes for quotes. None of these can be part of a bare word.
+# PowerShell takes typographic quotes for quotes, and such dashes for the one before a parameter's name. No bare word
+# has such a quote in it, or begins with such a dash.
+_DASH = "-\u2013\u2014\u2015"
 _SINGLE = "'\u2018\u2019\u201a\u201b"
 _DOUBLE = '"\u201c\u201d\u201e'
 _SPECIAL = rf"\s;|,$`(){{}}@&<>{_SINGLE}{_DOUBLE}"
@@ -26,9 +28,9 @@ _TOKEN = re.compile(
     |(?P<comma>,)
     |'(?P<single>(?:[^{_SINGLE}]|'')*)'
     |"(?P<double>(?:[^{_DOUBLE}$`]|"")*)"
-    |(?P<name>-[A-Za-z_?][A-Za-z0-9_?-]*:?)
+    |(?P<name>[{_DASH}][A-Za-z_?][A-Za-z0-9_?-]*:?)
     |(?P<constant>\$(?:true|false|null)\b)
-    |(?P<word>[^{_SPECIAL}\#][^{_SPECIAL}]*)""",
+    |(?P<word>[^{_SPECIAL}{_DASH[1:]}\#][^{_SPECIAL}]*)""",
     re.IGNORECASE | re.VERBOSE,
 )
 _CONSTANTS = {"$true": True, "$false": False, "$null": None}
@@ -128,7 +130,7 @@ def _command(tokens: list[_Token]) -> Command:
         elif kind == "name":
             if in_list or bound:
                 raise _NotSimple
-            arguments.append((text, None))
+            arguments.append((f"-{text[1:]}", None))
             has_value, bound = False, text.endswith(":")
         elif text.startswith("--"):
             raise _NotSimple

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CONTINUE",
     "STEPS",
+    "STOP",
     "debugger_script",
     "enable",
     "is_debugger_command",
@@ -32,7 +33,7 @@ __all__ = [
 ]
 
 # The names of actions.
-CONTINUE = "Continue"
+CONTINUE, STOP = "Continue", "Stop"
 # Whoever steps expects to stop again.
 STEPS = {"StepInto", "StepOver", "StepOut"}
 _ENABLE_SECONDS = 10.0
@@ -58,7 +59,9 @@ def is_debugger_command(text: str) -> bool:
 
 
 def debugger_script(text: str) -> str:
-    """What to send for any other text."""
+    """What to send for a text. The debugger reads its own commands only where nothing is around them."""
+    if is_debugger_command(text):
+        return text.strip()
     return "Get-PSCallStack" if _STACK.match(text.strip()) else text
 
 

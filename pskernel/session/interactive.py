@@ -71,12 +71,14 @@ class InteractiveSession:
         opener: opens a runspace, asking the given asker for what it needs.
         label: how messages name the target.
         computer: how prompts and security warnings name it: the host alone.
+        afterwards: what to tell the user to do when the session is over, where no cell opens another one.
     """
 
-    def __init__(self, opener: Opener, label: str, computer: str = "localhost") -> None:
+    def __init__(self, opener: Opener, label: str, computer: str = "localhost", *, afterwards: str = "") -> None:
         self._opener = opener
         self.label = label
         self.computer = computer
+        self._afterwards = afterwards
         self.facts = Facts()
         # The pipeline that has stopped in the debugger; cells go to the debugger meanwhile.
         self.stopped: Pipeline | None = None
@@ -151,7 +153,7 @@ class InteractiveSession:
         if self._runspace is not None and not self.is_open:
             self._lost(self._runspace)
         refusal = self._refusal
-        if not keep:
+        if not keep and not (self._afterwards and self._runspace is None):
             self._refusal = None
         return refusal
 
@@ -263,7 +265,8 @@ class InteractiveSession:
         self._refuse(why)
 
     def _refuse(self, what_happened: str) -> None:
-        self._refusal = _refusal(what_happened, f"Run it again to open a new session on {self.label}.")
+        what_next = self._afterwards or f"Run it again to open a new session on {self.label}."
+        self._refusal = _refusal(what_happened, what_next)
 
     async def _check_host(self) -> str | None:
         """Come back from another host. Returns what happened, or None where nothing did."""

@@ -36,6 +36,8 @@ _MAX_MATCHES = 1000
 _MAX_TOOLTIP = 300
 _MAX_KIND = 40
 _MAX_HELP = 100_000
+_MAX_NAMES = 20_000
+_MAX_NAME = 200
 _KEPT = 64
 _WORD = re.compile(r"[\w.-]*\Z")
 _COMMAND_NAME = re.compile(r"[A-Za-z][\w]*-[\w]+|[A-Za-z_][\w.-]*")
@@ -64,7 +66,8 @@ class LanguageService:
 
     def __init__(self, session: InteractiveSession) -> None:
         self._session = session
-        self._kept: OrderedDict[str, Completions] = OrderedDict()
+        # By what stands before and behind the cursor: both decide what is replaced.
+        self._kept: OrderedDict[tuple[str, str], Completions] = OrderedDict()
         self._cell_runs = False
         self._names: tuple[str, ...] = ()
         self._fetch: asyncio.Task[None] | None = None
@@ -87,8 +90,8 @@ class LanguageService:
 
     async def complete(self, text: str, cursor: int) -> Completions:
         """Completions at a position in code points."""
-        head = text[:cursor]
-        known = self._from_kept(head)
+        head, rest = text[:cursor], text[cursor:]
+        known = self._from_kept(head, rest)
         if known is not None:
             return known
         await self._stop_fetching()
@@ -99,7 +102,7 @@ class LanguageService:
         if answer is None:
             return self._from_names(head)
         found = _completions(answer, text, cursor)
-        self._kept[head] = found
+        self._kept[head, rest] = found
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
         if not self._names:
@@ -143,18 +146,22 @@ class LanguageService:
             names = await runspace.query(_script("names.ps1"), timeout=_NAMES_SECONDS)
         except (PSKernelError, TimeoutError):
             return
-        self._names = tuple(sorted({str(name) for name in names}, key=str.casefold))
+        found = {str(name) for name in names[:_MAX_NAMES]}
+        usable = (name for name in found if name.isprintable() and len(name) <= _MAX_NAME)
+        self._names = tuple(sorted(usable, key=str.casefold))
 
-    def _from_kept(self, head: str) -> Completions | None:
-        """The answer for the same text, or for its beginning, if only word characters were typed since."""
+    def _from_kept(self, head: str, rest: str) -> Completions | None:
+        """The answer for the same text, or for its beginning, if only word characters were typed at its end since."""
         for length in range(len(head), max(0, len(head) - 30) - 1, -1):
-            found = self._kept.get(head[:length])
+            found = self._kept.get((head[:length], rest))
             if found is None:
                 if length and not (head[length - 1].isalnum() or head[length - 1] in "-_"):
                     return None
                 continue
             if length == len(head):
                 return found
+            if rest and not rest[0].isspace():
+                return None
             typed = head[found.start :].casefold()
             matches = tuple(m for m in found.matches if m.text.casefold().startswith(typed))
             # Nothing that fits may mean that the short answer was cut, or a pattern.

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from pskernel.errors import PromptUnavailable
 from pskernel.protocol.hostvalues import Login, Secret
 from pskernel.questions import Asker, Question
 from pskernel.records import HostText
@@ -26,8 +27,10 @@ _LISTS = {"System.Collections.IList", "System.Collections.ArrayList", "System.Ar
 _END = object()
 # What a remote must not put into a prompt: it could look like another host's.
 _LINE_BREAKS = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]+")
-# Nobody types that many; a list without an end would be the remote's way to keep the user busy.
+# Nobody types that many, or answers that often in vain. An answer file would for ever, and a remote that asks without
+# end would keep the user busy.
 _MAX_ELEMENTS = 1000
+_MAX_ATTEMPTS = 100
 
 
 class Dialog(Protocol):
@@ -122,7 +125,11 @@ async def credential(dialog: Dialog, caption: str, message: str, user: str, targ
         "credentials. Enter your credentials only if you trust the remote computer and the application or script that "
         f"is requesting them.\n\n{message}",
     )
+    attempts = 0
     while not user:
+        attempts += 1
+        if attempts > _MAX_ATTEMPTS:
+            raise _no_answer("User")
         user = (await _ask(dialog, "User")).strip()
     password = Secret(await _ask(dialog, f"Password for user {user}", secret=True))
     if target and not set(user) & set("\\@"):
@@ -157,7 +164,7 @@ async def choose(dialog: Dialog, caption: str, message: str, choices: Sequence[C
     await _headline(dialog, caption, message)
     keys = f"{_keys(choices)}  [?] Help"
     ending = f' (default is "{choices[default].key}")' if 0 <= default < len(choices) else ""
-    while True:
+    for _ in range(_MAX_ATTEMPTS):
         answer = await _ask(dialog, f"{keys}{ending}")
         if not answer.strip() and ending:
             return default
@@ -166,6 +173,7 @@ async def choose(dialog: Dialog, caption: str, message: str, choices: Sequence[C
             return found
         if answer.strip() == "?":
             await _help(dialog, choices)
+    raise _no_answer(keys)
 
 
 async def choose_many(
@@ -183,16 +191,16 @@ async def choose_many(
         ending = f'\n(default is "{offered[0]}")'
     await _say(dialog, f"{_keys(choices)}  [?] Help{ending}")
     chosen: list[int] = []
-    while len(chosen) < _MAX_ELEMENTS:
+    for _ in range(_MAX_ELEMENTS):
         answer = await _ask(dialog, f"Choice[{len(chosen)}]")
         if not answer.strip():
-            break
+            return chosen or list(defaults)
         found = _meant(choices, answer)
         if found is not None:
             chosen.append(found)
         elif answer.strip() == "?":
             await _help(dialog, choices)
-    return chosen or list(defaults)
+    raise _no_answer("Choice")
 
 
 async def _single(dialog: Dialog, field: Field) -> Any:
@@ -206,12 +214,12 @@ async def _single(dialog: Dialog, field: Field) -> Any:
 
 async def _list(dialog: Dialog, field: Field) -> list[str | None]:
     values: list[str | None] = []
-    while len(values) < _MAX_ELEMENTS:
-        value = await _value(dialog, field, f"{field.prompt}[{len(values)}]", empty=_END)
+    for index in range(_MAX_ELEMENTS):
+        value = await _value(dialog, field, f"{field.prompt}[{index}]", empty=_END)
         if value is _END:
-            break
+            return values
         values.append(value)
-    return values
+    raise _no_answer(field.prompt)
 
 
 async def _value(dialog: Dialog, field: Field, prompt: str, *, empty: Any = "") -> Any:
@@ -223,7 +231,7 @@ async def _value(dialog: Dialog, field: Field, prompt: str, *, empty: Any = "") 
         prompt: what the user is asked for.
         empty: what an empty answer means.
     """
-    while True:
+    for _ in range(_MAX_ATTEMPTS):
         answer = await _ask(dialog, prompt)
         if not answer.startswith("!"):
             return answer or empty
@@ -238,6 +246,11 @@ async def _value(dialog: Dialog, field: Field, prompt: str, *, empty: Any = "") 
                 return answer[1:]
             case command:
                 await _say(dialog, f'"{command}" cannot be recognized as a valid Prompt command.')
+    raise _no_answer(prompt)
+
+
+def _no_answer(prompt: str) -> PromptUnavailable:
+    return PromptUnavailable(f"{prompt}: it was asked again and again, and no answer that ends it was given.")
 
 
 async def _ask(dialog: Dialog, text: str, *, secret: bool = False) -> str:
