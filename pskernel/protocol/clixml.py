@@ -21,6 +21,7 @@ from pskernel.errors import RemoteProtocolError
 from pskernel.protocol.clixml_text import (
     decode_escapes,
     decode_string_fast,
+    escape_references,
     escape_text,
     host_call_text_fast,
     unescape_text,
@@ -36,6 +37,7 @@ __all__ = [
     "PSObject",
     "decode",
     "decode_string_fast",
+    "escape_references",
     "escape_text",
     "host_call_text_fast",
     "unescape_text",

@@ -15,12 +15,21 @@ from functools import lru_cache
 
 from pskernel.errors import RemoteProtocolError
 
-__all__ = ["decode_escapes", "decode_string_fast", "escape_text", "host_call_text_fast", "unescape_text"]
+__all__ = [
+    "decode_escapes",
+    "decode_string_fast",
+    "escape_references",
+    "escape_text",
+    "host_call_text_fast",
+    "unescape_text",
+]
 
 # C0, C1, surrogates, the two characters XML forbids, and all that takes two UTF-16 units.
 _TO_ESCAPE = re.compile(
     "[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\U00010000-\U0010ffff]|_(?=[xX])",
 )
+# What PowerShell's writer makes of the two characters that XML forbids; no parser reads it.
+_FORBIDDEN_REFERENCE = re.compile(rb"&#xFFF([EF]);")
 _ESCAPE = re.compile("_[xX]([0-9a-fA-F]{4})_")
 _FIRST_SURROGATE = "\ud800"
 
@@ -72,6 +81,11 @@ def unescape_text(content: bytes | str) -> str:
         content = content.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"')
         content = content.replace("&apos;", "'").replace("&amp;", "&")
     return decode_escapes(content)
+
+
+def escape_references(body: bytes) -> bytes:
+    """Write the references to U+FFFE and U+FFFF, which PowerShell sends and XML forbids, as ``_xHHHH_``."""
+    return _FORBIDDEN_REFERENCE.sub(rb"_xFFF\1_", body) if b"&#xFFF" in body else body
 
 
 def decode_escapes(text: str) -> str:

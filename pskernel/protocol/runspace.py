@@ -194,7 +194,8 @@ class RunspaceProtocol:
         Raises:
             RemoteProtocolError: such a message, or broken framing; the pool can only be dropped.
         """
-        for raw in self._reassembler.feed(data):
+        for whole in self._reassembler.feed(data):
+            raw = clixml.escape_references(whole)
             message = parse_message(raw)
             try:
                 record = _guarded(self._decode, message, raw)

@@ -53,7 +53,20 @@ def test_several_answers_are_given_in_turn_and_the_last_stays(tmp_path: Path) ->
     asyncio.run(main())
 
 
-@pytest.mark.parametrize(("written", "typed"), [("yes", "yes"), ("no", "no"), ("", ""), ("'07'", "07"), ("1.5", "1.5")])
+@pytest.mark.parametrize(
+    ("written", "typed"),
+    [
+        ("yes", "yes"),
+        ("no", "no"),
+        ("", ""),
+        ("''", ""),
+        ("~", "~"),
+        ("0755", "0755"),
+        ("'07'", "07"),
+        ("1.10", "1.10"),
+        ("2026-01-02", "2026-01-02"),
+    ],
+)
 def test_an_answer_is_what_a_person_would_type(tmp_path: Path, written: str, typed: str) -> None:
     async def main() -> None:
         asker = FileAsker([load(tmp_path, f"- prompt: p\n  answer: {written}")], NobodyToAsk())
@@ -133,7 +146,8 @@ def test_a_secret_that_is_not_there_says_so(tmp_path: Path) -> None:
         ("- {prompt: p, secret: hunter2}", "no place of a secret"),
         ("- {prompt: p, secret: prompt}", "says `prompt`"),
         ("- [", "not valid YAML"),
-        ("- !!python/object/apply:os.getcwd []", "not valid YAML"),
+        ("- !!python/object/apply:os.getcwd []", "needs a `prompt`"),
+        ("- {prompt: p, answer: !!python/name:os.getcwd x, then: 1}", "unknown key `then`"),
     ],
 )
 def test_what_is_no_answer_file(tmp_path: Path, text: str, message: str) -> None:
@@ -150,6 +164,24 @@ def test_a_file_that_a_cell_names_reaches_no_secrets(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(AnswerFileError, match="cannot be read: No such file"):
         Answers.load(tmp_path / "none.yaml")
+
+
+def test_a_folder_of_a_user_that_does_not_exist() -> None:
+    with pytest.raises(AnswerFileError, match="cannot be read"):
+        Answers.load("~no-such-user-here/answers.yaml")
+
+
+def test_an_answer_that_is_refused_for_ever_keeps_nothing_from_running(tmp_path: Path) -> None:
+    async def main() -> None:
+        asker = FileAsker([load(tmp_path, "- {prompt: p, answer: x}")], NobodyToAsk())
+        ran = asyncio.Event()
+        asyncio.get_running_loop().call_soon(ran.set)
+
+        await asker.ask(visible("p"))
+
+        assert ran.is_set()
+
+    asyncio.run(main())
 
 
 def test_a_file_that_is_too_large(tmp_path: Path) -> None:

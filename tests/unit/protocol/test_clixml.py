@@ -27,6 +27,7 @@ from pskernel.protocol.clixml import (
     PSObject,
     decode,
     decode_string_fast,
+    escape_references,
     escape_text,
     host_call_text_fast,
     unescape_text,
@@ -152,6 +153,14 @@ def test_text_is_written_and_read_as_powershell_does(text: str, content: bytes) 
     assert escape_text(text) == content
     assert unescape_text(content) == text
     assert unescape_text(content.decode()) == text
+
+
+def test_the_two_characters_that_powershell_writes_and_xml_forbids() -> None:
+    element = escape_references(b"<S>a&#xFFFE;&#xFFFF;&#xFFFD;</S>")
+
+    assert "a\ufffe\uffff\ufffd" == decode(element)
+    member = escape_references(b'<Obj RefId="0"><MS><I32 N="&#xFFFE;">1</I32></MS></Obj>')
+    assert {"\ufffe": 1} == decode(member).properties
 
 
 @busy

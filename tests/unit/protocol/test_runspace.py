@@ -385,7 +385,8 @@ def test_messages_of_different_pipelines_keep_apart(client: RunspaceProtocol) ->
 
 # ---- our decoder against psrpcore's ----
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+# psrpcore writes the last two as they are, and its XML parser does not read them.
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffe\uffff"), max_size=30)
 NUMBERS = st.integers(-(2**31), 2**31 - 1) | st.integers(-(2**63), 2**63 - 1).map(ps.PSInt64)
 SIMPLE = st.none() | st.booleans() | NUMBERS | TEXTS | st.floats(allow_nan=False)
 OBJECTS = st.dictionaries(st.text("abcdefXY_", min_size=1, max_size=5), SIMPLE, max_size=4)
