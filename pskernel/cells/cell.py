@@ -320,7 +320,10 @@ class Cell:
             self._stopping, action = None, debugger.STOP
         if runspace is not None:
             await debugger.resume(runspace, action)
-        return await self._follow(stopped)
+        error = await self._follow(stopped)
+        if error is None and action == debugger.STOP and self._interrupted:
+            return script_error("PipelineStopped", "The pipeline has been stopped.", own=False)
+        return error
 
     async def _ended(self, end: PipelineEnd | None) -> CellError | None:
         if end is None or end.state is PipelineState.COMPLETED:

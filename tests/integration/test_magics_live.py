@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from IPython.core.interactiveshell import InteractiveShell
 from psmagic import load_ipython_extension, unload_ipython_extension
-from psmagic.redirect import Redirect
+from psmagic.redirect import _HERE, Redirect
 
 from pskernel.render.ansi import strip
 from tests.parts.sshd import Sshd
@@ -87,7 +87,9 @@ def test_every_cell_goes_to_the_remote_until_exit(
     assert ("41\n", None) == run(shell, capsys, "print(x)")
 
 
-@pytest.mark.parametrize("leaving", ["exit", "quit", "Exit-PSSession", "%exit_pssession", "exit_pssession", " EXIT ; "])
+@pytest.mark.parametrize(
+    "leaving", ["exit", "exit 3", "Exit-PSSession", "%exit_pssession", "exit_pssession", " EXIT ; "]
+)
 def test_all_ways_to_leave_put_everything_back(
     shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str, leaving: str
 ) -> None:
@@ -98,13 +100,56 @@ def test_all_ways_to_leave_put_everything_back(
     assert before == state(shell)
 
 
-def test_a_script_that_exits_leaves(shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str) -> None:
+def test_a_script_that_exits_fails_and_no_cell_runs_as_python_until_the_user_leaves(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str
+) -> None:
     before = state(shell)
     run(shell, capsys, entering)
 
-    run(shell, capsys, "'bye'; exit 3")
+    shown, ended = run(shell, capsys, "'bye'; exit 3")
+    _, refused = run(shell, capsys, "hit = 'python'")
+    _, again = run(shell, capsys, "hit = 'python'")
 
+    assert shown.startswith("bye\n")
+    assert "SessionExited" == type(ended).__name__
+    assert "exit 3" in str(ended)
+    assert ["SessionLost", "SessionLost"] == [type(refused).__name__, type(again).__name__]
+    assert "hit" not in shell.user_ns
+    assert ("", None) == run(shell, capsys, "%exit_pssession")
     assert before == state(shell)
+
+
+def test_a_lost_session_can_be_entered_again(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str
+) -> None:
+    before = state(shell)
+    run(shell, capsys, entering)
+    run(shell, capsys, "[Environment]::Exit(1)")
+
+    assert run(shell, capsys, entering)[1] is None
+    assert ("again\n", None) == run(shell, capsys, "'again'")
+    run(shell, capsys, "exit")
+    assert before == state(shell)
+
+
+def test_a_cell_that_names_another_target_is_not_run(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str, engine_sshd: Sshd
+) -> None:
+    run(shell, capsys, entering)
+
+    _, refused = run(shell, capsys, "#% target ssh://db01\n$ran = 1")
+    own = f'#% target ssh://{engine_sshd.user}@127.0.0.1:{engine_sshd.port}\n"ran: $ran"'
+
+    assert "TargetError" == type(refused).__name__
+    assert "ssh://db01" in str(refused)
+    assert ("ran: \n", None) == run(shell, capsys, own)
+
+
+def test_quit_is_the_remotes_word(shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str) -> None:
+    run(shell, capsys, entering)
+
+    assert "CommandNotFoundException" in str(run(shell, capsys, "quit; $Error[0].FullyQualifiedErrorId")[0])
+    assert ("1\n", None) == run(shell, capsys, "1")
 
 
 def test_an_error_of_the_remote_fails_the_cell_without_pythons_frames(
@@ -225,8 +270,8 @@ def test_what_is_sent_is_what_was_typed(shell: InteractiveShell, text: str) -> N
     finally:
         redirect.undo()
 
-    if typed.lstrip().startswith("%"):
-        return  # may be a magic of ours
+    if _HERE.match(typed):
+        return  # a magic of ours
     (call,) = ast.parse(code).body
     assert isinstance(call, ast.Expr)
     assert isinstance(call.value, ast.Call)

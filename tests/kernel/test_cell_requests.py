@@ -162,6 +162,18 @@ def test_production_wants_its_name_once_a_session_and_shows_it_above_each_output
     assert " PRODUCTION " in next_one.stderr
 
 
+def test_a_file_that_a_cell_names_confirms_no_production(pwsh: str, start: Starter, tmp_path: Path) -> None:
+    name = Path("/proc/sys/kernel/hostname").read_text().strip()
+    answers = tmp_path / "answers.yaml"
+    answers.write_text(f"- {{prompt: Type its name, answer: {name}}}\n")
+    kernel = start(f"process:{pwsh}", "production=true")
+
+    run, asked = typed(kernel, f"#% answers {answers}\n'ran'", "web99")
+
+    assert "is a production machine" in asked
+    assert ("ProductionNotConfirmed", "") == (run.ename, run.stdout)
+
+
 def test_a_run_on_production_must_name_it(pwsh: str, start: Starter, tmp_path: Path) -> None:
     name = Path("/proc/sys/kernel/hostname").read_text().strip()
     answers = tmp_path / "answers.yaml"

@@ -129,6 +129,19 @@ def test_the_command_that_went_on_can_be_interrupted(kernel: Kernel) -> None:
     assert "free\n" == typed(kernel, "'free'").stdout
 
 
+def test_an_interrupt_that_meets_the_word_to_go_on_stops_what_went_on(kernel: Kernel) -> None:
+    typed(kernel, "function Long { Wait-Debugger; while ($true) { Start-Sleep -Milliseconds 20 } }")
+    typed(kernel, "Long")
+    on = kernel.send(" c ", allow_stdin=True)
+    kernel.until(lambda: any(message["msg_type"] == "execute_input" for message in kernel.of(on)))
+
+    kernel.interrupt()
+
+    assert "error" == kernel.finish(on).status
+    typed(kernel, "q")  # where it came before the word was sent
+    assert "free\n" == typed(kernel, "'free'").stdout
+
+
 def test_where_nobody_can_be_asked_breakpoints_are_passed_over(kernel: Kernel) -> None:
     run = kernel.run("'a'; Wait-Debugger; 'b'")
 

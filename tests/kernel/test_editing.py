@@ -137,6 +137,10 @@ def test_there_is_no_help_for_what_does_not_exist(kernel: Kernel) -> None:
     assert not ask(kernel, "inspect_request", code="No-SuchThing", cursor_pos=3, detail_level=0)["found"]
 
 
+def test_without_a_target_there_is_no_history_yet(start: Starter) -> None:
+    assert [] == ask(start(), "history_request", hist_access_type="tail", n=10, output=False, raw=True)["history"]
+
+
 def test_the_history_is_what_was_typed_on_this_target_and_outlives_the_kernel(pwsh: str, start: Starter) -> None:
     first = start(f"process:{pwsh}")
     for cell in ("'one'", "'two'", "$password = 'x'", "'one'"):

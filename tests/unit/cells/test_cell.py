@@ -12,6 +12,7 @@ import pytest
 
 from pskernel.cells.cell import Cell
 from pskernel.cells.outcome import CellError, Outcome
+from pskernel.directives import Directives
 from pskernel.errors import (
     LocalProtocolError,
     PSKernelError,
@@ -130,11 +131,13 @@ class Remote:
 class Play:
     """A cell under way."""
 
-    def __init__(self, folder: Path, *, stop_timeout: float = WAIT, rate: int = 0) -> None:
+    def __init__(
+        self, folder: Path, *, stop_timeout: float = WAIT, rate: int = 0, directives: Directives | None = None
+    ) -> None:
         self.remote = Remote()
         self.sent: list[tuple[str, str]] = []
         self.output = CellOutput(lambda stream, text: self.sent.append((stream, text)), Limits(rate, 10**8, folder))
-        self.cell = Cell(self.remote, self.output, stop_timeout)  # type: ignore[arg-type]
+        self.cell = Cell(self.remote, self.output, stop_timeout, directives=directives)  # type: ignore[arg-type]
         self.running: asyncio.Task[Outcome] | None = None
         self.asker: Asker = NobodyToAsk()
 
@@ -430,6 +433,42 @@ def test_an_interrupt_while_that_is_shown_sends_nothing(tmp_path: Path) -> None:
         assert outcome.error is not None
         assert (outcome.error.name, outcome.sent) == ("Interrupted", False)
         assert not play.remote.sending.is_set()
+
+    run(main())
+
+
+def test_a_front_ends_own_cell_does_not_take_what_the_user_should_see(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        play.wrote([HostText("an event\n")])
+        play.running = asyncio.create_task(play.cell.run("x", play.asker, by_user=False))
+        await asyncio.wait_for(play.remote.started.wait(), WAIT)
+        play.say(DONE)
+        await play.outcome()
+        assert play.text == ""
+        assert [HostText("an event\n")] == play.remote.idle.take()
+
+    run(main())
+
+
+def test_a_loss_after_the_timeout_is_told_as_a_loss(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path, directives=Directives(timeout=0.01))
+        await play.started()
+        await asyncio.wait_for(play.remote.signalled.wait(), WAIT)
+        play.remote.pipeline.fail(TransportClosed("cut"))
+        assert (await play.error()).name == "ConnectionLost"
+
+    run(main())
+
+
+def test_a_cell_that_is_stopped_by_its_timeout(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path, directives=Directives(timeout=0.01))
+        await play.started()
+        await asyncio.wait_for(play.remote.signalled.wait(), WAIT)
+        play.say(STOPPED)
+        assert (await play.error()).name == "CellTimeout"
 
     run(main())
 

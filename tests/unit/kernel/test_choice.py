@@ -104,3 +104,10 @@ def test_a_kernelspec_that_cannot_be_read_fails_every_cell(tmp_path: Path) -> No
     (tmp_path / "folder" / "kernel.json").write_text("[]")
     with pytest.raises(TargetError, match=r"kernel\.json"):
         choice(spec_dir=folder).for_cell("1")
+
+
+def test_the_history_begins_with_a_target() -> None:
+    chosen = choice()
+    assert chosen.history is None
+    chosen.for_cell("#% target ssh://web01\n1")
+    assert chosen.history is not None

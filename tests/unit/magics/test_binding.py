@@ -30,6 +30,8 @@ BOUND: list[tuple[str, str, dict[str, Any]]] = [
     ('"web 01"', "ComputerName", {"ComputerName": "web 01"}),
     ("-ComputerName web01", "ComputerName", {"ComputerName": "web01"}),
     ("-computername web01", "ComputerName", {"ComputerName": "web01"}),
+    ("\u2013ComputerName web01", "ComputerName", {"ComputerName": "web01"}),
+    ("\u2014Com:web01", "ComputerName", {"ComputerName": "web01"}),
     ("-Cn web01", "ComputerName", {"ComputerName": "web01"}),
     ("-Com web01", "ComputerName", {"ComputerName": "web01"}),
     ("-ComputerName:web01", "ComputerName", {"ComputerName": "web01"}),

@@ -32,6 +32,7 @@ from pskernel.session.commandline import simple_statements
         ("a $true $False $NULL", [[Command("a", ((None, True), (None, False), (None, None)))]]),
         ('a \'it\'\'s\' "say ""x"""', [[Command("a", ((None, "it's"), (None, 'say "x"')))]]),
         ("a b#c *.log x=1", [[Command("a", ((None, "b#c"), (None, "*.log"), (None, "x=1")))]]),
+        ("a \u2013WhatIf \u2014b:1 c", [[Command("a", (("-WhatIf", None), ("-b:", 1), (None, "c")))]]),
         ("# a remark\nGet-Item / `\n -Force", [[Command("Get-Item", ((None, "/"), ("-Force", None)))]]),
     ],
 )
@@ -45,7 +46,7 @@ def test_commands_with_constant_arguments(text: str, expected: list[list[Command
         "", "  ", "# only a remark", "1+1", "1", "$x", "$x = 1", "'text'", "if (1) { 2 }", "foreach ($a in 1) {}",
         "a (b)", "a { b }", "a $b", 'a "$b"', "a `x", "a @b", "a > f", "a && b", "a || b", "& a", "a &", "a |", "| a",
         "a 'b", 'a "b', "a b'c'", "a 'b'c", "a ,1", "a 1,", "a 1,,2", "a -X,1", "a -X:", "a -X: -Y", "a --% x", "[int] 1", "-not 1", "!1",
-        "a=1", "return", "function f {}", "a \u2018b\u2019", "a \u201cb\u201d", "a 'b\u2019c'", 'a "b\u201dc"',
+        "a=1", "return", "function f {}", "a \u2018b\u2019", "a \u201cb\u201d", "a 'b\u2019c'", "a \u20135", 'a "b\u201dc"',
     ],
 )  # fmt: skip
 def test_more_than_that_is_script(text: str) -> None:

@@ -74,6 +74,11 @@ def test_everything_else_is_formatted(text: str) -> None:
     assert not is_debugger_command(text)
 
 
+@pytest.mark.parametrize("text", [" c", "v \n", "\tl 3 5\n"])
+def test_the_debuggers_commands_travel_without_blanks(text: str) -> None:
+    assert text.strip() == debugger_script(text)
+
+
 def test_the_call_stack_is_asked_for_as_objects() -> None:
     assert ("Get-PSCallStack", "$k") == (debugger_script(" K"), debugger_script("$k"))
 

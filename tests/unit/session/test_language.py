@@ -32,6 +32,7 @@ class Remote:
         self.completion: Any = None
         self.says: list[object] = []
         self.silent = False
+        self.names = ["Get-ChildItem", "Get-Content", "gci"]
 
     async def behave(self, call: Call) -> None:
         self.asked.append(call.text)
@@ -41,7 +42,7 @@ class Remote:
             if self.completion is not None:
                 await call.output(self.completion)
         elif "Get-Command -CommandType" in call.text:
-            for name in ("Get-ChildItem", "Get-Content", "gci"):
+            for name in self.names:
                 await call.output(name)
         else:
             for value in self.says:
@@ -80,6 +81,36 @@ def test_an_answer_is_kept_until_a_cell_has_run() -> None:
         service.end_cell()
         await service.complete("Get-I", 5)
         assert 2 == remote.asked.count("TabExpansion2")
+
+    check(test)
+
+
+def test_what_stands_behind_the_cursor_makes_another_question() -> None:
+    async def test(remote: Remote, service: LanguageService, session: Session) -> None:
+        remote.completion = completion(0, 5, "Get-Item", "Get-Items")
+        await service.complete("Get-I", 5)
+        remote.completion = completion(0, 8, "Get-Items")
+
+        whole = await service.complete("Get-Item", 5)
+        spaced = await service.complete("Get-I x", 5)
+        narrowed = await service.complete("Get-It x", 6)
+
+        assert (8, 7, 3) == (whole.end, spaced.end, remote.asked.count("TabExpansion2"))
+        assert ["Get-Items"] == [match.text for match in narrowed.matches]
+
+    check(test)
+
+
+def test_names_that_no_command_has_are_left_out() -> None:
+    async def test(remote: Remote, service: LanguageService, session: Session) -> None:
+        remote.completion = completion(0, 3, "x")
+        remote.names = ["Get-One", "Get-\x1b]0;t\x07", "Get-\nTwo", "Get-" + "x" * 500]
+        await service.complete("abc", 3)
+        assert service._fetch is not None
+        await service._fetch
+        await service.begin_cell()
+
+        assert ["Get-One"] == [match.text for match in (await service.complete("get-", 4)).matches]
 
     check(test)
 

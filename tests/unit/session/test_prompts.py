@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pskernel.errors import PromptUnavailable
 from pskernel.protocol.hostvalues import Login, Secret
 from pskernel.questions import Question
 from pskernel.records import HostCall, HostText
@@ -139,3 +140,42 @@ def test_a_remote_cannot_make_a_prompt_look_like_anothers() -> None:
 def test_a_call_that_makes_no_sense_fails_on_the_remote(call: HostCall) -> None:
     with pytest.raises(HostRefusal, match="parameters that it does not take"):
         talk(User(), lambda host: host.answer(call))
+
+
+class AlwaysTheSame:
+    """An answer file whose entry never fits, or a remote whose list has no end."""
+
+    def __init__(self, answer: str) -> None:
+        self.answer = answer
+        self.asked = 0
+
+    async def ask(self, question: Question) -> str:
+        self.asked += 1
+        return self.answer
+
+    async def see(self, text: HostText) -> None:
+        """Nobody looks."""
+
+
+@pytest.mark.parametrize(
+    ("answer", "conversation"),
+    [
+        ("maybe", lambda host: choose(host, "", "", YES_NO, 0)),
+        ("a", lambda host: choose_many(host, "", "", ABC, [])),
+        ("maybe", lambda host: choose_many(host, "", "", ABC, [])),
+        ("a", lambda host: fill(host, "", "", [field("System.String[]")])),
+        ("!?", lambda host: fill(host, "", "", [field()])),
+        (" ", lambda host: credential(host, "", "", "", "")),
+    ],
+)
+def test_an_answer_that_ends_nothing_is_not_asked_for_ever(
+    answer: str, conversation: Callable[[Host], Awaitable[Any]]
+) -> None:
+    user = AlwaysTheSame(answer)
+
+    async def main() -> None:
+        with pytest.raises(PromptUnavailable, match="again and again"):
+            await conversation(Host(user, "web01", user.see))
+
+    asyncio.run(main())
+    assert 100 <= user.asked <= 1000
