@@ -30,7 +30,7 @@ ALLOWED = {
     "connect": VALUES | {"credentials", "protocol.pipelines", "session", "transports"},
     "render": {"records"},
     # Running a cell, for whoever has cells: the kernel, IPython.
-    "cells": VALUES | {"directives", "render", "session"},
+    "cells": VALUES | {"directives", "protocol.pipelines", "render", "session"},
     "kernel": VALUES | {"answers", "cells", "connect", "directives", "render", "resolve", "session", "pskernel"},
     "runbook": VALUES | {"connect", "render", "resolve", "pskernel"},
     "cli": VALUES
@@ -47,8 +47,19 @@ ALLOWED = {
         "pskernel",
     },
     "__main__": {"kernel"},
-    "pskernel": VALUES | {"connect", "protocol.clixml", "session"},
-    "psmagic": VALUES | {"answers", "cells", "connect", "directives", "render", "session", "pskernel"},
+    "pskernel": VALUES | {"connect", "protocol.clixml", "remoting", "session"},
+    # Sessions that stay, and what runs in them beside the user's cells.
+    "remoting": VALUES
+    | {
+        "cells",
+        "connect",
+        "protocol.clixml",
+        "protocol.pipelines",
+        "protocol.values",
+        "render",
+        "session",
+    },
+    "psmagic": VALUES | {"answers", "cells", "connect", "directives", "remoting", "render", "session", "pskernel"},
 }
 # library -> the modules (with all below them) that may import it. What is not here may be imported nowhere.
 AT_HOME = {

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Argument", "ArgumentError", "read_arguments"]
+__all__ = ["Argument", "ArgumentError", "ScriptBlock", "read_arguments"]
 
 _SINGLE = "'\u2018\u2019\u201a\u201b"
 _DASH = "-\u2013\u2014\u2015"
@@ -17,6 +17,7 @@ _TOKEN = re.compile(
     |[{_SINGLE}](?P<single>(?:[^{_SINGLE}]|[{_SINGLE}]{{2}})*)[{_SINGLE}]
     |[{_DOUBLE}](?P<double>(?:[^{_DOUBLE}`]|`.|[{_DOUBLE}]{{2}})*)[{_DOUBLE}]
     |@\{{(?P<table>[^{{}}]*)\}}
+    |(?P<comma>,\s*)
     |\$(?P<variable>[A-Za-z_][A-Za-z0-9_]*)
     |(?P<name>[{_DASH}][A-Za-z_?][A-Za-z0-9_]*)(?P<colon>:?)
     |(?P<word>[^\s{_SINGLE}{_DOUBLE}$@(){{}};|&<>,`#\u2013\u2014\u2015][^\s{_SINGLE}{_DOUBLE}(){{}};|&<>,`]*)""",
@@ -24,6 +25,12 @@ _TOKEN = re.compile(
 )
 _PAIR = re.compile(
     r"\s*(?:'([^']*)'|\"([^\"`$]*)\"|([A-Za-z0-9_-]+))\s*=\s*(?:'([^']*)'|\"([^\"`$]*)\"|([^\s;]+))\s*(?:;|\Z)"
+)
+# What decides where a script block ends.
+_IN_BLOCK = re.compile(
+    rf"[{_SINGLE}](?:[^{_SINGLE}]|[{_SINGLE}]{{2}})*[{_SINGLE}]|[{_DOUBLE}](?:[^{_DOUBLE}`]|`.|[{_DOUBLE}]{{2}})*[{_DOUBLE}]"
+    r"|<#.*?#>|(?<![^\s;{}()|])#[^\n]*|`.|[{}]",
+    re.DOTALL,
 )
 _CONSTANTS = {"true": True, "false": False, "null": None}
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "e": "\x1b"}
@@ -43,12 +50,26 @@ class ArgumentError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class ScriptBlock:
+    """The text between braces, which nobody but the remote reads."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Argument:
-    """A parameter's name, a value, or both where a colon joins them. ``has_value`` tells a value that is None."""
+    """A parameter's name, a value, or both where a colon joins them. ``has_value`` tells a value that is None.
+
+    Values with commas between them are one value: their list.
+    """
 
     name: str = ""
     value: Any = None
     has_value: bool = False
+
+
+class _Joined(list[Any]):
+    """Values with commas between them."""
 
 
 def read_arguments(line: str, variables: Mapping[str, Any]) -> list[Argument]:
@@ -62,41 +83,73 @@ def read_arguments(line: str, variables: Mapping[str, Any]) -> list[Argument]:
         ArgumentError: it is no list of names and values, or a variable does not exist.
     """
     found: list[Argument] = []
-    waiting = ""
+    waiting, joins = "", False
     for kind, text in _tokens(line):
-        if kind == "name":
-            if waiting:
-                raise _missing(waiting)
+        if kind == "comma":
+            if joins or not found or not found[-1].has_value:
+                raise ArgumentError("Missing argument in parameter list.", "MissingArgument")
+            joins = True
+        elif kind == "name":
+            if waiting or joins:
+                raise _missing(waiting or found[-1].name)
             if text.endswith(":"):
                 waiting = text[1:-1]
             else:
                 found.append(Argument(name=text[1:]))
-            continue
-        found.append(Argument(waiting, _value(kind, text, variables), has_value=True))
-        waiting = ""
-    if waiting:
-        raise _missing(waiting)
+        elif joins:
+            found[-1] = _extended(found[-1], _value(kind, text, variables))
+            joins = False
+        else:
+            found.append(Argument(waiting, _value(kind, text, variables), has_value=True))
+            waiting = ""
+    if waiting or joins:
+        raise _missing(waiting or found[-1].name)
     return found
+
+
+def _extended(argument: Argument, value: Any) -> Argument:
+    # A list of Python's in front of a comma is one value of several.
+    before = argument.value if isinstance(argument.value, _Joined) else _Joined([argument.value])
+    return Argument(argument.name, _Joined([*before, value]), has_value=True)
 
 
 def _tokens(line: str) -> Iterator[tuple[str, str]]:
     at, glued = 0, False
     while at < len(line):
+        if line[at] == "{" and not glued:
+            end = _end_of_block(line, at)
+            yield "block", line[at + 1 : end - 1]
+            at, glued = end, True
+            continue
         match = _TOKEN.match(line, at)
-        if match is None or (glued and match.lastgroup != "space"):
-            raise ArgumentError(
-                f"The argument at column {at + 1} cannot be read: {line[at : at + 20]!r}. Put text with special "
-                "characters between single quotes.",
-                "ParserError",
-            )
+        if match is None or (glued and match.lastgroup not in {"space", "comma"}):
+            raise _unreadable(line, line[at:])
         at = match.end()
         if match["name"] is not None:
             glued = not match["colon"]
             yield "name", match["name"] + match["colon"]
             continue
-        glued = match.lastgroup != "space"
-        if glued:
+        glued = match.lastgroup not in {"space", "comma"}
+        if match.lastgroup != "space":
             yield str(match.lastgroup), match[str(match.lastgroup)]
+
+
+def _end_of_block(line: str, start: int) -> int:
+    """The position behind the brace that closes the one at ``start``; braces in strings and comments do not count."""
+    depth = 0
+    for match in _IN_BLOCK.finditer(line, start):
+        depth += {"{": 1, "}": -1}.get(match[0], 0)
+        if not depth:
+            return match.end()
+    raise ArgumentError("Missing closing '}' in statement block or type definition.", "MissingEndCurlyBrace")
+
+
+def _unreadable(line: str, rest: str) -> ArgumentError:
+    return ArgumentError(
+        f"The argument at column {len(line) - len(rest) + 1} cannot be read: {rest[:20]!r}. Put text with special "
+        "characters between single quotes.",
+        "ParserError",
+    )
 
 
 def _value(kind: str, text: str, variables: Mapping[str, Any]) -> Any:
@@ -107,6 +160,8 @@ def _value(kind: str, text: str, variables: Mapping[str, Any]) -> Any:
             return _expand(text, variables)
         case "table":
             return _table(text)
+        case "block":
+            return ScriptBlock(text)
         case "variable":
             return _variable(text, variables)
         case _:

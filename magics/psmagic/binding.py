@@ -12,7 +12,7 @@ from typing import Any
 
 from psmagic.arguments import Argument, ArgumentError
 from psmagic.conversion import convert, is_of_kind
-from psmagic.parameters import COMMON, DEFAULT_SET, PARAMETERS, SETS, Kind, Parameter
+from psmagic.parameters import COMMON, Command, Kind, Parameter
 
 __all__ = ["Bound", "bind"]
 
@@ -29,8 +29,8 @@ class Bound:
         return self.values.get(name, default)
 
 
-def bind(arguments: Sequence[Argument]) -> Bound:
-    """Bind arguments to Enter-PSSession's parameters.
+def bind(command: Command, arguments: Sequence[Argument]) -> Bound:
+    """Bind arguments to a command's parameters.
 
     Raises:
         ArgumentError: as PowerShell would refuse them, with its message and id.
@@ -43,7 +43,7 @@ def bind(arguments: Sequence[Argument]) -> Bound:
         if not argument.name:
             positional.append(argument.value)
             continue
-        parameter = _named(argument.name)
+        parameter = _named(command, argument.name)
         if parameter.name in values:
             raise ArgumentError(
                 f"Cannot bind parameter because parameter '{parameter.name}' is specified more than once. To provide "
@@ -51,23 +51,25 @@ def bind(arguments: Sequence[Argument]) -> Bound:
                 "ParameterAlreadyBound",
             )
         values[parameter.name] = _given(parameter, argument, rest)
-    sets = [name for name in SETS if all(name in _BY_NAME[given].sets for given in values)]
+    by_name = {parameter.name: parameter for parameter in command.parameters}
+    sets = [name for name in command.sets if all(name in by_name[given].sets for given in values)]
     if not sets:
         raise _ambiguous()
-    sets = _bind_positions(positional, values, sets)
-    return Bound(_one_set(sets, values), values)
+    sets = _bind_positions(command, positional, values, sets)
+    return Bound(_one_set(command, sets, values), values)
 
 
-_BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
-
-
-def _named(name: str) -> Parameter:
+def _named(command: Command, name: str) -> Parameter:
     """A parameter by its name, an alias, or the beginning of either that only one has."""
     wanted = name.casefold()
-    for parameter in PARAMETERS:
+    for parameter in command.parameters:
         if wanted in {text.casefold() for text in (parameter.name, *parameter.aliases)}:
             return parameter
-    found = [p for p in PARAMETERS if any(text.casefold().startswith(wanted) for text in (p.name, *p.aliases))]
+    found = [
+        parameter
+        for parameter in command.parameters
+        if any(text.casefold().startswith(wanted) for text in (parameter.name, *parameter.aliases))
+    ]
     common = [] if found else [text for text in COMMON if text.casefold().startswith(wanted)]
     if len(found) + len(common) > 1:
         matches = " ".join(f"-{text}" for text in [*(p.name for p in found), *common])
@@ -99,20 +101,20 @@ def _given(parameter: Parameter, argument: Argument, rest: list[Argument]) -> An
     return convert(parameter, rest.pop(0).value)
 
 
-def _bind_positions(positional: list[Any], values: dict[str, Any], sets: list[str]) -> list[str]:
+def _bind_positions(command: Command, positional: list[Any], values: dict[str, Any], sets: list[str]) -> list[str]:
     """Give values to positions, each to the first set that takes it as it is; PowerShell converts only if none does."""
     for value in positional:
         candidates = [
             (name, parameter)
             for name in sets
-            for parameter in PARAMETERS
+            for parameter in command.parameters
             if name in parameter.sets and parameter.sets[name].position is not None and parameter.name not in values
         ]
         lowest = {name: min(p.sets[name].position or 0 for n, p in candidates if n == name) for name, _ in candidates}
         # A set that has nothing at the first position has lost it to the others.
         first = min(lowest.values(), default=0)
         open_now = [(n, p) for n, p in candidates if p.sets[n].position == first]
-        chosen = _taker(open_now, value)
+        chosen = _taker(open_now, value, command.default_set)
         if chosen is None:
             raise ArgumentError(
                 f"A positional parameter cannot be found that accepts argument '{value}'.",
@@ -123,25 +125,21 @@ def _bind_positions(positional: list[Any], values: dict[str, Any], sets: list[st
     return sets
 
 
-def _taker(candidates: list[tuple[str, Parameter]], value: Any) -> Parameter | None:
-    of_its_type = [(n, p) for n, p in candidates if is_of_kind(p.kind, value)]
-    for name, parameter in of_its_type:
-        if name == DEFAULT_SET:
-            return parameter
-    if of_its_type:
-        return of_its_type[0][1]
-    for name, parameter in candidates:
-        if name == DEFAULT_SET:
-            return parameter
-    return candidates[0][1] if candidates else None
+def _taker(candidates: list[tuple[str, Parameter]], value: Any, default_set: str) -> Parameter | None:
+    of_its_type = [(n, p) for n, p in candidates if is_of_kind(p, value)]
+    for group in (of_its_type, candidates):
+        of_default = [p for name, p in group if name == default_set]
+        if group:
+            return (of_default or [group[0][1]])[0]
+    return None
 
 
-def _one_set(sets: list[str], values: Mapping[str, Any]) -> str:
+def _one_set(command: Command, sets: list[str], values: Mapping[str, Any]) -> str:
     # PowerShell takes the default set wherever it is possible, complete or not.
-    chosen = DEFAULT_SET if DEFAULT_SET in sets else sets[0] if len(sets) == 1 else None
+    chosen = command.default_set if command.default_set in sets else sets[0] if len(sets) == 1 else None
     if chosen is None:
         raise _ambiguous()
-    missing = _missing(chosen, values)
+    missing = [p.name for p in command.parameters if chosen in p.sets and _must(p, chosen) and p.name not in values]
     if missing:
         raise ArgumentError(
             f"Cannot process command because of one or more missing mandatory parameters: {' '.join(missing)}.",
@@ -150,8 +148,8 @@ def _one_set(sets: list[str], values: Mapping[str, Any]) -> str:
     return chosen
 
 
-def _missing(set_name: str, values: Mapping[str, Any]) -> list[str]:
-    return [p.name for p in PARAMETERS if set_name in p.sets and p.sets[set_name].mandatory and p.name not in values]
+def _must(parameter: Parameter, set_name: str) -> bool:
+    return parameter.sets[set_name].mandatory
 
 
 def _ambiguous() -> ArgumentError:

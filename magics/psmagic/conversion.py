@@ -7,28 +7,37 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from psmagic.arguments import ArgumentError
+from psmagic.arguments import ArgumentError, ScriptBlock
 from psmagic.parameters import Kind, Parameter
 
 __all__ = ["convert", "is_of_kind"]
 
 # What cannot be null.
-_VALUE_TYPES = {Kind.INT, Kind.GUID, Kind.SWITCH, Kind.AUTHENTICATION}
+_VALUE_TYPES = {Kind.INT, Kind.GUID, Kind.SWITCH, Kind.AUTHENTICATION, Kind.CHOICE}
+
+# Known by their names: whoever makes them is not imported here.
+_NAMED_TYPES = {Kind.CREDENTIAL, Kind.SESSION, Kind.SESSION_OPTION, Kind.JOB}
+_TYPES: dict[Kind, type] = {
+    Kind.STRING: str,
+    Kind.INT: int,
+    Kind.GUID: uuid.UUID,
+    Kind.SCRIPT_BLOCK: ScriptBlock,
+    Kind.OBJECT: object,
+}
 
 
-def is_of_kind(kind: Kind, value: Any) -> bool:
-    """Whether a value has the type already."""
-    match kind:
-        case Kind.STRING:
-            return isinstance(value, str)
-        case Kind.INT:
-            return isinstance(value, int) and not isinstance(value, bool)
-        case Kind.GUID:
-            return isinstance(value, uuid.UUID)
-        case Kind.CREDENTIAL | Kind.SESSION | Kind.SESSION_OPTION:
-            return bool(type(value).__name__ == kind.value.rsplit(".", 1)[-1])
-        case _:
-            return False
+def is_of_kind(parameter: Parameter, value: Any) -> bool:
+    """Whether a value has the parameter's type already."""
+    if parameter.many and isinstance(value, list):
+        return bool(value) and all(_has_type(parameter.kind, item) for item in value)
+    return _has_type(parameter.kind, value)
+
+
+def _has_type(kind: Kind, value: Any) -> bool:
+    if kind in _NAMED_TYPES:
+        return bool(type(value).__name__ == kind.value.rsplit(".", 1)[-1])
+    types = _TYPES.get(kind)
+    return types is not None and isinstance(value, types) and not (kind is Kind.INT and isinstance(value, bool))
 
 
 def convert(parameter: Parameter, value: Any) -> Any:
@@ -37,6 +46,21 @@ def convert(parameter: Parameter, value: Any) -> Any:
     Raises:
         ArgumentError: it cannot be one, or is not allowed.
     """
+    if parameter.many:
+        values = list(value) if isinstance(value, list | tuple) else [value]
+        if parameter.not_empty and not values:
+            raise _empty(parameter)
+        return [_one(parameter, item) for item in values]
+    if isinstance(value, list | tuple) and parameter.kind is not Kind.OBJECT:
+        raise ArgumentError(
+            f"Cannot convert 'System.Object[]' to the type '{parameter.kind.value}' required by parameter "
+            f"'{parameter.name}'. Specified method is not supported.",
+            "CannotConvertArgument",
+        )
+    return _one(parameter, value)
+
+
+def _one(parameter: Parameter, value: Any) -> Any:
     if value is not None or parameter.kind in _VALUE_TYPES:
         try:
             value = _READERS.get(parameter.kind, _as_is)(parameter, value)
@@ -53,11 +77,7 @@ def convert(parameter: Parameter, value: Any) -> Any:
 
 def _validate(parameter: Parameter, value: Any) -> None:
     if parameter.not_empty and (value is None or value in ("", {})):
-        raise _invalid(
-            parameter,
-            "The argument is null or empty. Provide an argument that is not null or empty, and then try the command "
-            "again.",
-        )
+        raise _empty(parameter)
     if parameter.kind is Kind.SWITCH and parameter.choices and not value:
         raise _invalid(
             parameter,
@@ -72,6 +92,13 @@ def _validate(parameter: Parameter, value: Any) -> None:
         )
 
 
+def _empty(parameter: Parameter) -> ArgumentError:
+    return _invalid(
+        parameter,
+        "The argument is null or empty. Provide an argument that is not null or empty, and then try the command again.",
+    )
+
+
 def _invalid(parameter: Parameter, why: str) -> ArgumentError:
     return ArgumentError(
         f"Cannot validate argument on parameter '{parameter.name}'. {why}", "ParameterArgumentValidationError"
@@ -82,7 +109,7 @@ def _invalid(parameter: Parameter, why: str) -> ArgumentError:
 
 
 def _as_is(parameter: Parameter, value: Any) -> Any:
-    if not is_of_kind(parameter.kind, value):
+    if not _has_type(parameter.kind, value):
         raise TypeError
     return value
 
@@ -140,6 +167,7 @@ _READERS: dict[Kind, Callable[[Parameter, Any], Any]] = {
     Kind.GUID: _guid,
     Kind.URI: _uri,
     Kind.AUTHENTICATION: _choice,
+    Kind.CHOICE: _choice,
     Kind.CREDENTIAL: _credential,
     Kind.HASHTABLE: _table,
 }

@@ -1,7 +1,4 @@
-"""Enter-PSSession's parameters: one table, from which binding, help and completion come.
-
-The table is that of PowerShell 7.6 (`Get-Command Enter-PSSession -Syntax`, and what its source declares beside).
-"""
+"""What a command of PowerShell takes: its parameters and sets, from which binding, help and completion come."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["COMMON", "DEFAULT_SET", "PARAMETERS", "SETS", "Kind", "Parameter", "Place", "syntax"]
+__all__ = ["COMMON", "Command", "Kind", "Parameter", "Place", "syntax"]
 
 
 class Kind(Enum):
@@ -23,8 +20,12 @@ class Kind(Enum):
     CREDENTIAL = "System.Management.Automation.PSCredential"
     SESSION = "System.Management.Automation.Runspaces.PSSession"
     SESSION_OPTION = "System.Management.Automation.Remoting.PSSessionOption"
+    CHOICE = "System.Management.Automation.ActionPreference"
     AUTHENTICATION = "System.Management.Automation.Runspaces.AuthenticationMechanism"
     HASHTABLE = "System.Collections.Hashtable"
+    SCRIPT_BLOCK = "System.Management.Automation.ScriptBlock"
+    JOB = "System.Management.Automation.Job"
+    OBJECT = "System.Object"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter. ``lowest`` and ``highest`` bound an integer; ``choices`` are the only values, in any case."""
+    """One parameter.
+
+    ``lowest`` and ``highest`` bound an integer; ``choices`` are the only values, in any case; with ``many`` it takes
+    several values, and its value is a list.
+    """
 
     name: str
     kind: Kind
@@ -48,80 +53,42 @@ class Parameter:
     lowest: int | None = None
     highest: int | None = None
     choices: tuple[str, ...] = ()
+    many: bool = False
 
 
-SETS = (
-    "ComputerName", "SSHHost", "Session", "Uri", "InstanceId", "Id", "Name", "VMId", "VMName", "ContainerId",
-)  # fmt: skip
-DEFAULT_SET = "ComputerName"
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command: its magic, what PowerShell calls it, its sets in order, the default one, and its parameters."""
+
+    magic: str
+    name: str
+    sets: tuple[str, ...]
+    default_set: str
+    parameters: tuple[Parameter, ...]
+
+    @property
+    def short_name(self) -> str:
+        """As it stands before its errors: ``EnterPSSession``."""
+        return self.name.replace("-", "")
+
+
 # They take part in the resolution of shortened names.
 COMMON = (
     "Verbose", "Debug", "ErrorAction", "WarningAction", "InformationAction", "ProgressAction", "ErrorVariable",
     "WarningVariable", "InformationVariable", "OutVariable", "OutBuffer", "PipelineVariable",
 )  # fmt: skip
 
-_NAMED, _FIRST = Place(), Place(0)
-_FIRST_MUST, _SECOND_MUST = Place(0, mandatory=True), Place(1, mandatory=True)
 
-
-def _in(*names: str) -> dict[str, Place]:
-    return dict.fromkeys(names, _NAMED)
-
-
-PARAMETERS = (
-    Parameter("ComputerName", Kind.STRING, {"ComputerName": _FIRST_MUST},
-        "The computer, over WinRM.", ("Cn",), not_empty=True),
-    Parameter("HostName", Kind.STRING, {"SSHHost": _FIRST_MUST}, "[user@]host[:port], over SSH.", not_empty=True),
-    Parameter("Session", Kind.SESSION, {"Session": _FIRST}, "An open session: $name.", not_empty=True),
-    Parameter(
-        "ConnectionUri", Kind.URI, {"Uri": Place(1)}, "The endpoint's URI: http(s)://host:port/application.",
-        ("URI", "CU"), not_empty=True,
-    ),
-    Parameter("InstanceId", Kind.GUID, {"InstanceId": _NAMED}, "The instance id of an open session."),
-    Parameter("Id", Kind.INT, {"Id": _FIRST}, "The number of an open session."),
-    Parameter("Name", Kind.STRING, {"Name": _NAMED}, "The name of an open session."),
-    Parameter("VMId", Kind.GUID, {"VMId": _FIRST_MUST}, "The id of a virtual machine on this host.", ("VMGuid",)),
-    Parameter("VMName", Kind.STRING, {"VMName": _FIRST_MUST},
-        "The name of a virtual machine on this host.", not_empty=True),
-    Parameter("ContainerId", Kind.STRING, {"ContainerId": _FIRST_MUST},
-        "The id of a container on this host.", not_empty=True),
-    Parameter(
-        "Credential", Kind.CREDENTIAL,
-        {"ComputerName": Place(1), "Uri": Place(1), "VMId": _SECOND_MUST, "VMName": _SECOND_MUST},
-        "A user, who is asked for the password; keyring:NAME; or a credential: $name.",
-    ),
-    Parameter(
-        "ConfigurationName", Kind.STRING, _in("ComputerName", "Uri", "VMId", "VMName", "ContainerId"),
-        "The session configuration.",
-    ),
-    Parameter("EnableNetworkAccess", Kind.SWITCH, _in("ComputerName", "Uri"), "Local sessions may reach others."),
-    Parameter("Port", Kind.INT, _in("ComputerName", "SSHHost"), "The port.", lowest=1, highest=65535),
-    Parameter("UseSSL", Kind.SWITCH, _in("ComputerName"), "HTTPS."),
-    Parameter("ApplicationName", Kind.STRING, _in("ComputerName"), "The application part of the endpoint's URI."),
-    Parameter("AllowRedirection", Kind.SWITCH, _in("Uri"), "Follow the endpoint to another URI."),
-    Parameter("SessionOption", Kind.SESSION_OPTION, _in("ComputerName", "Uri"), "Options: $name.", not_empty=True),
-    Parameter(
-        "Authentication", Kind.AUTHENTICATION, _in("ComputerName", "Uri"), "How to log in.",
-        choices=("Default", "Basic", "Negotiate", "NegotiateWithImplicitCredential", "Credssp", "Digest", "Kerberos"),
-    ),
-    Parameter("CertificateThumbprint", Kind.STRING, _in("ComputerName", "Uri"), "The client certificate."),
-    Parameter("RunAsAdministrator", Kind.SWITCH, _in("ContainerId"), "As administrator of the container."),
-    Parameter("UserName", Kind.STRING, _in("SSHHost"), "The user on the host.", not_empty=True),
-    Parameter("KeyFilePath", Kind.STRING, _in("SSHHost"), "The private key.", ("IdentityFilePath",), not_empty=True),
-    Parameter("Subsystem", Kind.STRING, _in("SSHHost"), "The SSH subsystem that runs PowerShell."),
-    Parameter("ConnectingTimeout", Kind.INT, _in("SSHHost"), "Milliseconds to connect in; -1 is without end."),
-    Parameter("SSHTransport", Kind.SWITCH, _in("SSHHost"), "Says that it is SSH.", choices=("true",)),
-    Parameter("Options", Kind.HASHTABLE, _in("SSHHost"), "Options of ssh: @{ Name = 'value' }.", not_empty=True),
-)  # fmt: skip
-
-
-def syntax(command: str) -> list[str]:
+def syntax(command: Command) -> list[str]:
     """One line for each set, as `Get-Command -Syntax` writes them."""
-    return [" ".join([command, *(_described(p, p.sets[name]) for p in _in_order(name))]) for name in SETS]
+    return [
+        " ".join([command.magic, *(_described(p, p.sets[name]) for p in _in_order(command, name))])
+        for name in command.sets
+    ]
 
 
-def _in_order(set_name: str) -> list[Parameter]:
-    ours = [parameter for parameter in PARAMETERS if set_name in parameter.sets]
+def _in_order(command: Command, set_name: str) -> list[Parameter]:
+    ours = [parameter for parameter in command.parameters if set_name in parameter.sets]
     return sorted(ours, key=lambda p: (p.sets[set_name].position is None, p.sets[set_name].position or 0))
 
 
@@ -132,5 +99,5 @@ def _described(parameter: Parameter, place: Place) -> str:
     if parameter.kind is Kind.SWITCH:
         return f"[{name}]"
     short = parameter.kind.value.rsplit(".", 1)[-1].lower().replace("int32", "int")
-    text = f"{name} <{short}>"
+    text = f"{name} <{short}{'[]' if parameter.many else ''}>"
     return text if place.mandatory else f"[{text}]"

@@ -17,7 +17,8 @@ from pskernel.render.ansi import neutralise, strip
 from pskernel.render.text import StreamText
 
 if TYPE_CHECKING:
-    from psmagic.loop import LoopThread
+    from pskernel.remoting.loop import LoopThread
+    from psmagic.progress import Progress
 
 __all__ = ["Pump"]
 
@@ -35,6 +36,13 @@ class _Ask:
     answer: asyncio.Future[str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Draw:
+    progress: Progress
+    kind: str
+    content: dict[str, Any]
+
+
 class Pump:
     """Carries text and questions from the session's loop to the user's thread.
 
@@ -44,12 +52,14 @@ class Pump:
     Args:
         loop: where sessions live.
         interactive: whether the user can be asked.
+        progress: draws progress.
     """
 
-    def __init__(self, loop: LoopThread, *, interactive: bool = True) -> None:
+    def __init__(self, loop: LoopThread, *, interactive: bool = True, progress: Progress | None = None) -> None:
         self._loop = loop
+        self._progress = progress
         self._interactive = interactive
-        self._queue: queue.Queue[StreamText | _Ask | None] = queue.Queue()
+        self._queue: queue.Queue[StreamText | _Ask | _Draw | None] = queue.Queue()
         self._hurry = False
         self._drained = asyncio.Event()
 
@@ -68,7 +78,8 @@ class Pump:
         while True:
             try:
                 if self._serve(future):
-                    return future.result()
+                    result: _T = future.result()
+                    return result
             except KeyboardInterrupt:
                 self._loop.call(interrupt)
             except CancelledError:
@@ -84,6 +95,11 @@ class Pump:
             self._loop.call(self._drained.set)
         if item is None:
             return future.done()
+        if isinstance(item, _Draw):
+            item.progress.show(item.kind, item.content)
+            return False
+        if self._progress is not None:
+            self._progress.make_room()
         if isinstance(item, StreamText):
             print(item.text, end="", file=sys.stderr if item.stream == "stderr" else sys.stdout, flush=True)
             return False
@@ -113,6 +129,11 @@ class Pump:
         self._loop.call(settle)
 
     # On the loop.
+
+    def draw(self, kind: str, content: dict[str, Any]) -> None:
+        """Show progress, where that is drawn."""
+        if self._progress is not None:
+            self._queue.put(_Draw(self._progress, kind, content))
 
     async def write(self, piece: StreamText) -> None:
         """Show text; a slow terminal makes the remote wait."""

@@ -22,7 +22,11 @@ __all__ = ["CELL_MAGIC", "Redirect"]
 CELL_MAGIC = "_pskernel_remote"
 # What is typed to leave. `quit` is none: PowerShell does not know it, and its debugger takes it for something else.
 _LEAVE = re.compile(r"\s*(?:%?exit_pssession|Exit-PSSession|exit(?:[ \t]+-?[0-9]+)?)\s*;?\s*\Z", re.IGNORECASE)
-_HERE = re.compile(r"\s*(?:%%local\b|%(?:enter|exit)_pssession\b)")
+# What is ours in spite of it. No command of PowerShell begins like this.
+_HERE = re.compile(
+    r"\s*(?:%%(?:local|invoke_command)|%(?:enter|exit|new|get|remove)_pssession|%(?:get|receive|wait|stop|remove)_job"
+    r"|%(?:invoke_command|copy_item))\b"
+)
 _MISSING = object()
 
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from pskernel.answers import Answers, FileAsker
 from pskernel.cells.cell import Cell
 from pskernel.cells.outcome import Outcome
+from pskernel.cells.progress import ProgressDisplay
 from pskernel.connect import opener
 from pskernel.directives import read_directives
 from pskernel.errors import PSKernelError, TargetError
 from pskernel.questions import Asker, NobodyToAsk
+from pskernel.remoting.pssession import PSSession
 from pskernel.render.ansi import neutralise, strip
-from pskernel.session.interactive import InteractiveSession
+from pskernel.session.interactive import InteractiveSession, SessionLost
 from pskernel.session.language import Completions, LanguageService
 from pskernel.target import Target
 from psmagic.pump import Pump
@@ -21,7 +23,8 @@ from psmagic.pump import Pump
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from psmagic.loop import LoopThread
+    from pskernel.remoting.loop import LoopThread
+    from psmagic.progress import Progress
 
 __all__ = ["LEAVE_OR_ENTER", "Remote"]
 
@@ -37,28 +40,34 @@ _MAX_PROMPT = 300
 
 
 class Remote:
-    """One session on one target.
+    """One session, as long as it is entered.
 
     Args:
-        target: where.
+        where: the target, for a session that ends when it is left; or one of the list, which stays.
         loop: where sessions live.
+        progress: draws the progress of cells.
     """
 
-    def __init__(self, target: Target, loop: LoopThread) -> None:
-        self.target = target
+    def __init__(self, where: Target | PSSession, loop: LoopThread, progress: Progress | None = None) -> None:
         self._loop = loop
-        self._session = InteractiveSession(opener(target), target.label, self.name, afterwards=LEAVE_OR_ENTER)
+        self._progress = progress
+        self._exited = False
+        if isinstance(where, PSSession):
+            self.kept: PSSession | None = where
+            self.target = where.target
+            self.name = where.computer_name
+            self._session = where.session
+        else:
+            self.kept = None
+            self.target = where
+            self.name = where.host or where.label
+            self._session = InteractiveSession(opener(where), where.label, self.name, afterwards=LEAVE_OR_ENTER)
         self._language = LanguageService(self._session)
 
     @property
-    def name(self) -> str:
-        """The host, as the prompt names it."""
-        return self.target.host or self.target.label
-
-    @property
     def is_open(self) -> bool:
-        """Whether the session is open now."""
-        return self._session.is_open
+        """Whether cells can run now."""
+        return self._session.is_open and not self._exited
 
     def connect(self, *, interactive: bool) -> None:
         """Open the session, asking for what that needs.
@@ -76,8 +85,14 @@ class Remote:
         pump.run(work(), self._give_up)
 
     def run(self, text: str, *, interactive: bool) -> Outcome:
-        """Run a cell, verbatim, and show what it writes. Ctrl+C stops it on the remote."""
-        pump = Pump(self._loop, interactive=interactive)
+        """Run a cell, verbatim, and show what it writes. Ctrl+C stops it on the remote.
+
+        Raises:
+            PSKernelError: the cell was not sent.
+        """
+        if self._exited:
+            raise SessionLost(f"A script ended the session with exit. This cell was not run. {LEAVE_OR_ENTER}")
+        pump = Pump(self._loop, interactive=interactive, progress=self._progress)
         directives = read_directives(text)
         self._require_own(directives.target)
         asker: Asker = pump if interactive else NobodyToAsk()
@@ -86,7 +101,9 @@ class Remote:
         cells: list[Cell] = []
 
         async def work() -> Outcome:
-            cell = Cell(self._session, pump, self.target.options.stop_timeout, directives=directives)
+            progress = ProgressDisplay(pump.draw if self._progress is not None else None)
+            stop_timeout = self.target.options.stop_timeout
+            cell = Cell(self._session, pump, stop_timeout, directives=directives, progress=progress)
             cells.append(cell)
             await self._language.begin_cell()
             try:
@@ -98,7 +115,9 @@ class Remote:
             for cell in cells:
                 cell.interrupt()
 
-        return pump.run(work(), interrupt)
+        outcome = pump.run(work(), interrupt)
+        self._exited = outcome.exit_code is not None
+        return outcome
 
     def _require_own(self, named: str | None) -> None:
         """Raise TargetError if a cell names another target than the one that is entered."""
@@ -112,8 +131,8 @@ class Remote:
             )
 
     def close(self) -> None:
-        """Close the session; a remote that does not answer is left after two seconds."""
-        self._wait(self._session.aclose(), 5.0)
+        """Close the session, unless it is one of the list; a remote that does not answer is left after two seconds."""
+        self._wait(self._leave() if self.kept is not None else self._session.aclose(), 5.0)
 
     def complete(self, text: str, cursor: int) -> Completions:
         """Completions at a position in code points."""
@@ -132,6 +151,12 @@ class Remote:
         shown = self._wait(self._ask_prompt(), _PROMPT_SECONDS)
         text = strip(neutralise(str(shown or "PS> "))).replace("\n", " ")[:_MAX_PROMPT]
         return f"[{self.name}]: {text}"
+
+    async def _leave(self) -> None:
+        await self._language.begin_cell()  # which ends what it is fetching
+        stopped, self._session.stopped = self._session.stopped, None
+        if stopped is not None:
+            await stopped.stop()
 
     async def _ask_prompt(self) -> Any:
         runspace = self._session.runspace

@@ -8,7 +8,7 @@ from pskernel.target import Target
 from psmagic.arguments import ArgumentError
 from psmagic.binding import Bound
 
-__all__ = ["target_of"]
+__all__ = ["target_of", "targets_of"]
 
 # What has a meaning in a URL is no part of a name.
 _HOST = re.compile(r"(?:(?P<user>[^@/?#]+)@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^:@\[\]/?#\s]+)(?::(?P<port>[0-9]{1,5}))?")
@@ -29,7 +29,7 @@ _NOT_YET = {
 
 
 def target_of(bound: Bound) -> Target:
-    """The target that a set with a host names. User and port in HostName win over -UserName and -Port.
+    """The target that a set with one host names.
 
     Raises:
         ArgumentError: the host is none, or this version cannot reach such targets.
@@ -37,7 +37,23 @@ def target_of(bound: Bound) -> Target:
     """
     if bound.set_name != "SSHHost":
         raise _not_built(bound)
-    match = _HOST.fullmatch(bound.get("HostName"))
+    return _ssh_target(bound, bound.get("HostName"))
+
+
+def targets_of(bound: Bound) -> list[Target]:
+    """The targets of a command that takes several hosts.
+
+    Raises:
+        ArgumentError, TargetError: as :func:`target_of`; no target is returned if one cannot be used.
+    """
+    if bound.get("ComputerName") or bound.set_name == "ComputerName":
+        raise _not_built(Bound("ComputerName", {"ComputerName": ",".join(bound.get("ComputerName") or [])}))
+    return [_ssh_target(bound, host) for host in bound.get("HostName") or []]
+
+
+def _ssh_target(bound: Bound, host: str) -> Target:
+    """User and port in the host's name win over -UserName and -Port."""
+    match = _HOST.fullmatch(host)
     if match is None:
         raise ArgumentError(
             "One or more computer names are not valid. If you are trying to pass a URI, use the -ConnectionUri "
@@ -69,6 +85,6 @@ def _ssh_option(name: str, value: object) -> tuple[str, str]:
 
 
 def _not_built(bound: Bound) -> ArgumentError:
-    how = _NOT_YET.get(bound.set_name, "an existing session")
+    how = _NOT_YET[bound.set_name]
     hint = f" For SSH, write -HostName {bound.get('ComputerName')}." if bound.get("ComputerName") else ""
-    return ArgumentError(f"This version cannot enter {how} yet.{hint}", "NotSupported")
+    return ArgumentError(f"This version cannot reach {how} yet.{hint}", "NotSupported")

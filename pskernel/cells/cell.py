@@ -107,10 +107,8 @@ class Cell:
             return Outcome(own_error(type(error).__name__, str(error)), sent=False)
         finally:
             self._opening = None
-        if self._interrupted:
-            return interrupted()
-        if refused is not None:
-            return Outcome(refused, sent=False)
+        if self._interrupted or refused is not None:
+            return interrupted() if self._interrupted else Outcome(refused, sent=False)
         try:
             return await self._send(runspace, text, by_user=by_user)
         finally:
@@ -153,22 +151,27 @@ class Cell:
             # Lost in the moment between; this is the cell that is refused for it.
             refusal = self._session.refusal(keep=not by_user) or error
             return Outcome(own_error(type(refusal).__name__, str(refusal)), sent=False)
+        except LocalProtocolError as error:
+            return Outcome(own_error("ArgumentNotSerializable", str(error)), sent=False)
         except PSKernelError as error:
             return Outcome(await self._cut(error))
         outcome = Outcome(await self._watch_in_time(pipeline))
         if pipeline.dropped_records:
             await self._say(f"{pipeline.dropped_records:,} records that came after the interrupt were dropped.")
         if self._exit is not None:
-            how, outcome.exit_code = self._exit
-            try:
-                await self._session.leave(how)
-            except PSKernelError as error:
-                await self._say(str(error))
+            await self._leave(outcome, *self._exit)
         else:
             moved = await self._check_host(text)
             if moved is not None:
                 outcome.error = with_second_hop(outcome.error, moved)
         return outcome
+
+    async def _leave(self, outcome: Outcome, how: str, code: int) -> None:
+        outcome.exit_code = code
+        try:
+            await self._session.leave(how)
+        except PSKernelError as error:
+            await self._say(str(error))
 
     def _debugger_left(self, *, by_user: bool) -> bool:
         """Whether the command that had stopped is over, and nobody was told; a front end's own cells do not count."""

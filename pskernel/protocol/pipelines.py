@@ -6,8 +6,9 @@ shape is built once by psrpcore with a marker for the text, and then filled in.
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -16,10 +17,16 @@ import psrpcore
 from psrpcore import types as ps
 
 from pskernel.protocol.clixml import escape_text
+from pskernel.protocol.values import Value, encode
 
 __all__ = ["Command", "PipelineShape", "Screen", "Statements", "Templates", "host_info"]
 
 _MARKER = "0f3c7e9a-text-of-the-cell"
+# Stands for a value of Python's, which is written by our own encoder.
+_MARKED = "0f3c7e9a-value-%d"
+_MARKED_ELEMENT = re.compile(rb'<S N="V">0f3c7e9a-value-([0-9]+)</S>')
+# Beyond those that psrpcore gives.
+_FIRST_REFERENCE = 1_000_000
 # psrpcore gives every command a <ToString> of its text; PowerShell's own client does not, and a long cell would
 # travel twice.
 _COMMAND_TEXT_COPY = re.compile(b"</MS><ToString>" + _MARKER.encode() + b"</ToString></Obj>")
@@ -44,7 +51,7 @@ class Command:
     """One command of a pipeline, or a script with arguments.
 
     An argument is a name with None (``-Id``), None with a value, which belongs to a name before it, or a name that ends
-    in a colon with its value (``-Force:``, False).
+    in a colon with its value (``-Force:``, False). A value of the user's is in a :class:`Value`.
     """
 
     name: str
@@ -108,27 +115,40 @@ class Templates:
             parts = self._built[shape, screen] = self._build(shape, screen)
         return escape_text(text).join(parts)
 
-    def commands(self, shape: PipelineShape, statements: Statements, screen: Screen | None = None) -> bytes:
-        """The CLIXML body for commands that are sent as such: what an endpoint without a language still takes.
+    def commands(
+        self,
+        shape: PipelineShape,
+        statements: Statements,
+        screen: Screen | None = None,
+        encrypt: Callable[[str], str] | None = None,
+    ) -> bytes:
+        """The CLIXML body for commands that are sent as such, or for scripts with arguments.
 
         Args:
             shape: any but DISPLAY; where objects are returned, there is one statement.
             statements: each a pipeline of commands.
             screen: as for :meth:`fill`.
+            encrypt: for secrets among the arguments.
+
+        Raises:
+            LocalProtocolError: an argument cannot be sent.
         """
         pool, pipeline = self._pipeline(shape, screen)
+        values: list[Any] = []
         for number, commands in enumerate(statements):
             if number:
                 pipeline.add_statement()
             for command in commands:
                 sent = psrpcore.Command(command.name, is_script=command.is_script)
                 for name, value in command.arguments:
-                    sent.add_parameter(name, value)
+                    if isinstance(value, Value):
+                        values.append(value.value)
+                    sent.add_parameter(name, _MARKED % (len(values) - 1) if isinstance(value, Value) else value)
                 pipeline.add_command(sent)
             if shape in _SHOWN:
                 sent.redirect_error(ps.PipelineResultTypes.Output)
                 pipeline.add_command(_out_default())
-        return _body(pool, pipeline)
+        return _with_values(_body(pool, pipeline), values, encrypt)
 
     def _build(self, shape: PipelineShape, screen: Screen | None) -> tuple[bytes, ...]:
         pool, pipeline = self._pipeline(shape, screen)
@@ -172,6 +192,12 @@ def _body(pool: psrpcore.ClientRunspacePool, pipeline: psrpcore.ClientPowerShell
     assert payload is not None  # noqa: S101 - start() always queues the message
     # 21 bytes of fragment header and 40 of message header precede the body.
     return payload.data[61:]
+
+
+def _with_values(body: bytes, values: Sequence[Any], encrypt: Callable[[str], str] | None) -> bytes:
+    references = itertools.count(_FIRST_REFERENCE)
+    encoded = [encode(value, "V", references, encrypt) for value in values]
+    return _MARKED_ELEMENT.sub(lambda match: encoded[int(match[1])], body) if values else body
 
 
 def _pool_host() -> ps.HostInfo:

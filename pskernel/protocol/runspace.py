@@ -132,6 +132,7 @@ class RunspaceProtocol:
 
         Raises:
             RunspaceStateError: the pool is not open.
+            LocalProtocolError: an argument cannot be sent.
         """
         if self._pool.state is not ps.RunspacePoolState.Opened:
             raise RunspaceStateError(f"No pipeline can start: the runspace is {self._pool.state.name}.")
@@ -141,7 +142,9 @@ class RunspaceProtocol:
         if isinstance(what, str):
             body = self._templates.fill(shape, what, screen)
         else:
-            body = self._templates.commands(shape, what, screen)
+            # psrpcore has the key, and no other way to use it.
+            encrypt = self._pool._cipher.encrypt  # noqa: SLF001
+            body = self._templates.commands(shape, what, screen, encrypt)
         return pipeline_id, self._message(MessageType.CREATE_PIPELINE, pipeline_id, body)
 
     def input_error(self, pipeline_id: UUID, clixml: bytes) -> list[Outgoing]:

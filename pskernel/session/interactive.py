@@ -72,13 +72,23 @@ class InteractiveSession:
         label: how messages name the target.
         computer: how prompts and security warnings name it: the host alone.
         afterwards: what to tell the user to do when the session is over, where no cell opens another one.
+        outlives_exit: whether it stays open when a script or a user leaves it.
     """
 
-    def __init__(self, opener: Opener, label: str, computer: str = "localhost", *, afterwards: str = "") -> None:
+    def __init__(
+        self,
+        opener: Opener,
+        label: str,
+        computer: str = "localhost",
+        *,
+        afterwards: str = "",
+        outlives_exit: bool = False,
+    ) -> None:
         self._opener = opener
         self.label = label
         self.computer = computer
         self._afterwards = afterwards
+        self._outlives_exit = outlives_exit
         self.facts = Facts()
         # The pipeline that has stopped in the debugger; cells go to the debugger meanwhile.
         self.stopped: Pipeline | None = None
@@ -177,7 +187,9 @@ class InteractiveSession:
             self._check = None
 
     async def leave(self, how: str) -> None:
-        """Close the session because the user said so (``exit``)."""
+        """Close the session because the user said so (``exit``), unless it is one that stays."""
+        if self._outlives_exit:
+            return
         self._drop(
             f"You left the session with {how}: the variables, functions and location it had on {self.label} are gone."
         )

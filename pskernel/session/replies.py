@@ -51,11 +51,15 @@ class Replies:
     async def answer(self, call: HostCall, value: Any) -> None:
         """Send a host call's return value: cancelled, nothing or all. The first secret waits for a key."""
         if has_secret(value):
-            if self.key.begins():
-                self._chore(self._say(self._protocol.exchange_key()))
-            await self.key.wait()
+            await self.exchange_key()
         if call.call_id is not None:
             await asyncio.shield(self._chore(self._say(self._protocol.answer(call.call_id, value))))
+
+    async def exchange_key(self) -> None:
+        """Wait until secrets can be sent; the first one begins the exchange."""
+        if self.key.begins():
+            self._chore(self._say(self._protocol.exchange_key()))
+        await self.key.wait()
 
     async def refuse(self, call: HostCall, message: str) -> None:
         """Send a host call's exception."""

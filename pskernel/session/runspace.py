@@ -125,6 +125,11 @@ class Runspace:
         """The runspace pool's id, as ``(Get-PSSession).InstanceId`` shows it."""
         return self._protocol.runspace_id
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a pipeline is running."""
+        return self._running.innermost is not None
+
     async def wait_ended(self) -> None:
         """Wait until the runspace is closed or broken."""
         await self._ended.wait()
@@ -179,6 +184,10 @@ class Runspace:
         if pipeline.end is not None and pipeline.end.error is not None:
             raise PipelineFailed(pipeline.end.error)
         return [output.value for output in found]
+
+    async def exchange_key(self) -> None:
+        """Wait until secrets can be sent as arguments, or the connection is lost."""
+        await self._replies.exchange_key()
 
     async def display_error(self, error: ErrorRecord) -> list[HostText]:
         """Let the remote render a terminating error as its console would (its ``$ErrorView``, its ``$PSStyle``).

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psmagic.arguments import Argument, ArgumentError, read_arguments
 from psmagic.binding import bind
-from psmagic.parameters import PARAMETERS, SETS, Kind, syntax
+from psmagic.commands.enter_pssession import ENTER_PSSESSION
+from psmagic.parameters import Kind, syntax
 
 GUID = "7c1a3b2e-0000-4000-8000-000000000000"
 
@@ -148,7 +149,7 @@ OURS = [
 
 
 def bound(line: str) -> tuple[str, dict[str, Any]]:
-    found = bind(read_arguments(line, NAMES))
+    found = bind(ENTER_PSSESSION, read_arguments(line, NAMES))
     return found.set_name, dict(found.values)
 
 
@@ -193,18 +194,18 @@ def test_the_table_is_the_engines(pwsh: str) -> None:
         "Verbose", "Debug", "ErrorAction", "WarningAction", "InformationAction", "ProgressAction", "ErrorVariable",
         "WarningVariable", "InformationVariable", "OutVariable", "OutBuffer", "PipelineVariable",
     }  # fmt: skip
-    assert set(said.stdout.split()) - common == {parameter.name for parameter in PARAMETERS}
+    assert set(said.stdout.split()) - common == {parameter.name for parameter in ENTER_PSSESSION.parameters}
 
 
 def test_there_are_enough_rows_and_every_parameter_and_set_is_in_them() -> None:
     assert len(BOUND) + len(REFUSED) + len(OURS) >= 120
-    assert set(SETS) == {set_name for _, set_name, _ in BOUND}
+    assert set(ENTER_PSSESSION.sets) == {set_name for _, set_name, _ in BOUND}
     given_somewhere = {name for _, _, values in BOUND for name in values}
-    assert {p.name for p in PARAMETERS if p.kind is not Kind.SESSION_OPTION} == given_somewhere
+    assert {p.name for p in ENTER_PSSESSION.parameters if p.kind is not Kind.SESSION_OPTION} == given_somewhere
 
 
 def test_a_set_is_described_as_powershell_does() -> None:
-    assert "Enter-PSSession [-HostName] <string> [-Port <int>] [-UserName <string>]" in syntax("Enter-PSSession")[1]
+    assert "%enter_pssession [-HostName] <string> [-Port <int>] [-UserName <string>]" in syntax(ENTER_PSSESSION)[1]
 
 
 def test_a_value_of_python_is_never_read_as_text() -> None:
@@ -217,11 +218,11 @@ def test_a_value_of_python_is_never_read_as_text() -> None:
 @given(st.text(alphabet="ab -'\"$;|,\n#`(){}1=:@", max_size=30))
 def test_any_text_is_bound_or_refused(line: str) -> None:
     try:
-        found = bind(read_arguments(line, {}))
+        found = bind(ENTER_PSSESSION, read_arguments(line, {}))
     except ArgumentError as error:
         assert error.error_id
     else:
-        assert found.set_name in SETS
+        assert found.set_name in ENTER_PSSESSION.sets
 
 
 @given(st.text(max_size=20))

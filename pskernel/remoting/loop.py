@@ -1,4 +1,4 @@
-"""The event loop that remote sessions live on, in a thread of its own: IPython's thread is the user's."""
+"""The event loop that sessions live on, in a thread of its own: whoever uses them from plain Python waits for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-__all__ = ["LoopThread"]
+__all__ = ["LOOP", "LoopThread"]
 
 _T = TypeVar("_T")
 
@@ -18,17 +18,31 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._starting = threading.Lock()
 
     def start(self, work: Coroutine[Any, Any, _T]) -> Future[_T]:
         """Run a coroutine there. Its result is awaited, or waited for, with the future."""
         return asyncio.run_coroutine_threadsafe(work, self._running())
+
+    def run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Run a coroutine there to its end; Ctrl+C cancels it. Must not be called on the loop itself."""
+        future = self.start(work)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
 
     def call(self, function: Callable[[], object]) -> None:
         """Call a function there, soon."""
         self._running().call_soon_threadsafe(function)
 
     def _running(self) -> asyncio.AbstractEventLoop:
-        if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-            threading.Thread(target=self._loop.run_forever, name="pskernel", daemon=True).start()
-        return self._loop
+        with self._starting:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="pskernel", daemon=True).start()
+            return self._loop
+
+
+LOOP = LoopThread()

@@ -1,0 +1,82 @@
+"""What all magics have in common: parameters read, help shown, errors as PowerShell shows them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from IPython.core.magic import Magics
+
+from pskernel.cells.outcome import CellError
+from pskernel.errors import PSKernelError
+from pskernel.render.ansi import neutralise, strip
+from psmagic.arguments import ArgumentError, read_arguments
+from psmagic.binding import Bound, bind
+from psmagic.errors import MagicError, RemoteError, remote_error
+from psmagic.parameters import Command, syntax
+
+__all__ = ["PowerShellMagics", "command_magic", "raised", "refused", "shown_errors"]
+
+_HELP = {"-?", "--help", "-help", "/?"}
+_Result = TypeVar("_Result")
+
+
+class PowerShellMagics(Magics):
+    """Magics that are named and called as PowerShell's commands."""
+
+    shell: Any
+
+    def can_ask(self) -> bool:
+        """Whether a person can be asked now."""
+        kernel = getattr(self.shell, "kernel", None)
+        if kernel is None:
+            return bool(sys.stdin and sys.stdin.isatty())
+        return bool(kernel.get_parent("shell").get("content", {}).get("allow_stdin"))
+
+
+def command_magic(
+    command: Command,
+) -> Callable[[Callable[..., _Result]], Callable[..., _Result | None]]:
+    """Give a method that takes bound parameters the signature of a magic. ``-?`` prints the syntax."""
+
+    def decorate(method: Callable[..., _Result]) -> Callable[..., _Result | None]:
+        @functools.wraps(method)
+        def magic(self: PowerShellMagics, line: str, *cell: str) -> _Result | None:
+            if line.strip().casefold() in _HELP:
+                print("\n\n".join(syntax(command)))  # noqa: T201 - that is what help does
+                return None
+            with shown_errors(command.short_name):
+                bound: Bound = bind(command, read_arguments(line, self.shell.user_ns))
+                return method(self, bound, *cell)
+
+        magic.__doc__ = f"{method.__doc__}\n\n" + "\n".join(syntax(command))
+        return magic
+
+    return decorate
+
+
+@contextlib.contextmanager
+def shown_errors(command: str) -> Iterator[None]:
+    """Errors of this side as PowerShell shows its own."""
+    try:
+        yield
+    except (ArgumentError, PSKernelError) as error:
+        raise refused(getattr(error, "error_id", type(error).__name__), str(error), command) from None
+    except KeyboardInterrupt:
+        raise refused("Interrupted", "It was interrupted.", command) from None
+
+
+def refused(error_id: str, message: str, command: str) -> RemoteError:
+    """An error of this side."""
+    # Some of it is the remote's: why it did not open a session.
+    shown = neutralise(message)
+    return remote_error(error_id, strip(shown), [f"\x1b[31;1m{command}: {shown}\x1b[0m"], MagicError)
+
+
+def raised(error: CellError) -> RemoteError:
+    """A cell's error."""
+    name = error.name.partition(",")[0]
+    return remote_error(name if name.isidentifier() else "RemoteException", error.message, error.traceback)

@@ -1,0 +1,41 @@
+"""Invoke-Command on other hosts. Unlike PowerShell's, one command takes sessions and hosts of all kinds together."""
+
+from __future__ import annotations
+
+from psmagic.commands.connecting import ssh_parameters, wsman_parameters
+from psmagic.parameters import Command, Kind, Parameter, Place
+
+__all__ = ["INVOKE_COMMAND"]
+
+_SET = "Remote"
+_NAMED = {_SET: Place()}
+
+INVOKE_COMMAND = Command(
+    "%%invoke_command",
+    "Invoke-Command",
+    (_SET,),
+    _SET,
+    (
+        Parameter("Session", Kind.SESSION, _NAMED, "Open sessions: $a, $b.", not_empty=True, many=True),
+        *wsman_parameters(_SET),
+        *ssh_parameters(_SET, mandatory=False, position=None),
+        Parameter(
+            "ScriptBlock", Kind.SCRIPT_BLOCK, {_SET: Place(1)}, "{ the script }; a cell's is its text.", ("Command",)
+        ),
+        Parameter("FilePath", Kind.STRING, _NAMED, "A script in a file on this side.", ("PSPath",), not_empty=True),
+        Parameter(
+            "ArgumentList", Kind.OBJECT, _NAMED, "What the script finds in $args or param().", ("Args",), many=True
+        ),
+        Parameter("ThrottleLimit", Kind.INT, _NAMED, "How many hosts at a time; 32 otherwise.", lowest=1),
+        Parameter("AsJob", Kind.SWITCH, _NAMED, "In the background; what comes back is a job."),
+        Parameter("JobName", Kind.STRING, _NAMED, "The job's name."),
+        Parameter("HideComputerName", Kind.SWITCH, _NAMED, "Lines do without their host.", ("HCN",)),
+        Parameter(
+            "OutVariable", Kind.STRING, _NAMED, "The Python variable for the objects; +name adds to it.", ("ov",)
+        ),
+        Parameter(
+            "ErrorAction", Kind.CHOICE, _NAMED, "Whether a host that fails makes the cell fail; Stop otherwise.",
+            ("ea",), choices=("Stop", "Continue", "SilentlyContinue"),
+        ),
+    ),
+)  # fmt: skip

@@ -1,0 +1,181 @@
+"""``%%invoke_command`` and the jobs that it starts."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from IPython.core.magic import line_cell_magic, line_magic, magics_class, no_var_expand
+
+from pskernel.questions import Asker, NobodyToAsk
+from pskernel.remoting.invocation import THROTTLE, FanOut, HostOutcome, Work
+from pskernel.remoting.jobs import JOBS, Job, Jobs
+from pskernel.remoting.loop import LOOP
+from pskernel.remoting.objects import Objects
+from pskernel.remoting.pssession import PSSession
+from pskernel.target import Target
+from psmagic.arguments import ArgumentError, ScriptBlock
+from psmagic.base import PowerShellMagics, command_magic, raised, refused
+from psmagic.binding import Bound
+from psmagic.commands.invoke_command import INVOKE_COMMAND
+from psmagic.commands.job import GET_JOB, RECEIVE_JOB, REMOVE_JOB, STOP_JOB, WAIT_JOB
+from psmagic.pump import Pump
+from psmagic.selection import jobs_of
+from psmagic.targets import targets_of
+
+__all__ = ["InvokeMagics"]
+
+_MAX_FILE_BYTES = 10 * 1024 * 1024
+
+
+@magics_class
+class InvokeMagics(PowerShellMagics):
+    """Scripts on other hosts, without entering them."""
+
+    @line_cell_magic
+    @no_var_expand
+    @command_magic(INVOKE_COMMAND)
+    def invoke_command(self, bound: Bound, cell: str | None = None) -> Objects | Job | None:
+        """Run a script on one host or on many, and bring back what it returns."""
+        work = Work(_script(bound, cell), bound.get("ArgumentList") or (), self.shell.user_ns)
+        places = _places(bound)
+        throttle = bound.get("ThrottleLimit", THROTTLE)
+        if bound.get("AsJob"):
+            return JOBS.start(places, work, name=bound.get("JobName"), throttle=throttle)
+        variable = _variable(bound.get("OutVariable"))
+        # A cell shows what a console would; whoever takes the objects gets them, and their own display.
+        objects = Objects() if cell is None or variable else None
+        outcomes = self._run(bound, places, work, objects, throttle)
+        if variable:
+            added = bound.get("OutVariable").startswith("+") and isinstance(self.shell.user_ns.get(variable), list)
+            before = self.shell.user_ns[variable] if added else []
+            self.shell.user_ns[variable] = Objects([*before, *(objects or [])])
+        _report(outcomes, bound.get("ErrorAction", "Stop"))
+        return objects
+
+    def _run(
+        self, bound: Bound, places: list[PSSession | Target], work: Work, objects: Objects | None, throttle: int
+    ) -> list[HostOutcome]:
+        pump = Pump(LOOP, interactive=self.can_ask())
+        asker: Asker = pump if self.can_ask() else NobodyToAsk()
+        fan_out = FanOut(
+            places,
+            work,
+            pump,
+            asker,
+            collect=objects.append if objects is not None else None,
+            throttle=throttle,
+            hide_computer_name=bool(bound.get("HideComputerName")),
+        )
+        return pump.run(fan_out.run(), fan_out.interrupt)
+
+    @line_magic
+    @no_var_expand
+    @command_magic(GET_JOB)
+    def get_job(self, bound: Bound) -> Jobs:
+        """List the jobs of this process."""
+        found = jobs_of(bound)
+        return JOBS.all() if found is None else found
+
+    @line_magic
+    @no_var_expand
+    @command_magic(RECEIVE_JOB)
+    def receive_job(self, bound: Bound) -> Objects:
+        """Bring back what jobs have returned since the last time."""
+        objects = Objects()
+        outcomes: list[HostOutcome] = []
+        for job in jobs_of(bound) or ():
+            if bound.get("Wait"):
+                job.wait()
+            found = job.receive(keep=bool(bound.get("Keep")))
+            for piece in found.streams:
+                print(piece.text, end="", file=sys.stderr if piece.stream == "stderr" else sys.stdout)
+            objects.extend(found)
+            outcomes.extend(found.failed)
+        _report(outcomes, "Continue")
+        return objects
+
+    @line_magic
+    @no_var_expand
+    @command_magic(WAIT_JOB)
+    def wait_job(self, bound: Bound) -> Jobs:
+        """Wait until jobs have ended. Returns those that have."""
+        seconds = bound.get("Timeout", -1)
+        return Jobs(job for job in jobs_of(bound) or () if job.wait(seconds if seconds >= 0 else None))
+
+    @line_magic
+    @no_var_expand
+    @command_magic(STOP_JOB)
+    def stop_job(self, bound: Bound) -> None:
+        """Stop jobs on all their hosts."""
+        for job in jobs_of(bound) or ():
+            job.stop()
+
+    @line_magic
+    @no_var_expand
+    @command_magic(REMOVE_JOB)
+    def remove_job(self, bound: Bound) -> None:
+        """Forget jobs that have ended."""
+        for job in jobs_of(bound) or ():
+            if bound.get("Force"):
+                job.stop()
+            JOBS.remove(job)
+
+
+def _places(bound: Bound) -> list[PSSession | Target]:
+    sessions: list[PSSession] = bound.get("Session") or []
+    for session in sessions:
+        session.require_available()
+    places: list[PSSession | Target] = [*sessions, *targets_of(bound)]
+    if not places:
+        raise ArgumentError("Say where: -Session $name, or -HostName [user@]host[:port].", "MissingMandatoryParameter")
+    return places
+
+
+def _script(bound: Bound, cell: str | None) -> str:
+    given: ScriptBlock | None = bound.get("ScriptBlock")
+    path: str | None = bound.get("FilePath")
+    if [given, path, cell].count(None) != 2:
+        raise ArgumentError(
+            "Give the script once: as the cell below %%invoke_command, as -ScriptBlock { }, or with -FilePath.",
+            "AmbiguousParameterSet",
+        )
+    if cell is not None:
+        return cell
+    return given.text if given is not None else _read(path or "")
+
+
+def _read(path: str) -> str:
+    try:
+        with Path(path).expanduser().open("rb") as file:
+            data = file.read(_MAX_FILE_BYTES + 1)
+        if len(data) > _MAX_FILE_BYTES:
+            raise ArgumentError(f"The file {path} is larger than {_MAX_FILE_BYTES >> 20} MB.", "FileTooLarge")
+        return data.decode("utf-8-sig")
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise ArgumentError(f"The file {path} cannot be read: {reason}.", "FilePathNotFound") from None
+
+
+def _variable(text: str | None) -> str:
+    """The name behind -OutVariable."""
+    name = (text or "").removeprefix("+")
+    if text is not None and not name.isidentifier():
+        raise ArgumentError(f"'{text[:50]}' is no name of a Python variable.", "ParameterArgumentValidationError")
+    return name
+
+
+def _report(outcomes: list[HostOutcome], action: str) -> None:
+    """Tell which hosts failed, and raise if that is to fail the cell."""
+    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    if not failed or action == "SilentlyContinue":
+        return
+    if len(outcomes) == 1 and action == "Stop" and failed[0].error is not None:
+        raise raised(failed[0].error)
+    for outcome in failed:
+        for line in outcome.error.traceback if outcome.error else ():
+            print(f"[{outcome.computer}] {line}", file=sys.stderr)  # noqa: T201
+    if action == "Stop":
+        hosts = ", ".join(outcome.computer for outcome in failed)
+        message = f"The script failed on {len(failed)} of {len(outcomes)} hosts: {hosts}."
+        raise refused("HostsFailed", message, INVOKE_COMMAND.short_name)

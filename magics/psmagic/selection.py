@@ -1,0 +1,79 @@
+"""Which sessions and jobs parameters mean."""
+
+from __future__ import annotations
+
+from pskernel.remoting.errors import RemotingError
+from pskernel.remoting.jobs import JOBS, Job, Jobs
+from pskernel.remoting.pssession import PSSession, PSSessions
+from pskernel.remoting.sessions import SESSIONS
+from psmagic.binding import Bound
+
+__all__ = ["jobs_of", "session_of", "sessions_of"]
+
+
+def sessions_of(bound: Bound) -> PSSessions | None:
+    """The sessions that -Session, -Id, -InstanceId or -Name name; None where none of them is given.
+
+    Raises:
+        RemotingError: one of them does not exist.
+    """
+    if bound.get("Session") is not None:
+        return PSSessions(_listed(bound.get("Session")))
+    if bound.get("Id") is not None:
+        return PSSessions(SESSIONS.by_id(number) for number in _listed(bound.get("Id")))
+    if bound.get("InstanceId") is not None:
+        return PSSessions(SESSIONS.by_instance_id(number) for number in _listed(bound.get("InstanceId")))
+    if bound.get("Name") is not None:
+        return PSSessions(session for name in _listed(bound.get("Name")) for session in SESSIONS.by_name(name))
+    return None
+
+
+def session_of(bound: Bound) -> PSSession | None:
+    """The one session to enter.
+
+    Raises:
+        RemotingError: there is none, there are several, or it cannot be entered.
+    """
+    found = sessions_of(bound)
+    if found is None:
+        return None
+    if len(found) != 1:
+        what = "Multiple matches found for name" if found else "The remote session is not available for name"
+        error_id = (
+            "RemoteRunspaceHasMultipleMatchesForSpecifiedName"
+            if found
+            else ("RemoteRunspaceNotAvailableForSpecifiedName")
+        )
+        raise RemotingError(f"{what} {bound.get('Name')}.", error_id)
+    session = found[0]
+    if session.state != "Opened":
+        raise RemotingError(
+            f"Cannot enter session {session.name} because it is not in the disconnected state or is not available for "
+            f"connection. Its state is {session.state}. Open another one with %new_pssession.",
+            "PushedRunspaceMustBeOpen",
+        )
+    if session.availability != "Available":
+        raise RemotingError(
+            f"Cannot enter session {session.name} because a command is running in it.", "PushedRunspaceMustBeAvailable"
+        )
+    return session
+
+
+def jobs_of(bound: Bound) -> Jobs | None:
+    """The jobs that -Job, -Id or -Name name; None where none of them is given.
+
+    Raises:
+        RemotingError: one of them does not exist.
+    """
+    given: list[Job] | None = bound.get("Job")
+    if given is not None:
+        return Jobs(given)
+    if bound.get("Id") is not None:
+        return Jobs(JOBS.by_id(number) for number in bound.get("Id"))
+    if bound.get("Name") is not None:
+        return Jobs(job for name in bound.get("Name") for job in JOBS.by_name(name))
+    return None
+
+
+def _listed(value: object) -> list:  # type: ignore[type-arg]
+    return value if isinstance(value, list) else [value]

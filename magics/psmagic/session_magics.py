@@ -1,0 +1,75 @@
+"""``%new_pssession``, ``%get_pssession`` and ``%remove_pssession``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.magic import line_magic, magics_class, no_var_expand
+
+from pskernel.questions import Asker, NobodyToAsk
+from pskernel.remoting.loop import LOOP
+from pskernel.remoting.pssession import PSSession, PSSessions
+from pskernel.remoting.sessions import SESSIONS
+from psmagic.base import PowerShellMagics, command_magic
+from psmagic.binding import Bound
+from psmagic.commands.pssession import GET_PSSESSION, NEW_PSSESSION, REMOVE_PSSESSION
+from psmagic.pump import Pump
+from psmagic.selection import sessions_of
+from psmagic.targets import targets_of
+
+if TYPE_CHECKING:
+    from pskernel.target import Target
+    from psmagic.magics import EnterMagics
+
+__all__ = ["SessionMagics"]
+
+
+@magics_class
+class SessionMagics(PowerShellMagics):
+    """Sessions that stay open until they are removed."""
+
+    def __init__(self, shell: Any, entered: EnterMagics) -> None:
+        super().__init__(shell)
+        self._entered = entered
+
+    @line_magic
+    @no_var_expand
+    @command_magic(NEW_PSSESSION)
+    def new_pssession(self, bound: Bound) -> PSSession | PSSessions:
+        """Open sessions, which stay open until %remove_pssession."""
+        targets, names = targets_of(bound), bound.get("Name") or []
+        pump = Pump(LOOP, interactive=self.can_ask())
+        asker: Asker = pump if self.can_ask() else NobodyToAsk()
+        opening: list[asyncio.Task[PSSession]] = []
+
+        async def one(target: Target, name: str | None) -> PSSession:
+            return await SESSIONS.open(target, asker, name)
+
+        async def work() -> PSSessions:
+            for at, target in enumerate(targets):
+                opening.append(asyncio.create_task(one(target, names[at] if at < len(names) else None)))
+            await asyncio.gather(*opening, return_exceptions=True)
+            return PSSessions(task.result() for task in opening)
+
+        found = pump.run(work(), lambda: [task.cancel() for task in opening])
+        return found[0] if len(found) == 1 else found
+
+    @line_magic
+    @no_var_expand
+    @command_magic(GET_PSSESSION)
+    def get_pssession(self, bound: Bound) -> PSSessions:
+        """List the sessions of this process."""
+        found = sessions_of(bound)
+        return SESSIONS.all() if found is None else found
+
+    @line_magic
+    @no_var_expand
+    @command_magic(REMOVE_PSSESSION)
+    def remove_pssession(self, bound: Bound) -> None:
+        """Close sessions: their variables, and what runs in them, are gone."""
+        found = sessions_of(bound) or PSSessions()
+        for session in found:
+            self._entered.require_not_entered(session)
+        for session in found:
+            session.close()

@@ -1,0 +1,86 @@
+"""A script that runs beside the user's cells, as Invoke-Command runs one: with arguments, and objects as its result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pskernel.cells.cell import Cell
+from pskernel.cells.outcome import own_error, script_error
+from pskernel.errors import PipelineFailed, PSKernelError
+from pskernel.records import Output, Record
+from pskernel.session.pipeline import weigh
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from pskernel.cells.outcome import CellError, Outcome
+    from pskernel.cells.output import Output as TextOutput
+    from pskernel.protocol.pipelines import Statements
+    from pskernel.session.interactive import InteractiveSession
+    from pskernel.session.pipeline import Pipeline
+    from pskernel.session.runspace import Runspace
+
+__all__ = ["Invocation"]
+
+# What the objects of one invocation may weigh in memory.
+_MAX_BYTES = 2 * 1024 * 1024 * 1024
+
+
+class Invocation(Cell):
+    """Runs one script in a session.
+
+    Args:
+        session, output, stop_timeout: as for a :class:`Cell`.
+        statements: makes what is sent, once the session is open; an error it raises is why nothing is.
+        collect: takes each object; None lets the remote format them, as for a cell.
+    """
+
+    def __init__(
+        self,
+        session: InteractiveSession,
+        output: TextOutput,
+        stop_timeout: float,
+        statements: Callable[[Runspace], Awaitable[Statements]],
+        collect: Callable[[Any], object] | None = None,
+    ) -> None:
+        super().__init__(session, output, stop_timeout, opened=self._prepare)
+        self._make = statements
+        self._statements: Statements = []
+        self._collect = collect
+        self._room = _MAX_BYTES
+
+    async def _start(self, runspace: Runspace, text: str) -> Pipeline:  # noqa: ARG002 - what is sent is known
+        return await (runspace.invoke if self._collect else runspace.run_cell)(self._statements)
+
+    async def _prepare(self) -> CellError | None:
+        runspace = self._session.runspace
+        if runspace is not None:
+            try:
+                self._statements = await self._make(runspace)
+            except PipelineFailed as failure:
+                return script_error(failure.record.fully_qualified_error_id, failure.record.message, own=False)
+            except PSKernelError as error:
+                return own_error(getattr(error, "error_id", type(error).__name__), str(error))
+        return None
+
+    async def _record(self, pipeline: Pipeline, record: Record) -> None:
+        if self._collect is None or not isinstance(record, Output):
+            await super()._record(pipeline, record)
+        elif self._room > 0:
+            self._collect(record.value)
+            self._room -= weigh(record, 0)
+            if self._room <= 0:
+                self.interrupt()
+
+    async def _watch(self, pipeline: Pipeline) -> CellError | None:
+        error = await super()._watch(pipeline)
+        if self._room > 0:
+            return error
+        return own_error(
+            "ResultTooLarge",
+            f"The script was stopped: what it returned takes more than {_MAX_BYTES >> 20} MB here. Let the remote "
+            "select or summarise.",
+        )
+
+    async def _leave(self, outcome: Outcome, how: str, code: int) -> None:
+        """A script that exits ends itself, not the session."""

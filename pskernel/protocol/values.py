@@ -1,0 +1,285 @@
+"""Python values to CLIXML (MS-PSRP 2.2.5), as arguments of scripts: exact, or refused.
+
+===================================== ================================================================
+None, bool, str                       $null, Boolean, String (all of Unicode, halves of pairs included)
+int                                   Int32, Int64 or Decimal, the first that holds it
+float, Decimal                        Double, Decimal
+datetime, date                        DateTime: with a zone the same instant, without one unspecified
+timedelta, time                       TimeSpan
+bytes, bytearray, memoryview, UUID    Byte[], Guid
+enum members, paths                   their value, their text
+list, tuple, range, set               Object[]; a set in order where its items have one
+dict and other mappings               Hashtable; OrderedDictionary where the server knows how to read one
+dataclasses, named tuples             PSCustomObject
+numpy scalars and arrays              what their items are
+pandas frames and series              Object[] of PSCustomObject, Object[]; what is missing is $null
+PSObject (what came from a remote)    the same, with ``Deserialized.`` in its type's name
+Secret, Login                         SecureString, PSCredential, encrypted with the session's key
+===================================== ================================================================
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+import os
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from pskernel.errors import LocalProtocolError
+from pskernel.protocol.clixml import PSObject
+from pskernel.protocol.clixml_text import escape_text
+from pskernel.protocol.hostvalues import Login, Secret
+
+__all__ = ["Value", "encode", "has_secret"]
+
+# PowerShell reads no more levels than that below the message's own.
+_MAX_DEPTH = 40
+_MAX_TIMESPAN = timedelta(microseconds=(2**63 - 1) // 10)
+_MAX_DECIMAL, _MAX_SCALE = 2**96 - 1, 28
+_ARRAY = ("System.Object[]", "System.Array", "System.Object")
+_TABLE = ("System.Collections.Hashtable", "System.Object")
+_ORDERED = ("System.Collections.Specialized.OrderedDictionary", "System.Object")
+_CUSTOM = ("System.Management.Automation.PSCustomObject", "System.Object")
+_CREDENTIAL = ("System.Management.Automation.PSCredential", "System.Object")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Value:
+    """Marks an argument as a Python value that :func:`encode` writes."""
+
+    value: Any = dataclasses.field(repr=False)
+
+
+def encode(value: Any, name: str, references: Iterator[int], encrypt: Callable[[str], str] | None = None) -> bytes:
+    """Write one value as an element.
+
+    Args:
+        value: see the table above.
+        name: its ``N`` attribute; empty for none.
+        references: numbers for ``RefId`` that are used nowhere else in the document.
+        encrypt: encrypts a secret; None where no key has been exchanged.
+
+    Raises:
+        LocalProtocolError: the value, or one in it, has no counterpart. The message says where it is, and not what.
+    """
+    return _Writer(references, encrypt).write(value, name, "")
+
+
+def has_secret(value: Any) -> bool:
+    """Whether a value cannot be written before keys are exchanged."""
+    if isinstance(value, Mapping):
+        return any(has_secret(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return any(has_secret(item) for item in value)
+    return isinstance(value, Secret | Login)
+
+
+class _Writer:
+    def __init__(self, references: Iterator[int], encrypt: Callable[[str], str] | None) -> None:
+        self._references = references
+        self._encrypt = encrypt
+        self._depth = 0
+
+    def write(self, value: Any, name: str, where: str) -> bytes:
+        value = _plain(value)
+        simple = _simple(value, where)
+        if simple is not None:
+            tag, text = simple
+            return (
+                b"<%b%b>%b</%b>" % (tag, _attribute(name), text, tag) if text else b"<%b%b/>" % (tag, _attribute(name))
+            )
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise LocalProtocolError(f"The value has more than {_MAX_DEPTH} levels, or contains itself{_at(where)}.")
+        element = self._compound(value, name, where)
+        self._depth -= 1
+        return element
+
+    def _compound(self, value: Any, name: str, where: str) -> bytes:
+        if isinstance(value, Secret | Login):
+            return self._secret(value, name)
+        if isinstance(value, PSObject):
+            return self._record(value, name, where)
+        if isinstance(value, Mapping):
+            entries = b"".join(
+                b"<En>%b%b</En>"
+                % (self.write(key, "Key", f"{where}[key]"), self.write(item, "Value", f"{where}[{key!r}]"))
+                for key, item in value.items()
+            )
+            return self._object(name, _ORDERED, b"<DCT>%b</DCT>" % entries)
+        if isinstance(value, AbstractSet):
+            value = _in_order(value)
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            return self._members(name, dict(zip(value._fields, value, strict=True)), where)
+        if isinstance(value, list | tuple | range):
+            items = b"".join(self.write(item, "", f"{where}[{at}]") for at, item in enumerate(value))
+            return self._object(name, _ARRAY, b"<LST>%b</LST>" % items)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            members = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+            return self._members(name, members, where)
+        raise LocalProtocolError(f"A Python {type(value).__name__}{_at(where)} has no counterpart in PowerShell.")
+
+    def _members(self, name: str, members: Mapping[str, Any], where: str) -> bytes:
+        inner = b"".join(self.write(item, str(key), f"{where}.{key}") for key, item in members.items())
+        return self._object(name, _CUSTOM, b"<MS>%b</MS>" % inner)
+
+    def _record(self, record: PSObject, name: str, where: str) -> bytes:
+        inner = b""
+        if record.to_string is not None:
+            inner += b"<ToString>%b</ToString>" % escape_text(record.to_string)
+        if isinstance(record.value, dict) or (record.value and isinstance(record.value, list)):
+            # Its own type says how it is read; the element inside says what it holds.
+            wrapped = self.write(record.value, "", where)
+            start = wrapped.index(b"<DCT>" if isinstance(record.value, dict) else b"<LST>")
+            inner += wrapped[start : -len(b"</Obj>")]
+        elif record.value is not None and not isinstance(record.value, list):
+            inner += self.write(record.value, "", where)
+        if record.properties:
+            members = (self.write(item, key, f"{where}.{key}") for key, item in record.properties.items())
+            inner += b"<MS>%b</MS>" % b"".join(members)
+        return self._object(name, record.type_names or _CUSTOM, inner)
+
+    def _secret(self, value: Secret | Login, name: str) -> bytes:
+        if self._encrypt is None:
+            raise LocalProtocolError("A secret cannot be sent before keys are exchanged.")
+        if isinstance(value, Secret):
+            return b"<SS%b>%b</SS>" % (_attribute(name), self._encrypt(value.text).encode())
+        user = b'<S N="UserName">%b</S>' % escape_text(value.user)
+        return self._object(
+            name, _CREDENTIAL, b"<Props>%b%b</Props>" % (user, self._secret(value.password, "Password"))
+        )
+
+    def _object(self, name: str, type_names: tuple[str, ...], inner: bytes) -> bytes:
+        number = next(self._references)
+        names = b"".join(b"<T>%b</T>" % escape_text(text) for text in type_names)
+        return b'<Obj%b RefId="%d"><TN RefId="%d">%b</TN>%b</Obj>' % (_attribute(name), number, number, names, inner)
+
+
+def _plain(value: Any) -> Any:
+    """What stands for a value of another library, or of a kind that is only a cover."""
+    library = type(value).__module__.partition(".")[0]
+    if library == "pandas":
+        return _from_pandas(value)
+    if library == "numpy":
+        return value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, enum.Enum):
+        return _plain(value.value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value
+
+
+def _from_pandas(value: Any) -> Any:
+    kind = type(value).__name__
+    if kind == "DataFrame":
+        columns = [str(column) for column in value.columns]
+        rows = value.astype(object).where(value.notna(), None).itertuples(index=False, name=None)
+        return [PSObject(_CUSTOM, properties=dict(zip(columns, row, strict=True))) for row in rows]
+    if kind in {"Series", "Index", "Categorical", "DatetimeIndex", "RangeIndex"} or hasattr(value, "__array__"):
+        items = value.astype(object)
+        missing = items.isna()
+        return [None if gone else item for item, gone in zip(items, missing, strict=True)]
+    if kind in {"NaTType", "NAType"}:
+        return None
+    # A Timestamp and a Timedelta are those of Python, with nanoseconds that .NET does not have either.
+    if isinstance(value, datetime):
+        return value.to_pydatetime(warn=False)  # type: ignore[attr-defined]
+    return value.to_pytimedelta() if kind == "Timedelta" else value
+
+
+def _simple(value: Any, where: str) -> tuple[bytes, bytes] | None:
+    """The element and the content of a primitive; None for what is none."""
+    if value is None:
+        return b"Nil", b""
+    if isinstance(value, bool):
+        return b"B", b"true" if value else b"false"
+    for kind, write in _PRIMITIVES:
+        if isinstance(value, kind):
+            try:
+                return write(value)
+            except (ValueError, OverflowError):
+                raise LocalProtocolError(
+                    f"A Python {type(value).__name__}{_at(where)} is beyond what .NET's type holds."
+                ) from None
+    return None
+
+
+def _integer(value: int) -> tuple[bytes, bytes]:
+    if -(2**31) <= value < 2**31:
+        return b"I32", b"%d" % value
+    return (b"I64", b"%d" % value) if -(2**63) <= value < 2**63 else _decimal(Decimal(value))
+
+
+def _double(value: float) -> tuple[bytes, bytes]:
+    if math.isfinite(value):
+        return b"Db", repr(float(value)).encode()
+    return b"Db", b"NaN" if math.isnan(value) else b"INF" if value > 0 else b"-INF"
+
+
+def _decimal(value: Decimal) -> tuple[bytes, bytes]:
+    if not value.is_finite():
+        raise ValueError
+    _, digits, exponent = value.as_tuple()
+    scale = max(0, -int(exponent))
+    number = int("".join(map(str, digits)) or "0") * 10 ** max(0, int(exponent)) if abs(int(exponent)) < 100 else 2**96
+    if number > _MAX_DECIMAL or scale > _MAX_SCALE:
+        raise ValueError
+    return b"D", f"{value:f}".encode()
+
+
+def _moment(value: datetime) -> tuple[bytes, bytes]:
+    offset = value.utcoffset()
+    if offset is None:
+        return b"DT", value.replace(tzinfo=None).isoformat().encode()
+    if offset == timedelta():
+        return b"DT", value.astimezone(UTC).replace(tzinfo=None).isoformat().encode() + b"Z"
+    if offset.seconds % 60 or offset.microseconds:
+        return _moment(value.astimezone(UTC))
+    return b"DT", value.isoformat().encode()
+
+
+def _duration(value: timedelta) -> tuple[bytes, bytes]:
+    if abs(value) > _MAX_TIMESPAN:
+        raise ValueError
+    sign, value = (b"-", -value) if value < timedelta() else (b"", value)
+    return b"TS", sign + b"P%dDT%d.%06dS" % (value.days, value.seconds, value.microseconds)
+
+
+def _time_of_day(value: time) -> tuple[bytes, bytes]:
+    return _duration(timedelta(0, value.hour * 3600 + value.minute * 60 + value.second, value.microsecond))
+
+
+_PRIMITIVES: tuple[tuple[Any, Callable[[Any], tuple[bytes, bytes]]], ...] = (
+    (str, lambda value: (b"S", escape_text(value))),
+    (int, _integer),
+    (float, _double),
+    (Decimal, _decimal),
+    (datetime, _moment),
+    (date, lambda value: (b"DT", value.isoformat().encode() + b"T00:00:00")),
+    (timedelta, _duration),
+    (time, _time_of_day),
+    (bytes | bytearray | memoryview, lambda value: (b"BA", b64encode(bytes(value)))),
+    (UUID, lambda value: (b"G", str(value).encode())),
+)
+
+
+def _in_order(items: AbstractSet[Any]) -> list[Any]:
+    try:
+        return sorted(items)
+    except TypeError:
+        return list(items)
+
+
+def _attribute(name: str) -> bytes:
+    return b' N="%b"' % escape_text(name).replace(b'"', b"&quot;") if name else b""
+
+
+def _at(where: str) -> str:
+    return f" at {where[:200]}" if where else ""

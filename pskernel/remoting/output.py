@@ -1,0 +1,83 @@
+"""Where the text of scripts goes that run beside the user's cells: kept for later, or marked with its host."""
+
+from __future__ import annotations
+
+from pskernel.cells.output import Output
+from pskernel.render.text import StreamName, StreamText
+
+__all__ = ["Kept", "Labelled"]
+
+# Of text, until somebody takes it.
+_MAX_CHARACTERS = 64 * 1024 * 1024
+
+
+class Kept:
+    """Keeps text until it is taken; from the last 64 million characters on, no more of it."""
+
+    def __init__(self) -> None:
+        self._pieces: list[StreamText] = []
+        self._room = _MAX_CHARACTERS
+        self._full = False
+
+    def take(self) -> list[StreamText]:
+        """What has come since the last time."""
+        pieces, self._pieces, self._room, self._full = self._pieces, [], _MAX_CHARACTERS, False
+        return pieces
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to take."""
+        return not self._pieces
+
+    async def write(self, piece: StreamText) -> None:
+        """Keep text."""
+        self._room -= len(piece.text)
+        if self._room > 0:
+            self._pieces.append(piece)
+        elif not self._full:
+            self._full = True
+            self._pieces.append(StreamText("stderr", "More text than can be kept came; it is left out from here on.\n"))
+
+    async def flush(self) -> None:
+        """Nothing is held back."""
+
+    async def clear(self) -> None:
+        """What is kept is no screen."""
+
+    def spill(self, why: str) -> None:
+        """Nobody waits for it."""
+
+
+class Labelled:
+    """Passes text on in whole lines, each with its host in front.
+
+    Args:
+        inner: where to.
+        host: the host.
+    """
+
+    def __init__(self, inner: Output, host: str) -> None:
+        self._inner = inner
+        self._label = f"[{host}] "
+        self._begun: dict[StreamName, str] = {"stdout": "", "stderr": ""}
+
+    async def write(self, piece: StreamText) -> None:
+        """Pass on the lines that are complete."""
+        *lines, self._begun[piece.stream] = (self._begun[piece.stream] + piece.text).split("\n")
+        if lines:
+            await self._inner.write(StreamText(piece.stream, "".join(f"{self._label}{line}\n" for line in lines)))
+
+    async def flush(self) -> None:
+        """Pass on the rest, and end its line."""
+        for stream, text in self._begun.items():
+            self._begun[stream] = ""
+            if text:
+                await self._inner.write(StreamText(stream, f"{self._label}{text}\n"))
+        await self._inner.flush()
+
+    async def clear(self) -> None:
+        """One host does not clear what others have written."""
+
+    def spill(self, why: str) -> None:
+        """Hurry."""
+        self._inner.spill(why)

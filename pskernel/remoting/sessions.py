@@ -1,0 +1,124 @@
+"""The sessions of this process, by number, name and id, as Get-PSSession finds them."""
+
+from __future__ import annotations
+
+import fnmatch
+import itertools
+import re
+from typing import TYPE_CHECKING
+
+from pskernel.questions import Asker, NobodyToAsk
+from pskernel.remoting.errors import RemotingError
+from pskernel.remoting.loop import LOOP
+from pskernel.remoting.pssession import PSSession, PSSessions
+from pskernel.target import Target
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+__all__ = ["SESSIONS", "SessionTable", "get_pssession", "new_pssession", "wildcard"]
+
+
+class SessionTable:
+    """Open, and no longer open, sessions; removed ones are forgotten."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._sessions: dict[int, PSSession] = {}
+
+    async def open(self, target: Target, asker: Asker, name: str | None = None) -> PSSession:
+        """Open a session and keep it in the table.
+
+        Raises:
+            ConnectError: it cannot be opened; nothing is kept.
+        """
+        number = next(self._numbers)
+        session = PSSession(number, name or f"Runspace{number}", target, self._forget)
+        try:
+            await session.open(asker)
+        except BaseException:
+            await session.session.aclose()
+            raise
+        self._sessions[number] = session
+        return session
+
+    def all(self) -> PSSessions:
+        """All sessions, oldest first."""
+        return PSSessions(self._sessions.values())
+
+    def by_id(self, number: int) -> PSSession:
+        """The session with that number.
+
+        Raises:
+            RemotingError: there is none.
+        """
+        if number not in self._sessions:
+            raise RemotingError(
+                f"The remote session with the session ID {number} is not available.",
+                "RemoteRunspaceNotAvailableForSpecifiedSessionId",
+            )
+        return self._sessions[number]
+
+    def by_instance_id(self, instance_id: UUID) -> PSSession:
+        """The session with that id.
+
+        Raises:
+            RemotingError: there is none.
+        """
+        for session in self._sessions.values():
+            if session.instance_id == instance_id:
+                return session
+        raise RemotingError(
+            f"Remote session is not available for {instance_id}.", "RemoteRunspaceNotAvailableForSpecifiedRunspaceId"
+        )
+
+    def by_name(self, pattern: str) -> PSSessions:
+        """The sessions whose names match, in any case; none is no error for a pattern with wildcards.
+
+        Raises:
+            RemotingError: there is none of that name.
+        """
+        matches = wildcard(pattern)
+        found = PSSessions(session for session in self._sessions.values() if matches.match(session.name))
+        if not found and not set(pattern) & set("*?["):
+            raise RemotingError(
+                f"The remote session with the name {pattern} is not available.",
+                "RemoteRunspaceNotAvailableForSpecifiedName",
+            )
+        return found
+
+    def _forget(self, session: PSSession) -> None:
+        self._sessions.pop(session.id, None)
+
+
+def wildcard(pattern: str) -> re.Pattern[str]:
+    """A pattern of PowerShell's, with ``*``, ``?`` and ``[a-z]``."""
+    return re.compile(fnmatch.translate(pattern), re.IGNORECASE)
+
+
+SESSIONS = SessionTable()
+
+
+def new_pssession(target: Target | str, *, name: str | None = None, asker: Asker | None = None) -> PSSession:
+    """Open a session and wait until it is open.
+
+    Args:
+        target: where; a text is read as :meth:`pskernel.Target.parse` does.
+        name: its name; ``Runspace`` and its number otherwise.
+        asker: whom to ask for passwords and codes; None asks nobody.
+
+    Raises:
+        TargetError: the target or its credential cannot be used; nothing was contacted.
+        ConnectError: no session could be opened; the subclasses say why.
+    """
+    where = target if isinstance(target, Target) else Target.parse(target)
+    return LOOP.run(SESSIONS.open(where, asker or NobodyToAsk(), name))
+
+
+def get_pssession(name: str = "*") -> PSSessions:
+    """The sessions of this process whose names match a pattern.
+
+    Raises:
+        RemotingError: there is none of that name.
+    """
+    return SESSIONS.by_name(name)
