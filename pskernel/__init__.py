@@ -30,6 +30,10 @@ from pskernel.records import (
     StreamRecord,
     TextKind,
 )
+from pskernel.remoting.errors import RemotingError
+from pskernel.remoting.objects import Objects
+from pskernel.remoting.pssession import PSSession
+from pskernel.remoting.sessions import get_pssession, new_pssession
 from pskernel.session.pipeline import Pipeline
 from pskernel.session.runspace import Runspace, RunspaceState
 from pskernel.target import Target
@@ -46,9 +50,11 @@ __all__ = [
     "HostText",
     "NotPowerShell",
     "Notice",
+    "Objects",
     "Output",
     "PSKernelError",
     "PSObject",
+    "PSSession",
     "Pipeline",
     "PipelineEnd",
     "PipelineFailed",
@@ -56,6 +62,7 @@ __all__ = [
     "ProgressRecord",
     "PromptUnavailable",
     "Question",
+    "RemotingError",
     "Runspace",
     "RunspaceState",
     "StreamRecord",
@@ -65,4 +72,6 @@ __all__ = [
     "TextKind",
     "TransportClosed",
     "connect",
+    "get_pssession",
+    "new_pssession",
 ]

@@ -70,6 +70,7 @@ AT_HOME = {
     "keyring": {"credentials"},
     "nbclient": {"runbook"},
     "nbformat": {"runbook"},
+    "pandas": {"remoting.objects"},
     "platformdirs": {"cli", "kernel", "runbook", "transports.hostkeys"},
     "psrpcore": {"protocol", "transports.recording", "transports.replay"},
     "rich": {"cli"},

@@ -123,10 +123,7 @@ class InvokeMagics(PowerShellMagics):
 
 
 def _places(bound: Bound) -> list[PSSession | Target]:
-    sessions: list[PSSession] = bound.get("Session") or []
-    for session in sessions:
-        session.require_available()
-    places: list[PSSession | Target] = [*sessions, *targets_of(bound)]
+    places: list[PSSession | Target] = [*(bound.get("Session") or []), *targets_of(bound)]
     if not places:
         raise ArgumentError("Say where: -Session $name, or -HostName [user@]host[:port].", "MissingMandatoryParameter")
     return places

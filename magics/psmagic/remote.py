@@ -115,7 +115,15 @@ class Remote:
             for cell in cells:
                 cell.interrupt()
 
-        outcome = pump.run(work(), interrupt)
+        # In the debugger it is taken already, by the cell that has stopped there.
+        claimed = self.kept if self._session.stopped is None else None
+        if claimed is not None:
+            claimed.claim()
+        try:
+            outcome = pump.run(work(), interrupt)
+        finally:
+            if claimed is not None:
+                claimed.release()
         self._exited = outcome.exit_code is not None
         return outcome
 

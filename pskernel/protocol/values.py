@@ -72,12 +72,14 @@ def encode(value: Any, name: str, references: Iterator[int], encrypt: Callable[[
     return _Writer(references, encrypt).write(value, name, "")
 
 
-def has_secret(value: Any) -> bool:
-    """Whether a value cannot be written before keys are exchanged."""
+def has_secret(value: Any, depth: int = _MAX_DEPTH) -> bool:
+    """Whether a value cannot be written before keys are exchanged. What is too deep cannot be written at all."""
+    if not depth:
+        return False
     if isinstance(value, Mapping):
-        return any(has_secret(item) for item in value.values())
+        return any(has_secret(item, depth - 1) for item in value.values())
     if isinstance(value, list | tuple):
-        return any(has_secret(item) for item in value)
+        return any(has_secret(item, depth - 1) for item in value)
     return isinstance(value, Secret | Login)
 
 

@@ -82,6 +82,9 @@ class FanOut:
         collect: takes each object as it comes; None lets the remotes format them, so that they are text.
         throttle: how many are at it at the same time.
         hide_computer_name: whether lines do without their host.
+
+    Raises:
+        RemotingError: a session is not open, or another command runs in it; nothing is sent anywhere.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class FanOut:
         throttle: int = THROTTLE,
         hide_computer_name: bool = False,
     ) -> None:
+        _claim([place for place in places if isinstance(place, PSSession)])
         self._places = places
         self._work = work
         self._output = output
@@ -121,7 +125,10 @@ class FanOut:
     async def _at(self, place: PSSession | Target) -> None:
         async with self._turns:
             if isinstance(place, PSSession):
-                await self._in(place.session, place.computer_name, place.target)
+                try:
+                    await self._in(place.session, place.computer_name, place.target)
+                finally:
+                    place.release()
                 return
             computer = place.host or "localhost"
             session = InteractiveSession(opener(place), place.label, computer)
@@ -159,9 +166,19 @@ class FanOut:
         return add
 
 
+def _claim(sessions: Sequence[PSSession]) -> None:
+    """Take all, or none: whoever comes next, before this has begun, must find them taken."""
+    for at, session in enumerate(sessions):
+        try:
+            session.claim()
+        except RemotingError:
+            for taken in sessions[:at]:
+                taken.release()
+            raise
+
+
 async def invoke(session: PSSession, script: str, arguments: Sequence[Any], using: Mapping[str, Any]) -> Objects:
     """Run a script in one session and return its objects; see :meth:`PSSession.invoke`."""
-    session.require_open()
     kept, objects = Kept(), list[Any]()
     work = Work(script, arguments, using)
     fan_out = FanOut([session], work, kept, NobodyToAsk(), collect=objects.append)

@@ -87,26 +87,36 @@ def _table(items: list[Any]) -> tuple[list[str], list[dict[str, Any]]]:
     names: dict[str, str] = {}
     rows = []
     for item in items:
-        members = item.properties if isinstance(item, PSObject) and item.properties else {_VALUE: _bare(item)}
+        members = _members(item)
         for name in members:
             names.setdefault(name.casefold(), name)
         rows.append({name.casefold(): value for name, value in members.items()})
     return list(names.values()), rows
 
 
-def _bare(item: Any) -> Any:
-    return item.value if isinstance(item, PSObject) and item.value is not None else item
+def _members(item: Any) -> dict[str, Any]:
+    if not isinstance(item, PSObject):
+        return {_VALUE: item}
+    if _is_covered(item):
+        # What was added to it (by whom it was sent, how a date is shown) is not what it is.
+        host = item.properties.get("PSComputerName")
+        return {_VALUE: item} if host is None else {_VALUE: item, "PSComputerName": host}
+    return item.properties or {_VALUE: item}
+
+
+def _is_covered(item: PSObject) -> bool:
+    """Whether it is a primitive, with a cover of properties or a type's name."""
+    return item.value is not None and not isinstance(item.value, list | dict)
 
 
 def _cell(value: Any) -> Any:
     """A value of a frame: None where there is none, the name of an enum's member."""
     if value is _MISSING:
         return None
-    if isinstance(value, PSObject) and "System.Enum" in {
-        name.removeprefix("Deserialized.") for name in value.type_names
-    }:
-        return str(value)
-    return _bare(value) if isinstance(value, PSObject) and not value.properties else value
+    if not isinstance(value, PSObject) or not _is_covered(value):
+        return value
+    is_enum = "System.Enum" in {name.removeprefix("Deserialized.") for name in value.type_names}
+    return str(value) if is_enum else value.value
 
 
 def _typed(column: pd.Series[Any]) -> pd.Series[Any]:
@@ -128,7 +138,8 @@ def _typed(column: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def _text(value: Any) -> str:
-    if value is None or value is _MISSING:
+    value = _cell(value)
+    if value is None:
         return ""
     if isinstance(value, list):
         value = ", ".join(_text(item) for item in value[:_MAX_COLUMNS])

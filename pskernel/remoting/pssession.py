@@ -51,6 +51,7 @@ class PSSession:
         )
         self._instance_id: UUID | None = None
         self._closed = False
+        self._users = 0
         self._forget = forget
 
     @property
@@ -89,10 +90,9 @@ class PSSession:
     @property
     def availability(self) -> str:
         """``Available``, ``Busy`` while a command runs there, or ``None``."""
-        runspace = self.session.runspace
-        if self.state != "Opened" or runspace is None:
+        if self.state != "Opened":
             return "None"
-        return "Busy" if runspace.is_busy else "Available"
+        return "Busy" if self._users or self.session.stopped is not None else "Available"
 
     async def open(self, asker: Asker) -> None:
         """Open it. Belongs to the sessions' loop, as all coroutines here.
@@ -132,25 +132,30 @@ class PSSession:
 
         return LOOP.run(invoke(self, script, arguments, using or {}))
 
-    def require_open(self) -> None:
-        """Raise RemotingError unless commands can run here."""
+    def claim(self) -> None:
+        """Take it for a command, which :meth:`release` ends.
+
+        Raises:
+            RemotingError: it is not open, or taken: what came next would wait, for hours perhaps.
+        """
+        which = f"{self.name}, {self.instance_id}, {self.computer_name}"
         if self.state != "Opened":
             raise RemotingError(
-                f"Because the session state for session {self.name}, {self.instance_id}, {self.computer_name} is not "
-                f"equal to Open, you cannot run a command in the session.  The session state is {self.state}.",
+                f"Because the session state for session {which} is not equal to Open, you cannot run a command in the "
+                f"session.  The session state is {self.state}.",
                 "InvokeCommandCommandInvalidSessionState",
             )
-
-    def require_available(self) -> None:
-        """Raise RemotingError unless a command can run here now."""
-        self.require_open()
         if self.availability != "Available":
             raise RemotingError(
-                f"Because the session availability for session {self.name}, {self.instance_id}, {self.computer_name} "
-                "is not equal to Available, you cannot run a command in the session.  The session availability is "
-                f"{self.availability}.",
+                f"Because the session availability for session {which} is not equal to Available, you cannot run a "
+                f"command in the session.  The session availability is {self.availability}.",
                 "InvokeCommandCommandInvalidSessionAvailability",
             )
+        self._users += 1
+
+    def release(self) -> None:
+        """The command is over."""
+        self._users -= 1
 
     def __enter__(self) -> Self:
         return self

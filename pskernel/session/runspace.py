@@ -125,11 +125,6 @@ class Runspace:
         """The runspace pool's id, as ``(Get-PSSession).InstanceId`` shows it."""
         return self._protocol.runspace_id
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether a pipeline is running."""
-        return self._running.innermost is not None
-
     async def wait_ended(self) -> None:
         """Wait until the runspace is closed or broken."""
         await self._ended.wait()
