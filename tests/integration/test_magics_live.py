@@ -4,68 +4,21 @@ from __future__ import annotations
 
 import _thread
 import ast
-import atexit
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from IPython.core.interactiveshell import InteractiveShell
-from psmagic import load_ipython_extension, unload_ipython_extension
 from psmagic.redirect import _HERE, Redirect
 
-from pskernel.render.ansi import strip
+from tests.parts.ipython import run, state
 from tests.parts.sshd import Sshd
 
 pytestmark = pytest.mark.live
-
-
-@pytest.fixture
-def shell() -> Iterator[InteractiveShell]:
-    shell = InteractiveShell()
-    shell.history_manager.enabled = False
-    load_ipython_extension(shell)
-    yield shell
-    unload_ipython_extension(shell)
-    atexit.unregister(shell.atexit_operations)
-    shell.atexit_operations()
-
-
-@pytest.fixture(scope="module")
-def engine_sshd(sshd_factory: Callable[..., Sshd], pwsh: str) -> Sshd:
-    server: Sshd = sshd_factory({"powershell": f"{pwsh} -sshs -NoLogo -NoProfile"})
-    return server
-
-
-@pytest.fixture
-def entering(engine_sshd: Sshd) -> str:
-    """The line that enters."""
-    return (
-        f"%enter_pssession -HostName {engine_sshd.user}@127.0.0.1:{engine_sshd.port} -KeyFilePath '{engine_sshd.key}' "
-        f"-Options @{{ UserKnownHostsFile = '{engine_sshd.known_hosts}' }}"
-    )
-
-
-def run(shell: InteractiveShell, capsys: pytest.CaptureFixture[str], cell: str) -> tuple[str, Any]:
-    """Run a cell; return what it showed, and its error."""
-    capsys.readouterr()
-    result = shell.run_cell(cell)
-    return strip(capsys.readouterr().out), result.error_in_exec or result.error_before_exec
-
-
-def state(shell: InteractiveShell) -> dict[str, Any]:
-    """What entering changes."""
-    manager = shell.input_transformer_manager
-    return {
-        "transforms": list(shell.input_transformers_cleanup),
-        "complete": "check_complete" in vars(manager),
-        "completer": shell.Completer,
-        "magics": {kind: set(names) for kind, names in shell.magics_manager.magics.items()},
-        "names": {name for name in vars(shell) if not name.startswith("_")},
-    }
 
 
 def test_every_cell_goes_to_the_remote_until_exit(

@@ -1,0 +1,211 @@
+"""Sessions that stay, Invoke-Command and jobs, as magics, over a real sshd with the real engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from pskernel import Objects, PSSession, get_pssession
+from tests.parts.ipython import run, ssh_parameters, state
+from tests.parts.sshd import Sshd
+
+pytestmark = pytest.mark.live
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def opened(shell: InteractiveShell, capsys: Capture, engine_sshd: Sshd) -> Any:
+    """Two sessions: $a, and $b, whose name is web."""
+    run(shell, capsys, f"a = %new_pssession {ssh_parameters(engine_sshd)}")
+    run(shell, capsys, f"b = %new_pssession {ssh_parameters(engine_sshd)} -Name web")
+    yield shell
+    run(shell, capsys, "%exit_pssession")
+    for session in get_pssession():
+        session.close()
+
+
+@pytest.mark.usefixtures("opened")
+def test_a_session_is_listed_entered_left_and_still_there(shell: InteractiveShell, capsys: Capture) -> None:
+    before = state(shell)
+    session: PSSession = shell.user_ns["a"]
+
+    assert ("Opened", "Available", "SSH", "127.0.0.1") == (
+        session.State, session.Availability, session.Transport, session.ComputerName,
+    )  # fmt: skip
+    run(shell, capsys, "%enter_pssession -Session $a")
+    assert ("5\n", None) == run(shell, capsys, "$x = 5; $x")
+    assert "SessionIsEntered" == type(run(shell, capsys, "%remove_pssession $a")[1]).__name__
+    run(shell, capsys, "exit")
+
+    assert before == state(shell)
+    assert "Opened" == session.state
+    run(shell, capsys, f"%enter_pssession -Id {session.id}")
+    assert ("5\n", None) == run(shell, capsys, "$x")
+    run(shell, capsys, "%exit_pssession")
+    run(shell, capsys, f"%enter_pssession -InstanceId {session.instance_id}")
+    assert ("5\n", None) == run(shell, capsys, "$x")
+    run(shell, capsys, "%exit_pssession")
+    run(shell, capsys, "%enter_pssession -Name WEB")
+    assert ("no x\n", None) == run(shell, capsys, "$x ?? 'no x'")
+
+
+@pytest.mark.usefixtures("opened")
+def test_a_script_that_exits_keeps_a_session_of_the_list(shell: InteractiveShell, capsys: Capture) -> None:
+    run(shell, capsys, "%enter_pssession $a")
+    run(shell, capsys, "$kept = 1")
+
+    assert "SessionExited" == type(run(shell, capsys, "& { exit 3 }")[1]).__name__
+    assert "SessionLost" == type(run(shell, capsys, "hit = 'python'")[1]).__name__
+    assert "hit" not in shell.user_ns
+    run(shell, capsys, "%enter_pssession $a")
+    assert ("1\n", None) == run(shell, capsys, "$kept")
+
+
+@pytest.mark.usefixtures("opened")
+def test_a_broken_session_stays_in_the_list_and_says_so(shell: InteractiveShell, capsys: Capture) -> None:
+    error = run(shell, capsys, "%%invoke_command -Session $a\n[Environment]::Exit(1)")[1]
+
+    assert "ConnectionLost" == type(error).__name__
+    assert ("Broken", "None") == (shell.user_ns["a"].state, shell.user_ns["a"].availability)
+    assert "PushedRunspaceMustBeOpen" == type(run(shell, capsys, "%enter_pssession $a")[1]).__name__
+    refused = run(shell, capsys, "%%invoke_command -Session $a\n1")[1]
+    assert "InvokeCommandCommandInvalidSessionState" == type(refused).__name__
+    run(shell, capsys, "%remove_pssession $a")
+    assert [shell.user_ns["b"]] == get_pssession()
+
+
+@pytest.mark.parametrize(
+    ("line", "error_id"),
+    [
+        ("%get_pssession -Id 9999", "RemoteRunspaceNotAvailableForSpecifiedSessionId"),
+        ("%get_pssession -Name nosuch", "RemoteRunspaceNotAvailableForSpecifiedName"),
+        (
+            "%enter_pssession -InstanceId 7c1a3b2e-0000-4000-8000-000000000000",
+            "RemoteRunspaceNotAvailableForSpecifiedRunspaceId",
+        ),
+        ("%enter_pssession -Id 9999", "RemoteRunspaceNotAvailableForSpecifiedSessionId"),
+        ("%enter_pssession -Name nosuch", "RemoteRunspaceNotAvailableForSpecifiedName"),
+        ("%enter_pssession -Name nosuch*", "RemoteRunspaceNotAvailableForSpecifiedName"),
+        ("%remove_pssession -Id 9999", "RemoteRunspaceNotAvailableForSpecifiedSessionId"),
+        ("%remove_pssession", "MissingMandatoryParameter"),
+        ("%remove_pssession -Session x", "CannotConvertArgumentNoMessage"),
+        ("%new_pssession -HostName 127.0.0.1:1", "TargetUnreachable"),
+        ("%new_pssession web01", "NotSupported"),
+        ("%invoke_command -ScriptBlock { 1 }", "MissingMandatoryParameter"),
+        ("%invoke_command -HostName a -ScriptBlock { 1 ", "MissingEndCurlyBrace"),
+        ("%invoke_command -HostName a -ScriptBlock { 1 } -FilePath x", "AmbiguousParameterSet"),
+        ("%invoke_command -HostName a -FilePath /no/such", "FilePathNotFound"),
+        ("%invoke_command -HostName a -ScriptBlock { 1 } -OutVariable 'a b'", "ParameterArgumentValidationError"),
+        ("%invoke_command -HostName a -ThrottleLimit 0 -ScriptBlock { 1 }", "ParameterArgumentValidationError"),
+        ("%receive_job -Id 9999", "JobWithSpecifiedSessionNotFound"),
+        ("%stop_job -Name nosuch", "JobWithSpecifiedNameNotFound"),
+    ],
+)
+def test_what_does_not_exist_is_one_error_of_powershells(
+    shell: InteractiveShell, capsys: Capture, line: str, error_id: str
+) -> None:
+    before = state(shell)
+
+    shown, error = run(shell, capsys, line)
+
+    assert error_id == type(error).__name__
+    assert "Traceback" not in shown
+    assert before == state(shell)
+
+
+@pytest.mark.usefixtures("opened")
+def test_a_cell_shows_what_a_console_shows_with_its_host_in_front(shell: InteractiveShell, capsys: Capture) -> None:
+    one = run(shell, capsys, "%%invoke_command -Session $a\n[pscustomobject]@{ A = 1 }")
+    two = run(shell, capsys, "%%invoke_command -Session $a, $b\n'x'; Write-Host 'y' -NoNewline")
+    bare = run(shell, capsys, "%%invoke_command -Session $a, $b -HideComputerName\n'x'")
+
+    assert ("\nA\n-\n1\n\n", None) == one
+    assert (["[127.0.0.1] x"] * 2 + ["[127.0.0.1] y"] * 2, None) == (sorted(two[0].splitlines()), two[1])
+    assert ("x\nx\n", None) == bare
+
+
+@pytest.mark.usefixtures("opened")
+def test_values_go_there_and_objects_come_back(shell: InteractiveShell, capsys: Capture, tmp_path: Path) -> None:
+    shell.user_ns["wanted"] = {"Name": "pwsh", "Ids": [1, 2]}
+    (tmp_path / "script.ps1").write_text('param($a) "from file $a"')
+
+    run(
+        shell,
+        capsys,
+        "found = %invoke_command -Session $a, $b -ArgumentList $wanted, 3 "
+        "-ScriptBlock { param($w, $n) [pscustomobject]@{ Name = $w.Name; Sum = $w.Ids[1] + $n; U = $using:wanted.Name } }",
+    )
+    run(shell, capsys, "%%invoke_command -Session $a -OutVariable kept\n1..3")
+    run(shell, capsys, "%%invoke_command -Session $b -OutVariable +kept\n4")
+    run(shell, capsys, f"read = %invoke_command -Session $a -FilePath '{tmp_path}/script.ps1' -ArgumentList x")
+
+    found = shell.user_ns["found"]
+    assert [("pwsh", 5, "pwsh", "127.0.0.1")] * 2 == [(f.Name, f.Sum, f.U, f.PSComputerName) for f in found]
+    assert {shell.user_ns["a"].instance_id, shell.user_ns["b"].instance_id} == {f.RunspaceId for f in found}
+    assert [1, 2, 3, 4] == shell.user_ns["kept"]
+    assert isinstance(shell.user_ns["kept"], Objects)
+    assert ["from file x"] == shell.user_ns["read"]
+
+
+@pytest.mark.usefixtures("opened")
+def test_one_host_that_fails_fails_the_cell_and_keeps_the_others_results(
+    shell: InteractiveShell, capsys: Capture, engine_sshd: Sshd
+) -> None:
+    run(shell, capsys, "%%invoke_command -Session $b\n$fails = $true")
+    cell = "\nif ($fails) { throw 'boo' }; 'fine'"
+
+    failed = run(shell, capsys, "%%invoke_command -Session $a, $b -OutVariable found" + cell)[1]
+    alone = run(shell, capsys, "%%invoke_command -Session $b" + cell)[1]
+    lenient = run(shell, capsys, "%%invoke_command -Session $a, $b -OutVariable again -ErrorAction Continue" + cell)[1]
+    refused = f"{ssh_parameters(engine_sshd)} -Port {engine_sshd.port} -HostName".partition(" -HostName")[0]
+    unreachable = run(shell, capsys, f"%%invoke_command -Session $a {refused.replace('root@', 'nobody-such@')}" + cell)[
+        1
+    ]
+
+    assert "HostsFailed" == type(failed).__name__
+    assert "1 of 2 hosts: 127.0.0.1" in str(failed)
+    assert ["fine"] == shell.user_ns["found"] == shell.user_ns["again"]
+    assert ("boo", None) == (str(alone), lenient)
+    assert "HostsFailed" == type(unreachable).__name__
+
+
+@pytest.mark.usefixtures("opened")
+def test_a_job_runs_beside_and_is_received(shell: InteractiveShell, capsys: Capture) -> None:
+    run(
+        shell,
+        capsys,
+        "job = %invoke_command -Session $a, $b -AsJob -JobName both "
+        "-ScriptBlock { 'text'; Write-Warning 'w'; [pscustomobject]@{ N = 1 } }",
+    )
+    job = shell.user_ns["job"]
+
+    shown, _ = run(shell, capsys, "got = %receive_job -Name both -Wait -Keep")
+    run(shell, capsys, "again = %receive_job $job")
+    run(shell, capsys, "nothing = %receive_job $job")
+
+    assert ("Completed", "127.0.0.1,127.0.0.1", "both", False) == (job.state, job.location, job.name, job.has_more_data)
+    assert 4 == len(shell.user_ns["got"]) == len(shell.user_ns["again"])
+    assert 2 == shown.count("WARNING: w")
+    assert [] == shell.user_ns["nothing"]
+    run(shell, capsys, "%remove_job $job")
+    assert "JobWithSpecifiedNameNotFound" == type(run(shell, capsys, "%get_job -Name both")[1]).__name__
+
+
+@pytest.mark.usefixtures("opened")
+def test_a_job_takes_its_session_until_it_is_stopped(shell: InteractiveShell, capsys: Capture) -> None:
+    run(shell, capsys, "job = %invoke_command -Session $a -AsJob -ScriptBlock { while ($true) { Start-Sleep -m 20 } }")
+
+    busy = run(shell, capsys, "%%invoke_command -Session $a\n1")[1]
+    entering = run(shell, capsys, "%enter_pssession $a")[1]
+    removing = run(shell, capsys, "%remove_job $job")[1]
+    run(shell, capsys, "%stop_job $job")
+
+    assert "InvokeCommandCommandInvalidSessionAvailability" == type(busy).__name__
+    assert "PushedRunspaceMustBeAvailable" == type(entering).__name__
+    assert "JobObjectNotFinishedCannotBeRemoved" == type(removing).__name__
+    assert "Stopped" == shell.user_ns["job"].state
+    assert ("1\n", None) == run(shell, capsys, "%%invoke_command -Session $a\n1")
