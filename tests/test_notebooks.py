@@ -11,45 +11,42 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tests.parts.sshd import running_sshd
+
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 RECORDED = sorted(path.stem for path in (NOTEBOOKS / "recordings").glob("*.jsonl"))
 
 
-def _nbval(notebook: str, target: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Check a notebook against its saved outputs with a kernel for ``target``."""
+def _nbval(notebook: str, folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Check a notebook against its saved outputs."""
+    command = [
+        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", *words),
+        *("--nbval-sanitize-with", str(NOTEBOOKS / "nbval_sanitize.cfg")),
+        str(NOTEBOOKS / f"{notebook}.ipynb"),
+    ]
+    # From outside the project, so that its own pytest settings (timeouts, markers) do not apply to nbval's items.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "magics")]), **variables}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=110, check=False
+    )
+
+
+def _with_our_kernel(notebook: str, target: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Check a notebook of the kernel for ``target``."""
     spec = folder / "kernels" / "under-test"
     spec.mkdir(parents=True)
     argv = [sys.executable, "-m", "pskernel", "-f", "{connection_file}", f"--target={target}"]
     text = {"argv": argv, "display_name": "under test", "language": "powershell", "interrupt_mode": "message"}
     (spec / "kernel.json").write_text(json.dumps(text))
-    command = [
-        *(
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "--nbval",
-            "--nbval-kernel-name",
-            "under-test",
-        ),
-        *("--nbval-sanitize-with", str(NOTEBOOKS / "nbval_sanitize.cfg")),
-        str(NOTEBOOKS / f"{notebook}.ipynb"),
-    ]
-    # From outside the project, so that its own pytest settings (timeouts, markers) do not apply to nbval's items.
-    environment = {**os.environ, "JUPYTER_PATH": str(folder), "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=110, check=False
-    )
+    return _nbval(notebook, folder, "--nbval-kernel-name", "under-test", JUPYTER_PATH=str(folder))
 
 
 @pytest.mark.parametrize("notebook", RECORDED)
 def test_the_recording_gives_the_saved_outputs(notebook: str, tmp_path: Path) -> None:
     recording = NOTEBOOKS / "recordings" / f"{notebook}.jsonl"
 
-    result = _nbval(notebook, f"replay:{recording}?speed=0&strict=true", tmp_path)
+    result = _with_our_kernel(notebook, f"replay:{recording}?speed=0&strict=true", tmp_path)
 
     assert 0 == result.returncode, result.stdout + result.stderr
     assert " passed" in result.stdout
@@ -58,9 +55,22 @@ def test_the_recording_gives_the_saved_outputs(notebook: str, tmp_path: Path) ->
 @pytest.mark.live
 @pytest.mark.parametrize("notebook", RECORDED)
 def test_reality_gives_the_saved_outputs(notebook: str, tmp_path: Path, pwsh: str) -> None:
-    result = _nbval(notebook, f"process:{pwsh}", tmp_path)
+    result = _with_our_kernel(notebook, f"process:{pwsh}", tmp_path)
 
     assert 0 == result.returncode, f"recording and reality have drifted apart:\n{result.stdout}{result.stderr}"
+    assert " passed" in result.stdout
+
+
+@pytest.mark.live
+def test_the_notebook_of_the_magics_gives_its_saved_outputs(tmp_path: Path, pwsh: str) -> None:
+    with running_sshd({"powershell": f"{pwsh} -sshs -NoLogo -NoProfile"}) as server:
+        (tmp_path / ".ssh").mkdir(mode=0o700)
+        (tmp_path / ".ssh" / "config").write_text(
+            f"Host web01\nHostName 127.0.0.1\nPort {server.port}\nUser {server.user}\n{server.config.read_text()}"
+        )
+        result = _nbval("02-enter-pssession", tmp_path, HOME=str(tmp_path))
+
+    assert 0 == result.returncode, result.stdout + result.stderr
     assert " passed" in result.stdout
 
 
@@ -73,7 +83,8 @@ def test_notebooks_name_our_kernel_and_no_machine(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
 
     nbformat.validate(notebook)
-    assert "remote-powershell" == notebook.metadata.kernelspec.name
+    ours = "python3" if "%load_ext psmagic" in path.read_text() else "remote-powershell"
+    assert ours == notebook.metadata.kernelspec.name
     text = path.read_text()
     assert "/root/" not in text
     assert "/home/" not in text
