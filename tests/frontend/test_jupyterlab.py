@@ -1,93 +1,26 @@
-"""A real JupyterLab in a real browser, with the kernel on the real engine.
-
-Each step leaves a picture in the folder that PSKERNEL_SCREENSHOTS names (pytest's temporary one otherwise).
-"""
+"""A real JupyterLab in a real browser, with the kernel on the real engine."""
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
-import nbformat
 import pytest
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import expect
 
-from tests.parts.jupyterserver import TOKEN, install_spec, running
+from tests.parts.jupyterserver import install_spec
+from tests.parts.lab import Lab, open_lab
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
 KERNEL = "remote-powershell-in-lab"
-WAIT_MS = 30_000
-
-
-class Lab:
-    """One notebook in the browser; cells are typed one below the other."""
-
-    def __init__(self, page: Page, pictures: Path) -> None:
-        self.page = page
-        self._pictures = pictures
-        self._cells = 0
-
-    def type(self, code: str) -> Locator:
-        """Type into the last cell, which is empty; return the cell."""
-        cell = self.page.locator(".jp-Notebook .jp-CodeCell").nth(self._cells)
-        cell.locator(".cm-content").click()
-        # Inserted at once: typed, the editor would add brackets of its own.
-        self.page.keyboard.insert_text(code)
-        return cell
-
-    def start(self, code: str) -> Locator:
-        """Type and run; a new cell appears below."""
-        cell = self.type(code)
-        self.page.keyboard.press("Shift+Enter")
-        self._cells += 1
-        return cell
-
-    def run(self, code: str) -> Locator:
-        """Type, run, and wait for the end."""
-        cell = self.start(code)
-        self.ended(cell)
-        return cell
-
-    def ended(self, cell: Locator) -> None:
-        """Wait until the cell has its number."""
-        expect(cell.locator(".jp-InputPrompt").first).to_contain_text(re.compile(r"\[\d+\]"), timeout=WAIT_MS)
-
-    def picture(self, name: str) -> None:
-        self.page.screenshot(path=self._pictures / f"{name}.png")
 
 
 @pytest.fixture(scope="module")
-def address(pwsh: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A JupyterLab with one kernelspec for the engine, and an empty notebook for it."""
+def lab(pwsh: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     folder = tmp_path_factory.mktemp("lab")
     install_spec(folder, KERNEL, f"process:{pwsh}")
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("")])
-    notebook.metadata.kernelspec = {"name": KERNEL, "display_name": "Remote PowerShell", "language": "powershell"}
-    nbformat.write(notebook, folder / "work.ipynb")
-    with running("jupyterlab", folder) as server:
-        yield f"http://{server}/lab/tree/work.ipynb?token={TOKEN}&reset"
-
-
-@pytest.fixture(scope="module")
-def lab(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    browser_path = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser_path is None:
-        pytest.skip("no chromium is installed")
-    pictures = Path(os.environ.get("PSKERNEL_SCREENSHOTS") or tmp_path_factory.mktemp("pictures"))
-    pictures.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 1000})
-        page.set_default_timeout(WAIT_MS)
-        page.goto(address)
-        # Before that, a cell that is run is only queued for a kernel that is not there.
-        page.get_by_text("Remote PowerShell | Idle").wait_for()
-        yield Lab(page, pictures)
-        browser.close()
+    with open_lab(folder, KERNEL, "Remote PowerShell", tmp_path_factory.mktemp("pictures")) as lab:
+        yield lab
 
 
 def test_a_table_an_error_and_a_warning_are_shown_in_powershells_colours(lab: Lab) -> None:
