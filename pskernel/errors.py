@@ -10,6 +10,7 @@
     │   ├── AuthenticationFailed    the server refused who we are
     │   ├── PromptUnavailable       an answer from the user is needed and nobody can be asked
     │   └── NotPowerShell           something answered, but it does not speak PowerShell Remoting
+    ├── FileAccessError             a file of the remote could not be read or written
     ├── TransportClosed             an open connection went away
     ├── ProtocolError               the bytes make no sense
     │   ├── LocalProtocolError      we were asked to do what the protocol forbids
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AuthenticationFailed",
     "ConnectError",
+    "FileAccessError",
     "HostKeyRejected",
     "LocalProtocolError",
     "NotPowerShell",
@@ -78,6 +80,10 @@ class PromptUnavailable(ConnectError):
 
 class NotPowerShell(ConnectError):
     """Something answered, but it does not speak the PowerShell Remoting Protocol."""
+
+
+class FileAccessError(PSKernelError):
+    """A file of the remote could not be read or written by the means that the connection has for files."""
 
 
 class TransportClosed(PSKernelError):

@@ -48,10 +48,13 @@ ALLOWED = {
     },
     "__main__": {"kernel"},
     "pskernel": VALUES | {"connect", "protocol.clixml", "remoting", "session"},
+    # Files, over a session.
+    "copying": VALUES | {"protocol.clixml", "protocol.pipelines", "protocol.values", "session", "transports.base"},
     # Sessions that stay, and what runs in them beside the user's cells.
     "remoting": VALUES
     | {
         "cells",
+        "copying",
         "connect",
         "protocol.clixml",
         "protocol.pipelines",
@@ -59,12 +62,19 @@ ALLOWED = {
         "render",
         "session",
     },
-    "psmagic": VALUES | {"answers", "cells", "connect", "directives", "remoting", "render", "session", "pskernel"},
+    "psmagic": VALUES
+    | {"answers", "cells", "connect", "copying", "directives", "remoting", "render", "session", "pskernel"},
 }
 # library -> the modules (with all below them) that may import it. What is not here may be imported nowhere.
 AT_HOME = {
     "IPython": {"psmagic"},
-    "asyncssh": {"transports.ssh", "transports.sshconfig", "transports.sshkeys", "transports.hostkeys"},
+    "asyncssh": {
+        "transports.ssh",
+        "transports.sshfiles",
+        "transports.sshconfig",
+        "transports.sshkeys",
+        "transports.hostkeys",
+    },
     "ipykernel": {"kernel"},
     "jupyter_client": {"cli", "kernel", "runbook"},
     "keyring": {"credentials"},

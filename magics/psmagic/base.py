@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from IPython.core.magic import Magics
 
 from pskernel.cells.outcome import CellError
-from pskernel.errors import PSKernelError
+from pskernel.errors import PipelineFailed, PSKernelError
 from pskernel.render.ansi import neutralise, strip
 from psmagic.arguments import ArgumentError, read_arguments
 from psmagic.binding import Bound, bind
@@ -63,6 +63,8 @@ def shown_errors(command: str) -> Iterator[None]:
     """Errors of this side as PowerShell shows its own."""
     try:
         yield
+    except PipelineFailed as error:
+        raise refused(error.record.fully_qualified_error_id.partition(",")[0], str(error), command) from None
     except (ArgumentError, PSKernelError) as error:
         raise refused(getattr(error, "error_id", type(error).__name__), str(error), command) from None
     except KeyboardInterrupt:

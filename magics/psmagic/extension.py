@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from psmagic.base import PowerShellMagics
+from psmagic.commands.copy_item import COPY_ITEM
 from psmagic.commands.enter_pssession import ENTER_PSSESSION
 from psmagic.commands.invoke_command import INVOKE_COMMAND
 from psmagic.commands.job import GET_JOB, RECEIVE_JOB, REMOVE_JOB, STOP_JOB, WAIT_JOB
 from psmagic.commands.pssession import GET_PSSESSION, NEW_PSSESSION, REMOVE_PSSESSION
 from psmagic.completion import matcher
+from psmagic.copy_magics import CopyMagics
 from psmagic.invoke_magics import InvokeMagics
 from psmagic.magics import EnterMagics
 from psmagic.redirect import CELL_MAGIC
@@ -19,7 +21,7 @@ __all__ = ["COMMANDS", "Extension"]
 
 COMMANDS = (
     ENTER_PSSESSION, NEW_PSSESSION, GET_PSSESSION, REMOVE_PSSESSION, INVOKE_COMMAND, GET_JOB, RECEIVE_JOB, WAIT_JOB,
-    STOP_JOB, REMOVE_JOB,
+    STOP_JOB, REMOVE_JOB, COPY_ITEM,
 )  # fmt: skip
 
 
@@ -29,7 +31,12 @@ class Extension:
     def __init__(self, shell: Any) -> None:
         self._shell = shell
         self._entered = EnterMagics(shell)
-        self._magics: list[PowerShellMagics] = [self._entered, SessionMagics(shell, self._entered), InvokeMagics(shell)]
+        self._magics: list[PowerShellMagics] = [
+            self._entered,
+            SessionMagics(shell, self._entered),
+            InvokeMagics(shell),
+            CopyMagics(shell),
+        ]
         for group in self._magics:
             shell.register_magics(group)
         self._matcher = matcher(COMMANDS, shell.user_ns)

@@ -23,7 +23,6 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
-import os
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
@@ -173,8 +172,8 @@ def _plain(value: Any) -> Any:
         return value.tolist() if hasattr(value, "tolist") else value
     if isinstance(value, enum.Enum):
         return _plain(value.value)
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
+    if hasattr(type(value), "__fspath__"):
+        return value.__fspath__()
     return value
 
 

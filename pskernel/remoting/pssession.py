@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
 
+    from pskernel.copying.progress import CopyResult
     from pskernel.remoting.objects import Objects
     from pskernel.target import Target
 
@@ -131,6 +132,19 @@ class PSSession:
         from pskernel.remoting.invocation import invoke  # noqa: PLC0415 - which knows this class
 
         return LOOP.run(invoke(self, script, arguments, using or {}))
+
+    def send(self, path: str, destination: str, *, recurse: bool = False, force: bool = False) -> CopyResult:
+        """Copy files of this side to the remote: :func:`pskernel.copying.copy.send_items`, waited for."""
+        return self._transfer(path, destination, to_remote=True, recurse=recurse, force=force)
+
+    def receive(self, path: str, destination: str, *, recurse: bool = False, force: bool = False) -> CopyResult:
+        """Copy files of the remote to this side: :func:`pskernel.copying.copy.receive_items`, waited for."""
+        return self._transfer(path, destination, to_remote=False, recurse=recurse, force=force)
+
+    def _transfer(self, path: str, destination: str, *, to_remote: bool, recurse: bool, force: bool) -> CopyResult:
+        from pskernel.remoting.transfer import Transfer  # noqa: PLC0415 - which knows this class
+
+        return LOOP.run(Transfer(self, [path], destination, to_remote=to_remote, recurse=recurse, force=force).run())
 
     def claim(self) -> None:
         """Take it for a command, which :meth:`release` ends.

@@ -34,7 +34,7 @@ from pskernel.session.pipeline import NO_HOST_NOW, Pipeline, collect, take_back
 from pskernel.session.replies import Replies
 from pskernel.session.running import RunningPipelines
 from pskernel.session.state import RunspaceState, opening_error
-from pskernel.transports.base import Payload, Transport
+from pskernel.transports.base import FileAccess, OffersFiles, Payload, Transport
 
 __all__ = ["Runspace", "RunspaceState"]
 
@@ -179,6 +179,10 @@ class Runspace:
         if pipeline.end is not None and pipeline.end.error is not None:
             raise PipelineFailed(pipeline.end.error)
         return [output.value for output in found]
+
+    async def open_files(self) -> FileAccess | None:
+        """The remote's files, where the connection reaches them beside PowerShell."""
+        return await self._transport.open_files() if isinstance(self._transport, OffersFiles) else None
 
     async def exchange_key(self) -> None:
         """Wait until secrets can be sent as arguments, or the connection is lost."""

@@ -8,14 +8,14 @@ one out-of-process transport; WinRM has no byte stream and is a transport of its
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from pskernel.records import Notice
 
-__all__ = ["ByteStream", "Payload", "Transport"]
+__all__ = ["ByteStream", "FileAccess", "OffersFiles", "Payload", "Transport"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,38 @@ class ByteStream(Protocol):
 
     def diagnostics(self) -> str:
         """What the far side said outside the protocol (the tail of stderr, an exit status), or ``""``."""
+
+
+class FileAccess(Protocol):
+    """Reads and writes files of the remote, beside PowerShell. One task at a time."""
+
+    async def read(self, path: str, offset: int, size: int) -> bytes:
+        """Return ``size`` bytes from ``offset`` on; fewer only where the file ends.
+
+        Raises:
+            FileAccessError: the file cannot be read.
+        """
+
+    async def write(self, path: str, offset: int, data: bytes) -> None:
+        """Write at ``offset``; at 0, the file is made, or emptied first.
+
+        Raises:
+            FileAccessError: the file cannot be written.
+        """
+
+    async def settle(self) -> None:
+        """What was written is there for others to read."""
+
+    async def aclose(self) -> None:
+        """End it; the connection stays."""
+
+
+@runtime_checkable
+class OffersFiles(Protocol):
+    """A transport, or the stream below it, that may reach the remote's files."""
+
+    async def open_files(self) -> FileAccess | None:
+        """Files by the same connection; None where the server does not offer them."""
 
 
 class Transport(Protocol):

@@ -18,7 +18,7 @@ from pskernel.protocol.outofproc import (
     encode_empty,
 )
 from pskernel.records import Notice
-from pskernel.transports.base import ByteStream, Payload
+from pskernel.transports.base import ByteStream, FileAccess, OffersFiles, Payload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +63,10 @@ class OutOfProcTransport:
     def max_payload(self) -> int:
         """Bytes one packet carries."""
         return _MAX_PAYLOAD
+
+    async def open_files(self) -> FileAccess | None:
+        """Files, where the stream is of a connection that has them."""
+        return await self._stream.open_files() if isinstance(self._stream, OffersFiles) else None
 
     async def open(self, data: bytes) -> None:
         """Send the pool's first fragments."""

@@ -14,7 +14,7 @@ from pskernel.errors import RemoteProtocolError, ReplayError
 from pskernel.protocol.fragments import Message, Reassembler, parse_message
 from pskernel.records import PipelineState
 from pskernel.transports.asked import ClientMessage, ClientReader, Request
-from pskernel.transports.base import Payload, Transport
+from pskernel.transports.base import FileAccess, OffersFiles, Payload, Transport
 from pskernel.transports.cassette import MAX_BYTES, Act, Cassette, Event, Mark, Recording, Sent, final_state, opens
 
 if TYPE_CHECKING:
@@ -92,6 +92,10 @@ class RecordingTransport:
     def max_payload(self) -> int:
         """As the inner transport's."""
         return self._inner.max_payload
+
+    async def open_files(self) -> FileAccess | None:
+        """Files, which are no part of the recording."""
+        return await self._inner.open_files() if isinstance(self._inner, OffersFiles) else None
 
     async def open(self, data: bytes) -> None:
         """Create the pool."""

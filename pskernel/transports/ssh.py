@@ -21,6 +21,7 @@ import asyncssh
 from pskernel.errors import ConnectError, HostKeyRejected, TargetError, TargetUnreachable
 from pskernel.transports.hostkeys import HostKey, HostKeyPolicy, accepted_key, remember
 from pskernel.transports.sshconfig import Settings, config_files, read_settings
+from pskernel.transports.sshfiles import open_files
 from pskernel.transports.sshkeys import Keys
 from pskernel.transports.sshlogin import Deadline, Login, Secret, SSHEndpoint, Unreached
 from pskernel.transports.sshstream import ChannelSession, SSHStream
@@ -86,7 +87,7 @@ async def open_ssh(
     except BaseException:
         await route.abandon()
         raise
-    return SSHStream(session, route.connections)
+    return SSHStream(session, route.connections, lambda: open_files(route.connections[-1]))
 
 
 async def _start_subsystem(

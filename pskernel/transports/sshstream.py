@@ -11,7 +11,9 @@ from pskernel.transports.sshlogin import how_it_left
 from pskernel.transports.streams import CHUNK, CLOSED_HERE, Gate, Inbox, Tail, plain_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from pskernel.transports.base import FileAccess
 
 __all__ = ["ChannelSession", "SSHStream"]
 
@@ -96,11 +98,21 @@ class ChannelSession:
 class SSHStream:
     """A :class:`pskernel.transports.base.ByteStream` over an SSH channel; it owns the connections below it."""
 
-    def __init__(self, session: ChannelSession, connections: Sequence[_Connection]) -> None:
+    def __init__(
+        self,
+        session: ChannelSession,
+        connections: Sequence[_Connection],
+        open_files: Callable[[], Awaitable[FileAccess | None]] | None = None,
+    ) -> None:
         """Take over ``connections``: the jump hosts' in the order in which they were opened, the target's last."""
         self._session = session
+        self._open_files = open_files
         self._connections = tuple(connections)
         self._closed: asyncio.Event | None = None
+
+    async def open_files(self) -> FileAccess | None:
+        """SFTP over the same connection, where the server has it."""
+        return await self._open_files() if self._open_files is not None else None
 
     async def receive(self, max_bytes: int = 262_144) -> bytes:
         """Return what the remote program wrote to standard output."""
