@@ -304,8 +304,8 @@ def test_keyring(memory: Memory) -> None:
 
 def test_keyring_without_the_entry(memory: Memory) -> None:
     keyring.set_password("other", "web", MARK)
-    assert "keyring set pskernel web" in refusal("keyring:web")
-    assert "keyring set pskernel 'a b;c'" in refusal("keyring:a b;c")
+    assert "pskernel credential set web" in refusal("keyring:web")
+    assert "pskernel credential set 'a b;c'" in refusal("keyring:a b;c")
     keyring.set_password("pskernel", "web", "")
     assert "is empty" in refusal("keyring:web")
 
