@@ -47,7 +47,7 @@ ALLOWED = {
         "pskernel",
     },
     "__main__": {"kernel"},
-    "pskernel": VALUES | {"connect", "protocol.clixml", "remoting", "session"},
+    "pskernel": VALUES | {"connect", "credentials", "protocol.clixml", "remoting", "session"},
     # Sessions that stay, and what runs in them beside the user's cells.
     "remoting": VALUES
     | {
@@ -67,11 +67,11 @@ AT_HOME = {
     "asyncssh": {"transports.ssh", "transports.sshconfig", "transports.sshkeys", "transports.hostkeys"},
     "ipykernel": {"kernel"},
     "jupyter_client": {"cli", "kernel", "runbook"},
-    "keyring": {"credentials"},
+    "keyring": {"credentials.keyrings"},
     "nbclient": {"runbook"},
     "nbformat": {"runbook"},
     "pandas": {"remoting.objects"},
-    "platformdirs": {"cli", "kernel", "runbook", "transports.hostkeys"},
+    "platformdirs": {"cli", "credentials.index", "kernel", "runbook", "transports.hostkeys"},
     "psrpcore": {"protocol", "transports.recording", "transports.replay"},
     "rich": {"cli"},
     "pygments": {"psmagic"},

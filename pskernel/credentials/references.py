@@ -9,11 +9,23 @@ from typing import NoReturn
 
 from pskernel.errors import TargetError
 
-__all__ = ["CredentialReference", "Secret", "is_plain"]
+__all__ = ["CredentialReference", "Secret", "check_user"]
 
 
-def is_plain(text: str, limit: int) -> bool:
-    """Whether the text is one of 1 to ``limit`` characters that a line can show."""
+def check_user(name: str) -> str:
+    """Return the name of a user.
+
+    Raises:
+        TargetError: it can be none. The text is not repeated, since it may be a password by mistake.
+
+    """
+    # Neither Windows nor POSIX knows names with a colon: it is what stands between a user and a password.
+    if not _is_plain(name, 256) or ":" in name:
+        raise TargetError("The name of a user is 1 to 256 printable characters without a colon.")
+    return name
+
+
+def _is_plain(text: str, limit: int) -> bool:
     return 0 < len(text) <= limit and text.isprintable()
 
 
@@ -62,9 +74,9 @@ class CredentialReference:
 
     def __post_init__(self) -> None:
         valid = {
-            "keyring": is_plain(self.name, 256),
+            "keyring": _is_plain(self.name, 256),
             "env": re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.name) is not None,
-            "file": is_plain(self.name, 4096),
+            "file": _is_plain(self.name, 4096),
             "prompt": not self.name,
         }
         if not valid.get(self.kind, False):
