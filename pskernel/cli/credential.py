@@ -107,6 +107,9 @@ def _reference(name: str) -> CredentialReference:
 
 def _read_password(reference: CredentialReference) -> Secret:
     """Ask twice on a terminal, where a slip would not be seen; else take one line."""
+    # There is none where a service manager or a shell has closed it.
+    if sys.stdin is None:
+        return _filled(Secret(""))
     if not sys.stdin.isatty():
         return _read_line()
     asker = TerminalAsker()

@@ -16,8 +16,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from platformdirs import user_data_path
-
 from pskernel.credentials.references import CredentialReference, check_user
 from pskernel.errors import TargetError
 
@@ -40,7 +38,7 @@ class Index:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = path or user_data_path("pskernel", appauthor=False) / "credentials.json"
+        self.path = path or _default_path()
 
     def read(self) -> Users:
         """Return the users by name, in the order of the names; nothing was stored where there is no file.
@@ -174,6 +172,13 @@ else:
             os.close(number)
             raise
         return number
+
+
+def _default_path() -> Path:
+    # Tens of milliseconds, which whoever only imports the library need not pay.
+    from platformdirs import user_data_path  # noqa: PLC0415
+
+    return user_data_path("pskernel", appauthor=False) / "credentials.json"
 
 
 def _users(data: bytes) -> Users:

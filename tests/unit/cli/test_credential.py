@@ -200,6 +200,16 @@ def test_input_that_is_no_password_stores_nothing(
     assert {} == kept(environment) == index.read()
 
 
+def test_a_closed_input_is_no_password(environment: dict[str, str]) -> None:
+    ended = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" <&-', "sh", *MAIN, "credential", "set", "web01"],
+        capture_output=True,
+        env=environment,
+        check=False,
+    )
+    assert (2, b"pskernel: No password was given. Nothing was stored.\n") == (ended.returncode, ended.stderr)
+
+
 def test_a_damaged_index_is_kept_beside_a_new_one(environment: dict[str, str], index: Index) -> None:
     index.path.parent.mkdir(parents=True)
     index.path.write_text("{")
