@@ -4,6 +4,7 @@ The library's surface is what this module lists; docs/library.md describes it.
 """
 
 from pskernel.connect import connect
+from pskernel.credentials import PSCredential
 from pskernel.errors import (
     AuthenticationFailed,
     ConnectError,
@@ -52,6 +53,7 @@ __all__ = [
     "Notice",
     "Objects",
     "Output",
+    "PSCredential",
     "PSKernelError",
     "PSObject",
     "PSSession",

@@ -47,16 +47,18 @@ ALLOWED = {
         "pskernel",
     },
     "__main__": {"kernel"},
-    "pskernel": VALUES | {"connect", "protocol.clixml", "remoting", "session"},
     # Files, over a session.
     "copying": VALUES | {"protocol.clixml", "protocol.pipelines", "protocol.values", "session", "transports.base"},
+    "pskernel": VALUES | {"connect", "credentials", "protocol.clixml", "remoting", "session"},
     # Sessions that stay, and what runs in them beside the user's cells.
     "remoting": VALUES
     | {
         "cells",
         "copying",
         "connect",
+        "credentials",
         "protocol.clixml",
+        "protocol.hostvalues",
         "protocol.pipelines",
         "protocol.values",
         "render",
@@ -77,11 +79,11 @@ AT_HOME = {
     },
     "ipykernel": {"kernel"},
     "jupyter_client": {"cli", "kernel", "runbook"},
-    "keyring": {"credentials"},
+    "keyring": {"credentials.keyrings"},
     "nbclient": {"runbook"},
     "nbformat": {"runbook"},
     "pandas": {"remoting.objects"},
-    "platformdirs": {"cli", "kernel", "runbook", "transports.hostkeys"},
+    "platformdirs": {"cli", "credentials.index", "kernel", "runbook", "transports.hostkeys"},
     "psrpcore": {"protocol", "transports.recording", "transports.replay"},
     "rich": {"cli"},
     "pygments": {"psmagic"},

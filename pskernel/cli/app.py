@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import pskernel
-from pskernel.cli import doctor, install, options, record, remove, run
+from pskernel.cli import credential, doctor, install, options, record, remove, run
 from pskernel.cli import list as listing
 from pskernel.cli.console import BAD_USE, output, show_error
 from pskernel.errors import PSKernelError
@@ -67,6 +67,17 @@ app.command("run")(run.run)
 app.command("record")(record.record)
 app.command("doctor")(doctor.doctor)
 app.command("options")(options.options)
+
+_credentials = typer.Typer(
+    help="Store passwords in the keyring of this machine, to be named as keyring:NAME.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+# What is too much may be a password: it is refused without being repeated, which typer would do.
+_credentials.command("set", context_settings={"allow_extra_args": True})(credential.set_credential)
+_credentials.command("list")(credential.list_credentials)
+_credentials.command("remove")(credential.remove_credential)
+app.add_typer(_credentials, name="credential")
 
 
 def main() -> None:

@@ -36,10 +36,10 @@ from pskernel.protocol.clixml import PSObject
 from pskernel.protocol.clixml_text import escape_text
 from pskernel.protocol.hostvalues import Login, Secret
 
-__all__ = ["Value", "encode", "has_secret"]
+__all__ = ["MAX_DEPTH", "Value", "encode", "has_secret"]
 
 # PowerShell reads no more levels than that below the message's own.
-_MAX_DEPTH = 40
+MAX_DEPTH = 40
 _MAX_TIMESPAN = timedelta(microseconds=(2**63 - 1) // 10)
 _MAX_DECIMAL, _MAX_SCALE = 2**96 - 1, 28
 _ARRAY = ("System.Object[]", "System.Array", "System.Object")
@@ -71,7 +71,7 @@ def encode(value: Any, name: str, references: Iterator[int], encrypt: Callable[[
     return _Writer(references, encrypt).write(value, name, "")
 
 
-def has_secret(value: Any, depth: int = _MAX_DEPTH) -> bool:
+def has_secret(value: Any, depth: int = MAX_DEPTH) -> bool:
     """Whether a value cannot be written before keys are exchanged. What is too deep cannot be written at all."""
     if not depth:
         return False
@@ -97,8 +97,8 @@ class _Writer:
                 b"<%b%b>%b</%b>" % (tag, _attribute(name), text, tag) if text else b"<%b%b/>" % (tag, _attribute(name))
             )
         self._depth += 1
-        if self._depth > _MAX_DEPTH:
-            raise LocalProtocolError(f"The value has more than {_MAX_DEPTH} levels, or contains itself{_at(where)}.")
+        if self._depth > MAX_DEPTH:
+            raise LocalProtocolError(f"The value has more than {MAX_DEPTH} levels, or contains itself{_at(where)}.")
         element = self._compound(value, name, where)
         self._depth -= 1
         return element

@@ -11,10 +11,13 @@ from pskernel.cells.invocation import Invocation
 from pskernel.cells.outcome import CellError, interrupted
 from pskernel.cells.output import Output
 from pskernel.connect import opener
+from pskernel.credentials import PSCredential, Secret
 from pskernel.errors import PipelineFailed
 from pskernel.protocol.clixml import PSObject
+from pskernel.protocol.hostvalues import Login
+from pskernel.protocol.hostvalues import Secret as SecureText
 from pskernel.protocol.pipelines import Command, Statements
-from pskernel.protocol.values import Value, has_secret
+from pskernel.protocol.values import MAX_DEPTH, Value, has_secret
 from pskernel.questions import Asker, NobodyToAsk
 from pskernel.records import ErrorRecord
 from pskernel.remoting.errors import RemotingError
@@ -54,13 +57,26 @@ class Work:
         Raises:
             RemotingError: the script uses a variable that does not exist; it was not sent.
         """
-        arguments: list[tuple[str | None, Value]] = [(None, Value(value)) for value in self.arguments]
+        arguments: list[tuple[str | None, Value]] = [(None, Value(_revealed(value))) for value in self.arguments]
         using = await using_values(runspace, self.script, self.using)
         if using is not None:
-            arguments.append((PARAMETER, Value(using)))
+            arguments.append((PARAMETER, Value(_revealed(using))))
         if has_secret([value.value for _, value in arguments]):
             await runspace.exchange_key()
         return [[Command(self.script, tuple(arguments), is_script=True)]]
+
+
+def _revealed(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """A value with the credentials and secrets in it as they travel: encrypted, once they are written."""
+    if isinstance(value, PSCredential):
+        return Login(value.user_name, SecureText(value.password.reveal()))
+    if isinstance(value, Secret):
+        return SecureText(value.reveal())
+    if depth and type(value) in {list, tuple}:
+        return [_revealed(item, depth - 1) for item in value]
+    if depth and type(value) is dict:
+        return {key: _revealed(item, depth - 1) for key, item in value.items()}
+    return value
 
 
 @dataclass(frozen=True, slots=True)

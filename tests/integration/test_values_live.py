@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pskernel import PSObject, PSSession, new_pssession
+from pskernel import PSCredential, PSObject, PSSession, new_pssession
 from pskernel.errors import PipelineFailed
 from pskernel.protocol.hostvalues import Login, Secret
 from pskernel.remoting.errors import RemotingError
@@ -103,6 +103,16 @@ MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone(timedelta(hours=2
 )
 def test_a_value_is_there_what_it_is_here(session: PSSession, value: Any, type_name: str, check: str) -> None:
     assert [type_name, True] == session.invoke(f"param($v) $v.GetType().FullName; {check}", [value])
+
+
+def test_a_credential_of_the_users_is_one_there(session: PSSession) -> None:
+    credential = PSCredential("admin", "hunter2")
+    script = "$args[0].GetNetworkCredential().Password.Length; $args[1].c.UserName; $x = $using:c; $x.GetType().Name"
+
+    found = session.invoke(script, [credential, {"c": credential}], using={"c": credential})
+
+    assert [7, "admin", "PSCredential"] == found
+    assert "hunter2" not in repr(found)
 
 
 @pytest.mark.parametrize("missing", [None, pd.NaT, pd.NA])

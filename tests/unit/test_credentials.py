@@ -8,11 +8,9 @@ import os
 import pickle
 import threading
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 
 import keyring
-import keyring.backend
 import keyring.backends.fail
 import keyring.errors
 import pytest
@@ -22,6 +20,7 @@ from hypothesis import strategies as st
 from pskernel.credentials import CredentialReference, Secret, resolve
 from pskernel.errors import PromptUnavailable, TargetError
 from pskernel.questions import NobodyToAsk, Question
+from tests.parts.keyrings import Memory
 
 QUESTION = Question("Password for admin@web01: ")
 MARK = "Zq9secret"
@@ -266,36 +265,6 @@ def test_no_file_is_left_open(tmp_path: Path) -> None:
 # -- keyring ---------------------------------------------------------------------------------------------------------
 
 
-class Memory(keyring.backend.KeyringBackend):
-    """A keyring in memory, used through keyring's own API; never chosen by itself."""
-
-    priority = -1
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.passwords: dict[tuple[str, str], str] = {}
-        self.threads: list[int] = []
-        self.failure: Exception | None = None
-
-    def get_password(self, service: str, username: str) -> str | None:
-        self.threads.append(threading.get_ident())
-        if self.failure is not None:
-            raise self.failure
-        return self.passwords.get((service, username))
-
-    def set_password(self, service: str, username: str, password: str) -> None:
-        self.passwords[service, username] = password
-
-
-@pytest.fixture
-def memory() -> Iterator[Memory]:
-    before = keyring.get_keyring()
-    backend = Memory()
-    keyring.set_keyring(backend)
-    yield backend
-    keyring.set_keyring(before)
-
-
 def test_keyring(memory: Memory) -> None:
     keyring.set_password("pskernel", "web servers", MARK)
     assert fetch("keyring:web servers") == MARK
@@ -304,8 +273,9 @@ def test_keyring(memory: Memory) -> None:
 
 def test_keyring_without_the_entry(memory: Memory) -> None:
     keyring.set_password("other", "web", MARK)
-    assert "keyring set pskernel web" in refusal("keyring:web")
-    assert "keyring set pskernel 'a b;c'" in refusal("keyring:a b;c")
+    assert "pskernel credential set web" in refusal("keyring:web")
+    assert "pskernel credential set 'a b;c'" in refusal("keyring:a b;c")
+    assert "pskernel credential set -- -web" in refusal("keyring:-web")
     keyring.set_password("pskernel", "web", "")
     assert "is empty" in refusal("keyring:web")
 

@@ -15,7 +15,7 @@ from pskernel.cli.app import app
 from pskernel.options import describe
 from tests.unit.cli.conftest import Invoke
 
-VERBS = ("install", "list", "remove", "run", "record", "doctor", "options")
+VERBS = ("install", "list", "remove", "run", "record", "doctor", "options", "credential")
 
 
 def test_the_version_is_shown(invoke: Invoke) -> None:
@@ -84,7 +84,7 @@ def test_options_lists_every_option_once_with_its_default(invoke: Invoke) -> Non
 
 
 def test_a_verb_that_runs_nothing_does_not_pay_for_nbclient() -> None:
-    script = "import sys, pskernel.cli.app; print(sorted({'nbclient', 'nbformat', 'jupyter_client', 'asyncssh'} & set(sys.modules)))"
+    script = "import sys, pskernel.cli.app; print(sorted({'nbclient', 'nbformat', 'jupyter_client', 'asyncssh', 'keyring'} & set(sys.modules)))"
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert shown.stdout == "[]\n"
 

@@ -1,0 +1,29 @@
+"""Where a password is, how to get it from there, and how to keep it there.
+
+A target only ever carries a :class:`CredentialReference`, which is safe to show; :func:`resolve` turns it
+into a :class:`Secret` at the moment of the login. No error here contains, or is chained to an exception that
+contains, what was found.
+"""
+
+from pskernel.credentials.index import Index
+from pskernel.credentials.keyrings import KEYRING_SERVICE, delete, find, store
+from pskernel.credentials.places import MAX_SECRET_BYTES, from_line, resolve
+from pskernel.credentials.pscredential import GivenCredential, PSCredential, read_credential
+from pskernel.credentials.references import CredentialReference, Secret, check_user
+
+__all__ = [
+    "KEYRING_SERVICE",
+    "MAX_SECRET_BYTES",
+    "CredentialReference",
+    "GivenCredential",
+    "Index",
+    "PSCredential",
+    "Secret",
+    "check_user",
+    "delete",
+    "find",
+    "from_line",
+    "read_credential",
+    "resolve",
+    "store",
+]
