@@ -29,7 +29,8 @@ _PAIR = re.compile(
 # What decides where a script block ends.
 _IN_BLOCK = re.compile(
     rf"[{_SINGLE}](?:[^{_SINGLE}]|[{_SINGLE}]{{2}})*[{_SINGLE}]|[{_DOUBLE}](?:[^{_DOUBLE}`]|`.|[{_DOUBLE}]{{2}})*[{_DOUBLE}]"
-    r"|<#.*?#>|(?<![^\s;{}()|])#[^\n]*|`.|[{}]",
+    r"|<#.*?#>|(?<![^\s;{}()|])#[^\n]*|`.|[{}]"
+    rf"|(?P<open>[{_SINGLE}{_DOUBLE}])",
     re.DOTALL,
 )
 _CONSTANTS = {"true": True, "false": False, "null": None}
@@ -138,6 +139,8 @@ def _end_of_block(line: str, start: int) -> int:
     """The position behind the brace that closes the one at ``start``; braces in strings and comments do not count."""
     depth = 0
     for match in _IN_BLOCK.finditer(line, start):
+        if match["open"]:
+            raise ArgumentError("The string is missing its terminator.", "TerminatorExpectedAtEndOfString")
         depth += {"{": 1, "}": -1}.get(match[0], 0)
         if not depth:
             return match.end()

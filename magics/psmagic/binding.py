@@ -121,7 +121,7 @@ def _bind_positions(command: Command, positional: list[Any], values: dict[str, A
                 "PositionalParameterNotFound",
             )
         values[chosen.name] = convert(chosen, value)
-        sets = [name for name in sets if name in chosen.sets]
+        sets = [name for name in sets if name in chosen.sets and chosen.sets[name].position == first]
     return sets
 
 

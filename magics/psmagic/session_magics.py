@@ -11,6 +11,7 @@ from pskernel.questions import Asker, NobodyToAsk
 from pskernel.remoting.loop import LOOP
 from pskernel.remoting.pssession import PSSession, PSSessions
 from pskernel.remoting.sessions import SESSIONS
+from psmagic.arguments import ArgumentError
 from psmagic.base import PowerShellMagics, command_magic
 from psmagic.binding import Bound
 from psmagic.commands.pssession import GET_PSSESSION, NEW_PSSESSION, REMOVE_PSSESSION
@@ -39,6 +40,8 @@ class SessionMagics(PowerShellMagics):
     def new_pssession(self, bound: Bound) -> PSSession | PSSessions:
         """Open sessions, which stay open until %remove_pssession."""
         targets, names = targets_of(bound), bound.get("Name") or []
+        if not targets:
+            raise ArgumentError("Say where: -HostName [user@]host[:port].", "MissingMandatoryParameter")
         pump = Pump(LOOP, interactive=self.can_ask())
         asker: Asker = pump if self.can_ask() else NobodyToAsk()
         opening: list[asyncio.Task[PSSession]] = []

@@ -46,8 +46,8 @@ def targets_of(bound: Bound) -> list[Target]:
     Raises:
         ArgumentError, TargetError: as :func:`target_of`; no target is returned if one cannot be used.
     """
-    if bound.get("ComputerName") or bound.set_name == "ComputerName":
-        raise _not_built(Bound("ComputerName", {"ComputerName": ",".join(bound.get("ComputerName") or [])}))
+    if bound.get("ComputerName"):
+        raise _not_built(Bound("ComputerName", {"ComputerName": ",".join(bound.get("ComputerName"))}))
     return [_ssh_target(bound, host) for host in bound.get("HostName") or []]
 
 

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from psmagic.parameters import Kind, Parameter, Place
 
 __all__ = ["ssh_parameters", "wsman_parameters"]
 
 
-def wsman_parameters(set_name: str, *, position: int | None = 0) -> tuple[Parameter, ...]:
-    """-ComputerName, over WinRM."""
+def wsman_parameters(sets: Mapping[str, Place]) -> tuple[Parameter, ...]:
+    """-ComputerName, over WinRM, with its place in each set."""
     return (
         Parameter(
-            "ComputerName", Kind.STRING, {set_name: Place(position)}, "The computers, over WinRM.", ("Cn",),
+            "ComputerName", Kind.STRING, sets, "The computers, over WinRM.", ("Cn",),
             not_empty=True, many=True,
         ),
     )  # fmt: skip
 
 
-def ssh_parameters(set_name: str, *, mandatory: bool = True, position: int | None = 0) -> tuple[Parameter, ...]:
-    """-HostName and what belongs to it, over SSH."""
-    named = {set_name: Place()}
+def ssh_parameters(sets: Mapping[str, Place]) -> tuple[Parameter, ...]:
+    """-HostName, with its place in each set, and what belongs to it, over SSH."""
+    named = dict.fromkeys(sets, Place())
     return (
         Parameter(
-            "HostName", Kind.STRING, {set_name: Place(position, mandatory=mandatory)},
-            "[user@]host[:port] of each host, over SSH.", not_empty=True, many=True,
+            "HostName", Kind.STRING, sets, "[user@]host[:port] of each host, over SSH.", not_empty=True,
+            many=True,
         ),
         Parameter("Port", Kind.INT, named, "The port.", lowest=1, highest=65535),
         Parameter("UserName", Kind.STRING, named, "The user on the hosts.", not_empty=True),

@@ -7,20 +7,22 @@ from psmagic.parameters import Command, Kind, Parameter, Place
 
 __all__ = ["INVOKE_COMMAND"]
 
-_SET = "Remote"
-_NAMED = {_SET: Place()}
+# By what stands first; all the rest goes with either.
+_SETS = ("Session", "ComputerName")
+_NAMED = dict.fromkeys(_SETS, Place())
 
 INVOKE_COMMAND = Command(
     "%%invoke_command",
     "Invoke-Command",
-    (_SET,),
-    _SET,
+    _SETS,
+    "ComputerName",
     (
-        Parameter("Session", Kind.SESSION, _NAMED, "Open sessions: $a, $b.", not_empty=True, many=True),
-        *wsman_parameters(_SET),
-        *ssh_parameters(_SET, mandatory=False, position=None),
+        Parameter("Session", Kind.SESSION, {"Session": Place(0)}, "Open sessions: $a, $b.", not_empty=True, many=True),
+        *wsman_parameters({"Session": Place(), "ComputerName": Place(0)}),
+        *ssh_parameters(_NAMED),
         Parameter(
-            "ScriptBlock", Kind.SCRIPT_BLOCK, {_SET: Place(1)}, "{ the script }; a cell's is its text.", ("Command",)
+            "ScriptBlock", Kind.SCRIPT_BLOCK, dict.fromkeys(_SETS, Place(1)), "{ the script }; a cell's is its text.",
+            ("Command",),
         ),
         Parameter("FilePath", Kind.STRING, _NAMED, "A script in a file on this side.", ("PSPath",), not_empty=True),
         Parameter(

@@ -7,21 +7,27 @@ from psmagic.parameters import Command, Kind, Parameter, Place
 __all__ = ["GET_JOB", "RECEIVE_JOB", "REMOVE_JOB", "STOP_JOB", "WAIT_JOB"]
 
 _SETS = ("Job", "Id", "Name")
+_JOB = Parameter("Job", Kind.JOB, {"Job": Place(0, mandatory=True)}, "Jobs: $name.", many=True)
 
 
-def _command(verb: str, default_set: str, *parameters: Parameter) -> Command:
-    job, name = {"Job": Place(0, mandatory=True)}, {"Name": Place(0, mandatory=True)}
-    # Get-Job alone lists them all.
-    number = {"Id": Place(0, mandatory=verb != "Get")}
+def _command(verb: str, default_set: str, *parameters: Parameter, lists: bool = False) -> Command:
+    """A command that takes jobs. One that ``lists`` them takes none as objects, and alone lists all."""
     return Command(
         f"%{verb.lower()}_job",
         f"{verb}-Job",
-        _SETS,
+        _SETS[1:] if lists else _SETS,
         default_set,
         (
-            Parameter("Job", Kind.JOB, job, "Jobs: $name.", many=True),
-            Parameter("Id", Kind.INT, number, "Numbers.", many=True),
-            Parameter("Name", Kind.STRING, name, "Names, with * and ?.", not_empty=True, many=True),
+            *(() if lists else (_JOB,)),
+            Parameter("Id", Kind.INT, {"Id": Place(0, mandatory=not lists)}, "Numbers.", many=True),
+            Parameter(
+                "Name",
+                Kind.STRING,
+                {"Name": Place(0, mandatory=True)},
+                "Names, with * and ?.",
+                not_empty=True,
+                many=True,
+            ),
             *parameters,
         ),
     )
@@ -31,7 +37,7 @@ def _switch(name: str, text: str) -> Parameter:
     return Parameter(name, Kind.SWITCH, dict.fromkeys(_SETS, Place()), text)
 
 
-GET_JOB = _command("Get", "Id")
+GET_JOB = _command("Get", "Id", lists=True)
 RECEIVE_JOB = _command(
     "Receive", "Job", _switch("Keep", "Leave it to be received again."), _switch("Wait", "Wait for the end first.")
 )

@@ -14,8 +14,8 @@ NEW_PSSESSION = Command(
     _NEW_SETS,
     "ComputerName",
     (
-        *wsman_parameters("ComputerName"),
-        *ssh_parameters("SSHHost"),
+        *wsman_parameters({"ComputerName": Place(0)}),
+        *ssh_parameters({"SSHHost": Place(0, mandatory=True)}),
         Parameter("Name", Kind.STRING, dict.fromkeys(_NEW_SETS, Place()), "The names of the sessions.", many=True),
     ),
 )

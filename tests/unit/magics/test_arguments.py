@@ -1,0 +1,67 @@
+"""Lists and script blocks in a magic's line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from psmagic.arguments import ArgumentError, ScriptBlock, read_arguments
+
+NAMES = {"x": 5, "l": [1, 2], "s": "text"}
+
+
+def values(line: str) -> list[Any]:
+    return [argument.value for argument in read_arguments(line, NAMES)]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("a,b", [["a", "b"]]),
+        ("a, b , 'c d'", [["a", "b", "c d"]]),
+        ("-X a,$x,3 b", [None, ["a", 5, 3], "b"]),
+        ("$l", [[1, 2]]),
+        ("$l,3", [[[1, 2], 3]]),
+        ("-X:1,2", [[1, 2]]),
+        ("{ 1 }", [ScriptBlock(" 1 ")]),
+        ('{ if ($a) { \'}\' } else { "}`"}" } # }\n }', [ScriptBlock(' if ($a) { \'}\' } else { "}`"}" } # }\n ')]),
+        ("{ <# } #> 1 } x", [ScriptBlock(" <# } #> 1 "), "x"]),
+        ("{ `} }", [ScriptBlock(" `} ")]),
+        ("{ 'it''s }' } -Y", [ScriptBlock(" 'it''s }' "), None]),
+        ("{ a#b } c", [ScriptBlock(" a#b "), "c"]),
+    ],
+)
+def test_lists_and_script_blocks(line: str, expected: list[Any]) -> None:
+    assert expected == values(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "error_id"),
+    [
+        (",a", "MissingArgument"),
+        ("a,,b", "MissingArgument"),
+        ("a,", "MissingArgument"),
+        ("-X ,a", "MissingArgument"),
+        ("a, -X", "MissingArgument"),
+        ("{ 1", "MissingEndCurlyBrace"),
+        ("{ '} ", "TerminatorExpectedAtEndOfString"),
+        ("{1}{2}", "ParserError"),
+        ("}", "ParserError"),
+    ],
+)
+def test_what_is_no_list_and_no_block(line: str, error_id: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        read_arguments(line, NAMES)
+
+    assert error_id == caught.value.error_id
+
+
+@given(st.text(alphabet="ab {}'\"#<>`\n$(),", max_size=30))
+def test_a_block_is_read_as_it_is_or_refused(text: str) -> None:
+    try:
+        (argument,) = read_arguments("{" + text + "}", {})
+    except (ArgumentError, ValueError):
+        return
+    assert ScriptBlock(text) == argument.value

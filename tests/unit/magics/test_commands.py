@@ -1,0 +1,136 @@
+"""The other commands' tables: what they bind, and that they are what the engine's commands take."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import pytest
+from IPython.core.completer import CompletionContext
+from psmagic.arguments import ArgumentError, ScriptBlock, read_arguments
+from psmagic.binding import bind
+from psmagic.commands.copy_item import COPY_ITEM
+from psmagic.commands.invoke_command import INVOKE_COMMAND
+from psmagic.commands.job import GET_JOB, RECEIVE_JOB, STOP_JOB, WAIT_JOB
+from psmagic.commands.pssession import GET_PSSESSION, NEW_PSSESSION, REMOVE_PSSESSION
+from psmagic.completion import matcher
+from psmagic.extension import COMMANDS
+from psmagic.parameters import Command, syntax
+
+
+class PSSession:
+    """Stands for one: binding only looks at the type's name."""
+
+
+class Job:
+    """The same of a job."""
+
+
+SESSION, JOB = PSSession(), Job()
+NAMES: dict[str, Any] = {"s": SESSION, "j": JOB, "both": [SESSION, SESSION], "sat": 1, "_hidden": 1}
+
+
+@pytest.mark.parametrize(
+    ("command", "line", "set_name", "values"),
+    [
+        (NEW_PSSESSION, "-HostName a,b -Name x", "SSHHost", {"HostName": ["a", "b"], "Name": ["x"]}),
+        (NEW_PSSESSION, "a", "ComputerName", {"ComputerName": ["a"]}),
+        (NEW_PSSESSION, "a -UserName u", "SSHHost", {"HostName": ["a"], "UserName": "u"}),
+        (GET_PSSESSION, "", "Name", {}),
+        (GET_PSSESSION, "-Name w*,x", "Name", {"Name": ["w*", "x"]}),
+        (GET_PSSESSION, "1,2", "Id", {"Id": [1, 2]}),
+        (REMOVE_PSSESSION, "$s", "Session", {"Session": [SESSION]}),
+        (REMOVE_PSSESSION, "$both", "Session", {"Session": [SESSION, SESSION]}),
+        (REMOVE_PSSESSION, "3", "Id", {"Id": [3]}),
+        (INVOKE_COMMAND, "web01 { 1 }", "ComputerName", {"ComputerName": ["web01"], "ScriptBlock": ScriptBlock(" 1 ")}),
+        (INVOKE_COMMAND, "$s, $s { 1 }", "Session", {"Session": [SESSION, SESSION], "ScriptBlock": ScriptBlock(" 1 ")}),
+        (INVOKE_COMMAND, "-Session $s -HostName a -Args 1,'b'", "Session",
+         {"Session": [SESSION], "HostName": ["a"], "ArgumentList": [1, "b"]}),
+        (INVOKE_COMMAND, "-HostName a -ov +x -ea SilentlyContinue -HCN", "ComputerName",
+         {"HostName": ["a"], "OutVariable": "+x", "ErrorAction": "SilentlyContinue", "HideComputerName": True}),
+        (GET_JOB, "", "Id", {}),
+        (GET_JOB, "2", "Id", {"Id": [2]}),
+        (RECEIVE_JOB, "$j -Keep", "Job", {"Job": [JOB], "Keep": True}),
+        (RECEIVE_JOB, "2", "Id", {"Id": [2]}),
+        (STOP_JOB, "-Name a,b", "Name", {"Name": ["a", "b"]}),
+        (WAIT_JOB, "1 -TimeoutSec 5", "Id", {"Id": [1], "Timeout": 5}),
+        (COPY_ITEM, "a b -ToSession $s -R", "Path",
+         {"Path": ["a"], "Destination": "b", "ToSession": SESSION, "Recurse": True}),
+        (COPY_ITEM, "-LP 'a[1]' -Destination b -FromSession $s", "LiteralPath",
+         {"LiteralPath": ["a[1]"], "Destination": "b", "FromSession": SESSION}),
+    ],
+)  # fmt: skip
+def test_a_line_binds(command: Command, line: str, set_name: str, values: dict[str, Any]) -> None:
+    found = bind(command, read_arguments(line, NAMES))
+
+    assert (set_name, values) == (found.set_name, dict(found.values))
+
+
+@pytest.mark.parametrize(
+    ("command", "line", "error_id"),
+    [
+        (NEW_PSSESSION, "-HostName ''", "ParameterArgumentValidationError"),
+        (NEW_PSSESSION, "-HostName a -ComputerName b", "AmbiguousParameterSet"),
+        (GET_PSSESSION, "-Id x", "CannotConvertArgumentNoMessage"),
+        (REMOVE_PSSESSION, "", "MissingMandatoryParameter"),
+        (REMOVE_PSSESSION, "-Session x", "CannotConvertArgumentNoMessage"),
+        (REMOVE_PSSESSION, "-Session $s -Id 1", "AmbiguousParameterSet"),
+        (INVOKE_COMMAND, "-ThrottleLimit 0", "ParameterArgumentValidationError"),
+        (INVOKE_COMMAND, "-ErrorAction Nope", "CannotConvertArgumentNoMessage"),
+        (INVOKE_COMMAND, "-ScriptBlock 1", "CannotConvertArgumentNoMessage"),
+        (INVOKE_COMMAND, "-Port 1,2", "CannotConvertArgument"),
+        (STOP_JOB, "", "MissingMandatoryParameter"),
+        (COPY_ITEM, "a", "MissingMandatoryParameter"),
+        (COPY_ITEM, "a b -ToSession x", "CannotConvertArgumentNoMessage"),
+    ],
+)
+def test_a_line_is_refused(command: Command, line: str, error_id: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        bind(command, read_arguments(line, NAMES))
+
+    assert error_id == caught.value.error_id
+
+
+@pytest.mark.live
+def test_every_parameter_is_one_of_the_engines_with_its_aliases(pwsh: str) -> None:
+    ask = "; ".join(
+        f"(Get-Command {command.name}).Parameters.Values | "
+        f"ForEach-Object {{ '{command.name} ' + $_.Name + ' ' + ($_.Aliases -join ',') }}"
+        for command in COMMANDS
+    )
+
+    said = subprocess.run([pwsh, "-NoProfile", "-c", ask], capture_output=True, text=True, check=True, timeout=100)
+
+    theirs = {tuple(line.split(" ")[:2]): line.split(" ")[2].split(",") for line in said.stdout.splitlines()}
+    for command in COMMANDS:
+        for parameter in command.parameters:
+            assert set(parameter.aliases) <= set(theirs[command.name, parameter.name]), (command.name, parameter.name)
+
+
+def test_every_command_has_its_syntax() -> None:
+    for command in COMMANDS:
+        lines = syntax(command)
+        assert len(command.sets) == len(lines)
+        assert all(line.startswith(command.magic) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("%enter_pssession -Ho", ["-HostName"]),
+        ("x = %new_pssession -HostName a -Na", ["-Name"]),
+        ("%%invoke_command -Session $s", ["$s", "$sat"]),
+        ("%enter_pssession a -Authentication K", ["Kerberos"]),
+        ("%enter_pssession -HostName a -HostN", []),
+        ("%%invoke_command -Session $s\n-Ho", []),
+        ("%other -Ho", []),
+        ("-Ho", []),
+    ],
+)
+def test_parameters_are_completed(text: str, expected: list[str]) -> None:
+    match = matcher(COMMANDS, NAMES)
+    context = CompletionContext(
+        token="", full_text=text, cursor_position=len(text), cursor_line=text.count("\n"), limit=None
+    )
+
+    assert expected == [completion.text for completion in match(context)["completions"]]

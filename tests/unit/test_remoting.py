@@ -1,0 +1,107 @@
+"""What remoting does without a remote: output of many hosts, tables of objects."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+
+from pskernel import Objects, PSObject
+from pskernel.remoting.output import Kept, Labelled
+from pskernel.remoting.sessions import wildcard
+from pskernel.render.tables import html_table, text_table
+from pskernel.render.text import StreamText
+
+
+def test_lines_of_hosts_are_whole_and_begin_with_their_host() -> None:
+    async def main() -> list[StreamText]:
+        kept = Kept()
+        one, two = Labelled(kept, "web01"), Labelled(kept, "web02")
+        await one.write(StreamText("stdout", "be"))
+        await two.write(StreamText("stdout", "a\nb"))
+        await one.write(StreamText("stderr", "bad\n"))
+        await one.write(StreamText("stdout", "gun\n"))
+        await two.flush()
+        await one.flush()
+        return kept.take()
+
+    assert [
+        StreamText("stdout", "[web02] a\n"),
+        StreamText("stderr", "[web01] bad\n"),
+        StreamText("stdout", "[web01] begun\n"),
+        StreamText("stdout", "[web02] b\n"),
+    ] == asyncio.run(main())
+
+
+def test_kept_text_is_taken_once_and_bounded() -> None:
+    async def main() -> None:
+        kept = Kept()
+        for _ in range(70):
+            await kept.write(StreamText("stdout", "x" * 1024 * 1024))
+        pieces = kept.take()
+        assert 63 == sum(len(piece.text) == 1024 * 1024 for piece in pieces)
+        assert "left out" in pieces[-1].text
+        assert kept.is_empty
+        assert [] == kept.take()
+
+    asyncio.run(main())
+
+
+def record(**properties: object) -> PSObject:
+    return PSObject(("Some.Type",), properties=dict(properties))
+
+
+def test_objects_are_a_table_whose_columns_have_no_case() -> None:
+    objects = Objects([record(Name="a", Id=1), record(NAME="b", Extra=None), 5])
+
+    assert "Name Id Extra Value\n---- -- ----- -----\na    1\nb\n              5" == repr(objects)
+
+
+def test_a_table_is_bounded_and_neutralised() -> None:
+    objects = Objects([record(**{"<b>": "<script>\x1b]0;t\x07\x1b[2J" + "x" * 5000, "n": n}) for n in range(200)])
+
+    text, markup = repr(objects), objects._repr_html_()
+
+    assert "... and 150 more" in text
+    assert "\x1b" not in text
+    assert max(map(len, text.splitlines())) < 400
+    assert "&lt;script&gt;" in markup
+    assert "<script>" not in markup
+    assert 51 == markup.count("<tr>")
+
+
+def test_the_host_is_a_column_where_there_are_several() -> None:
+    assert "PSComputerName" not in repr(Objects([record(A=1, PSComputerName="x", RunspaceId="i")]))
+    assert "PSComputerName" in repr(Objects([record(A=1, PSComputerName=name) for name in "xy"]))
+
+
+def test_a_type_name_of_the_remote_chooses_nothing_here() -> None:
+    frame = Objects([PSObject(("os.system", "builtins.eval"), properties={"__class__": "x", "A": 1})]).to_frame()
+
+    assert ["__class__", "A"] == [*frame.columns]
+    assert "x" == frame["__class__"][0]
+
+
+def test_no_objects_are_an_empty_frame() -> None:
+    assert (0, 0) == Objects().to_frame().shape
+    assert "[]" == repr(Objects())
+
+
+def test_numbers_too_large_for_a_column_stay_what_they_are() -> None:
+    frame = Objects([record(N=2**70), record(N=None), record(N=1)]).to_frame()
+
+    assert [2**70, 1] == frame["N"].dropna().to_list()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "matches"),
+    [("w*", "Web", True), ("web?", "web", False), ("[ab]1", "B1", True), ("web", "WEB", True), ("a.b", "axb", False)],
+)
+def test_wildcards_are_powershells(pattern: str, name: str, *, matches: bool) -> None:
+    assert matches == bool(wildcard(pattern).match(name))
+
+
+def test_tables_of_text_and_html() -> None:
+    assert "A  B\n-  -\n1  22\n3" == re.sub(r" +\n", "\n", text_table(["A", "B"], [["1 ", "22"], ["3", ""]]))
+    assert "<td>&lt;&amp;</td>" in html_table(["A"], [["<&"]])
