@@ -56,6 +56,9 @@ class EnterMagics(PowerShellMagics):
         self.leave()  # of a session that is over
         self._remote = remote
         self._redirect = Redirect(self.shell, remote, self.leave)
+        if self.can_ask():
+            # A notebook has no prompt that would show it. Headless runs have the same output every time.
+            print(f"{remote.where()}. Cells go there until exit.")  # noqa: T201
 
     @line_magic
     @no_var_expand

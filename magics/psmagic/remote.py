@@ -9,6 +9,7 @@ from pskernel.answers import Answers, FileAsker
 from pskernel.cells.cell import Cell
 from pskernel.cells.outcome import Outcome
 from pskernel.cells.progress import ProgressDisplay
+from pskernel.cells.where import where
 from pskernel.connect import opener
 from pskernel.directives import read_directives
 from pskernel.errors import PSKernelError, TargetError
@@ -68,6 +69,10 @@ class Remote:
     def is_open(self) -> bool:
         """Whether cells can run now."""
         return self._session.is_open and not self._exited
+
+    def where(self) -> str:
+        """Where cells run now, in one line."""
+        return where(self._session)
 
     def connect(self, *, interactive: bool) -> None:
         """Open the session, asking for what that needs.

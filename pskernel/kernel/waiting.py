@@ -9,10 +9,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from pskernel.render.ansi import strip
+from pskernel.cells.where import where
 from pskernel.session.interactive import InteractiveSession
 
-__all__ = ["ConnectionNote", "where"]
+__all__ = ["ConnectionNote"]
 
 _PATIENCE_SECONDS = 0.5
 _UPDATE_SECONDS = 1.0
@@ -82,14 +82,3 @@ class ConnectionNote:
         }
         self._send("update_display_data" if self._shown else "display_data", content)
         self._shown = True
-
-
-def where(session: InteractiveSession) -> str:
-    """Target, computer, user and PowerShell version of an open session, in one line."""
-    facts = session.facts
-    computer = strip(facts.computer)
-    name = f" ({computer})" if computer and computer.casefold() not in session.label.casefold() else ""
-    who = f" as {strip(facts.user)}" if facts.user else ""
-    edition = f" {strip(facts.edition)}" if facts.edition else ""
-    version = f", PowerShell {strip(facts.version)}{edition}" if facts.version else ""
-    return f"Connected to {session.label}{name}{who}{version}"

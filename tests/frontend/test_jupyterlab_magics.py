@@ -27,7 +27,8 @@ def lab(pwsh: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     ):
         lab.run("%load_ext psmagic")
         lab.run("before = 41")
-        lab.run(f"%enter_pssession {ssh_parameters(server)}")
+        entered = lab.run(f"%enter_pssession {ssh_parameters(server)}")
+        expect(entered.locator(OUTPUT)).to_contain_text("Cells go there until exit.")
         yield lab
 
 

@@ -24,8 +24,8 @@ pytestmark = pytest.mark.live
 def test_every_cell_goes_to_the_remote_until_exit(
     shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str
 ) -> None:
-    before = state(shell)
     run(shell, capsys, "x = 41")
+    before = state(shell)
     assert run(shell, capsys, entering)[1] is None
 
     assert ("42\n", None) == run(shell, capsys, "$x = 42; $x")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import builtins
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +23,8 @@ def shell() -> Iterator[InteractiveShell]:
     shell = InteractiveShell()
     shell.history_manager.enabled = False
     load_ipython_extension(shell)
+    # A shell that has run a cell, and one that failed, has attributes that a new one has not.
+    shell.run_cell("0\n1/0")
     yield shell
     unload_ipython_extension(shell)
     atexit.unregister(shell.atexit_operations)
@@ -49,12 +53,39 @@ def run(shell: InteractiveShell, capsys: pytest.CaptureFixture[str], cell: str) 
 
 
 def state(shell: InteractiveShell) -> dict[str, Any]:
-    """What entering changes."""
-    manager = shell.input_transformer_manager
-    return {
-        "transforms": list(shell.input_transformers_cleanup),
-        "complete": "check_complete" in vars(manager),
+    """All that a shell consists of: every attribute and trait of it and of its parts, and what its hooks hold."""
+    parts = {
+        "shell": shell,
+        "transformer": shell.input_transformer_manager,
         "completer": shell.Completer,
-        "magics": {kind: set(names) for kind, names in shell.magics_manager.magics.items()},
-        "names": {name for name in vars(shell) if not name.startswith("_")},
+        "magics": shell.magics_manager,
+        "events": shell.events,
+        "displayhook": shell.displayhook,
+        "display_pub": shell.display_pub,
+        "prefilter": shell.prefilter_manager,
     }
+    found: dict[str, Any] = {"hooks": dict(shell.hooks), "sys": (sys.displayhook, sys.excepthook, builtins.input)}
+    for name, part in parts.items():
+        members = {**vars(part), **getattr(part, "_trait_values", {})}
+        for member, value in members.items():
+            if member not in _LIVELY:
+                # A list's items, and a table's names: what is put in or taken out. Anything else by itself.
+                found[f"{name}.{member}"] = _content(value)
+    return found
+
+
+# What every cell changes, whoever runs it.
+_LIVELY = {
+    "execution_count", "_trait_values", "_last_traceback", "last_execution_succeeded", "last_execution_result",
+    "exec_result", "_reply_content", "is_publishing", "_is_publishing", "_exit_code", "user_ns", "user_ns_hidden",
+    "namespace", "_compile_names", "_cross_validation_lock", "_notify_trait", "_Completer__", "last_syntax_error",
+    "suppressed_completer_warnings", "unicode_names", "_main_mod_cache", "custom_exceptions", "tempfiles", "_last_input_line", "_in_post_execute",
+}  # fmt: skip
+
+
+def _content(value: Any) -> Any:
+    if isinstance(value, list):
+        return [id(item) if not isinstance(item, str | int) else item for item in value]
+    if isinstance(value, dict):
+        return {str(key): _content(item) if isinstance(item, dict | list) else id(item) for key, item in value.items()}
+    return id(value) if not isinstance(value, str | int | float | bool | None | tuple) else value
