@@ -75,7 +75,7 @@ class Answers:
                 data = file.read(_MAX_BYTES + 1)
         except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: there is no such user's folder
             reason = getattr(error, "strerror", None) or type(error).__name__
-            raise AnswerFileError(f"The answer file {path} cannot be read: {reason}.") from None
+            raise AnswerFileError(f"The answer file {_absolute(path)} cannot be read: {reason}.") from None
         if len(data) > _MAX_BYTES:
             raise AnswerFileError(f"The answer file {path} is larger than {_MAX_BYTES >> 20} MB.")
         try:
@@ -88,9 +88,11 @@ class Answers:
         return cls(entries, str(path), secrets=secrets)
 
     def entry_for(self, question: Question) -> _Entry | None:
-        """The first entry that answers the question."""
-        text = question.text.casefold()
-        return next((entry for entry in self._entries if entry.prompt.casefold() in text), None)
+        """The first entry that answers the question, or the first that would if it were of the right kind."""
+        text = f"{question.above}\n{question.text}".casefold()
+        fitting = [entry for entry in self._entries if entry.prompt.casefold() in text]
+        right = [entry for entry in fitting if (entry.secret is not None) == question.secret]
+        return next(iter(right or fitting), None)
 
 
 class FileAsker:
@@ -133,9 +135,17 @@ class FileAsker:
             return entry.next()
         if isinstance(self.otherwise, NobodyToAsk):
             names = ", ".join(answers.source for answers in self._files)
-            text = question.text.rstrip(": ")
+            text = " ".join(f"{question.above} {question.text}".split()).rstrip(": ")
             raise PromptUnavailable(f"Nobody can be asked, and no entry of {names} answers this prompt: {text}")
         return await self.otherwise.ask(question)
+
+
+def _absolute(path: str | Path) -> str:
+    """The path as it was looked for: it may have been relative to another folder than the user thinks."""
+    try:
+        return str(Path(path).expanduser().absolute())
+    except RuntimeError:
+        return str(path)
 
 
 def _entry(entry: Any, number: int, source: str, *, secrets: bool) -> _Entry:

@@ -12,10 +12,15 @@ __all__ = ["Asker", "NobodyToAsk", "Question", "is_watched"]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question. ``text`` names the host it is asked for; ``secret`` answers are masked and never kept."""
+    """One question.
+
+    ``text`` names the host it is asked for; ``secret`` answers are masked and never kept; ``above`` is what the cell
+    shows above it: the caption and the message of a confirmation, which an answer file may go by.
+    """
 
     text: str
     secret: bool = True
+    above: str = ""
 
 
 class Asker(Protocol):

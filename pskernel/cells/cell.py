@@ -7,7 +7,8 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from pskernel.cells.debugging import DEBUGGER_LEFT, declined, stop_message, stop_text
-from pskernel.cells.outcome import CellError, Outcome, clean, interrupted, own_error, script_error, with_second_hop
+from pskernel.cells.failure import shown_error
+from pskernel.cells.outcome import CellError, Outcome, interrupted, own_error, script_error, with_second_hop
 from pskernel.cells.output import Output, write_between
 from pskernel.cells.progress import ProgressDisplay
 from pskernel.directives import Directives
@@ -25,7 +26,7 @@ from pskernel.records import (
     Record,
     TextKind,
 )
-from pskernel.render.text import error_traceback, render
+from pskernel.render.text import render
 from pskernel.session import debugger
 from pskernel.session.commandline import simple_statements
 from pskernel.session.host import Host, HostRefusal, clears_screen
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["Cell"]
 
 _SET_SHOULD_EXIT, _POP_RUNSPACE = "SetShouldExit", "PopRunspace"
-_ERROR_DISPLAY_SECONDS = 5.0
 _END_SECONDS = 1.0
+_MAX_ERROR = 500
 
 
 class Cell:
@@ -237,9 +238,7 @@ class Cell:
                 timer.cancel()
             # An error of ours says more: the session was given up, or lost, and the command may still be running.
             if self._timed_out and error is not None and not error.own:
-                return own_error(
-                    "CellTimeout", f"The cell was stopped after {seconds:g} seconds, as `#% timeout` asks."
-                )
+                return own_error("CellTimeout", f"The cell was stopped after {seconds:g} s, as `#% timeout` asks.")
         if error is None and self._error_record and self._directives.stop_on_error_record:
             return script_error("ErrorRecord", self._error_record, own=False)
         return error
@@ -280,7 +279,7 @@ class Cell:
             self._progress.update(record)
             return
         if isinstance(record, HostText) and record.kind is TextKind.ERROR:
-            self._error_record = self._error_record or record.text.strip()
+            self._note_error(record.text)
         if self._stopped is not None:
             self._action = debugger.resume_action(record) or self._action
             text = debugger.output_text(record)
@@ -288,6 +287,11 @@ class Cell:
         piece = render(record)
         if piece is not None:
             await self._output.write(piece)
+
+    def _note_error(self, text: str) -> None:
+        """Keep the beginning of what was written as errors: the remote writes one in several lines."""
+        if len(self._error_record) < _MAX_ERROR:
+            self._error_record = f"{self._error_record}\n{text.strip()}".strip()
 
     async def _stop_in_debugger(self, pipeline: Pipeline, stop: DebuggerStop) -> CellError | None:
         """Keep the pipeline for the cells that follow, or go on at once where nobody can use the debugger."""
@@ -334,15 +338,8 @@ class Cell:
         error = end.error or ErrorRecord("The pipeline has been stopped.", "PipelineStopped")
         if end.state is PipelineState.STOPPED:
             return script_error(error.fully_qualified_error_id or "PipelineStopped", error.message, own=False)
-        runspace = self._session.runspace
-        shown = []
-        if runspace is not None:
-            # The cell has failed either way; an endpoint that cannot render it costs only the remote's own layout.
-            with contextlib.suppress(PSKernelError, TimeoutError):
-                async with asyncio.timeout(_ERROR_DISPLAY_SECONDS):
-                    shown = await runspace.display_error(error)
-        name = error.fully_qualified_error_id or error.exception_type or "RemoteException"
-        return CellError(clean(name), clean(error.message), error_traceback(error, shown))
+        # In the debugger, what is stopped there would hold up the question how the remote shows it.
+        return await shown_error(error, self._session.runspace if self._session.stopped is None else None)
 
     async def _host_call(self, pipeline: Pipeline, call: HostCall) -> None:
         if call.method == _SET_SHOULD_EXIT:

@@ -36,13 +36,16 @@ class ProductionGate:
                     f"{session.label} is marked as production, and nobody can be asked whether it is meant. Say its "
                     "name with the option confirm=NAME. The cell was not run."
                 )
-            text = f"{session.label} is a production machine. Type its name to run cells on it: "
+            text = f"{session.label} is a production machine. Type its name ({names[0]}) to run cells on it: "
             try:
                 given = await asker.ask(Question(text, secret=False))
             except PromptUnavailable:
                 return f"The name of the production machine {session.label} was not given. The cell was not run."
         if given.strip().casefold() not in {name.casefold() for name in names}:
-            return f"That is not the name of the production machine {session.label}. The cell was not run."
+            return (
+                f"That is not the name of the production machine {session.label}, which is {' or '.join(names)}. The "
+                "cell was not run."
+            )
         self._passed = session.number
         return None
 

@@ -112,6 +112,7 @@ class Host:
         self.asker = asker
         self.computer = computer
         self.show = show
+        self.above = ""
 
     async def answer(self, call: HostCall) -> Any:
         """The value that the method returns.
@@ -119,6 +120,7 @@ class Host:
         Raises:
             HostRefusal: it fails, with the message for the remote.
         """
+        self.above = ""
         name, role = METHODS.get(call.method_id, (call.method, Role.REFUSE))
         if role is not Role.ASK:
             raise HostRefusal(_refusal(name, self.computer))

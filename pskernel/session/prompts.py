@@ -34,10 +34,14 @@ _MAX_ATTEMPTS = 100
 
 
 class Dialog(Protocol):
-    """Who is talked to. ``show`` shows a text with the cell's output; ``computer`` names the remote."""
+    """Who is talked to. ``show`` shows a text with the cell's output; ``computer`` names the remote.
+
+    ``above`` is what was shown above the questions of the call that is being answered.
+    """
 
     asker: Asker
     computer: str
+    above: str
     show: Callable[[HostText], Awaitable[None]]
 
     async def warn_of_secrets(self) -> None:
@@ -256,10 +260,11 @@ def _no_answer(prompt: str) -> PromptUnavailable:
 async def _ask(dialog: Dialog, text: str, *, secret: bool = False) -> str:
     # The host that asks is named in every prompt: front ends show them detached from the cell.
     line = _LINE_BREAKS.sub(" ", f"[{dialog.computer}] {text}").rstrip()
-    return await dialog.asker.ask(Question(f"{line}: ", secret=secret))
+    return await dialog.asker.ask(Question(f"{line}: ", secret=secret, above=dialog.above))
 
 
 async def _headline(dialog: Dialog, caption: str, message: str) -> None:
+    dialog.above = f"{caption}\n{message}"
     if caption:
         await _say(dialog, f"\n\x1b[97m{caption}\x1b[0m")
     if message:

@@ -69,6 +69,20 @@ def test_a_file_answers_the_prompts_of_a_run(pwsh: str, start: Starter, tmp_path
     assert "hunter2" not in str([*run.messages, run.reply])
 
 
+def test_a_confirmation_is_answered_by_what_it_is_about(kernel: Kernel, tmp_path: Path) -> None:
+    answers = tmp_path / "answers.yaml"
+    answers.write_text(
+        f"- {{prompt: '{tmp_path}/keep', answer: n}}\n- {{prompt: Performing the operation, answer: y}}\n"
+    )
+    for name in ("keep", "drop"):
+        (tmp_path / name).touch()
+
+    run = kernel.run(f"#% answers {answers}\nRemove-Item '{tmp_path}/keep', '{tmp_path}/drop' -Confirm")
+
+    assert "ok" == run.status, run.evalue
+    assert (True, False) == ((tmp_path / "keep").exists(), (tmp_path / "drop").exists())
+
+
 def test_a_cell_may_name_a_file_of_answers_but_none_with_secrets(kernel: Kernel, tmp_path: Path) -> None:
     plain, secret = tmp_path / "plain.yaml", tmp_path / "secret.yaml"
     plain.write_text("- {prompt: Name, answers: [Ann, Bob]}\n")

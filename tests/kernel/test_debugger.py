@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,6 +100,19 @@ def test_an_error_in_the_debugger_is_an_error_there_alone(kernel: Kernel) -> Non
 
     assert "divide by zero" in typed(kernel, "1/0").stderr
     assert "10\n" == typed(kernel, "$a").stdout
+    assert "11\n" == typed(kernel, "c").stdout
+
+
+def test_a_terminating_error_in_the_debugger_is_told_at_once(kernel: Kernel) -> None:
+    typed(kernel, DEEP)
+    typed(kernel, "Deep 5")
+    began = time.monotonic()
+
+    failed = typed(kernel, "throw 'boo'")
+
+    # Asked how it shows the error, the engine would not answer before the stopped command goes on.
+    assert time.monotonic() - began < 4
+    assert ("error", "boo") == (failed.status, failed.evalue)
     assert "11\n" == typed(kernel, "c").stdout
 
 

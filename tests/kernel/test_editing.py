@@ -131,6 +131,14 @@ def test_help_on_an_argument_is_that_of_its_command(kernel: Kernel) -> None:
     assert "ForEach-Object" in reply["data"]["text/plain"]
 
 
+def test_a_native_command_has_no_other_commands_help(kernel: Kernel) -> None:
+    kernel.run("1")
+
+    text = ask(kernel, "inspect_request", code="ls /", cursor_pos=1, detail_level=0)["data"]["text/plain"]
+
+    assert text.rstrip().endswith("/ls")
+
+
 def test_there_is_no_help_for_what_does_not_exist(kernel: Kernel) -> None:
     kernel.run("1")
 

@@ -87,6 +87,31 @@ def test_what_no_entry_is_for_is_put_to_the_next(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_confirmation_is_known_by_the_text_above_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        file = load(tmp_path, "- {prompt: target b.txt, answer: y}\n- {prompt: are you sure, answer: n}")
+        asker = FileAsker([file], NobodyToAsk())
+
+        def confirm(name: str) -> Question:
+            return Question("[web01] [Y] Yes  [N] No: ", secret=False, above=f"Confirm\nAre you sure? target {name}")
+
+        assert ["n", "y"] == [await asker.ask(confirm(name)) for name in ("a.txt", "b.txt")]
+
+    asyncio.run(main())
+
+
+def test_an_entry_of_the_wrong_kind_lets_the_next_one_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        monkeypatch.setenv("TEST_ANSWER", "hunter2")
+        file = load(tmp_path, "- {prompt: user, answer: Ann}\n- {prompt: Password, secret: 'env:TEST_ANSWER'}")
+        asker = FileAsker([file], NobodyToAsk())
+
+        assert "hunter2" == await asker.ask(Question("Password for user Ann: "))
+        assert "Ann" == await asker.ask(visible("User: "))
+
+    asyncio.run(main())
+
+
 def test_without_anybody_it_names_the_prompt_and_the_file(tmp_path: Path) -> None:
     async def main() -> None:
         asker = FileAsker([load(tmp_path, "[]")], NobodyToAsk())
