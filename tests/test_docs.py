@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from psmagic.extension import COMMANDS
+from psmagic.parameters import syntax
 
 from pskernel.options import describe
 
@@ -50,6 +52,12 @@ def test_the_table_of_options_is_the_one_in_the_code() -> None:
     text = (ROOT / "docs" / "targets.md").read_text()
 
     assert option_rows() == re.findall(r"^\| `\w+` \|.*\|$", text, re.MULTILINE)
+
+
+def test_the_syntax_of_the_magics_is_the_one_in_the_code() -> None:
+    text = (ROOT / "docs" / "magics.md").read_text()
+
+    assert text.endswith("\n".join(line for command in COMMANDS for line in syntax(command)) + "\n```\n")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
