@@ -229,3 +229,46 @@ def test_what_is_sent_is_what_was_typed(shell: InteractiveShell, text: str) -> N
     assert isinstance(call, ast.Expr)
     assert isinstance(call.value, ast.Call)
     assert typed == ast.literal_eval(call.value.args[2])
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        ("'a\r\nb'.Length", "4\n"),
+        ("'a\0b'.Length", "3\n"),
+        ("[int]'\ud800'[0]", "55296\n"),
+        ("'" + "x" * 10_000_000 + "'.Length", "10000000\n"),
+        ("'\x1b[31m'.Length", "5\n"),
+        ("# nothing but a remark", ""),
+    ],
+    ids=["CRLF", "NUL", "surrogate", "10 MB", "ESC", "remark"],
+)
+def test_odd_cells_arrive_as_they_are(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str, cell: str, shown: str
+) -> None:
+    run(shell, capsys, entering)
+
+    assert (shown, None) == run(shell, capsys, cell)
+
+
+def test_leaving_puts_everything_back_after_a_reset_and_after_errors(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str
+) -> None:
+    run(shell, capsys, "%load_ext autoreload")
+    run(shell, capsys, "%reset -f")
+    before = state(shell)
+    run(shell, capsys, entering)
+    run(shell, capsys, "throw 'bad'")
+    run(shell, capsys, "if (1 {")
+    run(shell, capsys, "%%local\n%reset -f")
+    run(shell, capsys, "%%local\n1/0")
+    run(shell, capsys, "%enter_pssession -HostName x -UseSSL")
+
+    run(shell, capsys, "exit")
+
+    after = state(shell)
+    # Its contents are the user's; reset has emptied it.
+    for part in ("shell.ns_table", "completer.namespace", "completer.global_namespace"):
+        before.pop(part, None), after.pop(part, None)
+    assert before == after
+    assert ("2\n", None) == run(shell, capsys, "print(1 + 1)")

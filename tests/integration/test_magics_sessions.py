@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -210,3 +215,61 @@ def test_a_job_takes_its_session_until_it_is_stopped(shell: InteractiveShell, ca
     assert "JobObjectNotFinishedCannotBeRemoved" == type(removing).__name__
     assert "Stopped" == shell.user_ns["job"].state
     assert ("1\n", None) == run(shell, capsys, "%%invoke_command -Session $a\n1")
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[Callable[[], None]]:
+    """Presses Ctrl+C; where tests run in the background, it is ignored from the start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield _thread.interrupt_main
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("opened")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "%%invoke_command -Session $a, $b\n'begun'; while ($true) { Start-Sleep -m 20 }",
+        "%%invoke_command -Session $a, $b -OutVariable o\nWrite-Host 'begun'; while ($true) { Start-Sleep -m 20 }",
+        "%invoke_command -Session $a -ScriptBlock { Write-Host 'begun'; while ($true) { Start-Sleep -m 20 } }",
+    ],
+)
+def test_ctrl_c_stops_a_script_on_all_hosts_and_keeps_the_sessions(
+    shell: InteractiveShell, capsys: Capture, monkeypatch: pytest.MonkeyPatch, ctrl_c: Callable[[], None], line: str
+) -> None:
+    real, begun = print, threading.Event()
+
+    def watching(*texts: Any, **options: Any) -> None:
+        real(*texts, **options)
+        if "begun" in str(texts):
+            begun.set()
+
+    monkeypatch.setattr("builtins.print", watching)
+    threading.Thread(target=lambda: begun.wait(60) and ctrl_c()).start()
+
+    error = run(shell, capsys, line)[1]
+
+    assert type(error).__name__ in {"PipelineStopped", "HostsFailed"}
+    assert ("1\n1\n", None) == run(shell, capsys, "%%invoke_command -Session $a, $b -HideComputerName\n1")
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_while_a_session_is_opened_opens_none(
+    shell: InteractiveShell, capsys: Capture, ctrl_c: Callable[[], None]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        over = threading.Event()
+
+        def accept() -> None:
+            # And say nothing.
+            connection, _ = silent.accept()
+            with connection:
+                ctrl_c()
+                over.wait(60)
+
+        threading.Thread(target=accept).start()
+        error = run(shell, capsys, f"%new_pssession -HostName 127.0.0.1:{silent.getsockname()[1]}")[1]
+        over.set()
+
+    assert "Interrupted" == type(error).__name__
+    assert [] == get_pssession()

@@ -71,6 +71,8 @@ def state(shell: InteractiveShell) -> dict[str, Any]:
             if member not in _LIVELY:
                 # A list's items, and a table's names: what is put in or taken out. Anything else by itself.
                 found[f"{name}.{member}"] = _content(value)
+    # IPython loads its own magics when they are first called.
+    found["magics.magics"] = {kind: sorted(names) for kind, names in shell.magics_manager.magics.items()}
     return found
 
 
@@ -85,7 +87,8 @@ _LIVELY = {
 
 def _content(value: Any) -> Any:
     if isinstance(value, list):
-        return [id(item) if not isinstance(item, str | int) else item for item in value]
+        return [_content(item) for item in value]
     if isinstance(value, dict):
-        return {str(key): _content(item) if isinstance(item, dict | list) else id(item) for key, item in value.items()}
-    return id(value) if not isinstance(value, str | int | float | bool | None | tuple) else value
+        return {str(key): _content(item) for key, item in value.items() if key != "_dh"}
+    # A method is made anew each time it is asked for, and equals itself.
+    return value if callable(value) or isinstance(value, str | int | float | bool | None | tuple) else id(value)
