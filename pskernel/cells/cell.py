@@ -58,6 +58,9 @@ class Cell:
         opened: called with the open session before anything is sent; an error it returns is why nothing is.
     """
 
+    # Whether what stops in the debugger can be gone on with by the cells that follow.
+    debugs = True
+
     def __init__(
         self,
         session: InteractiveSession,
@@ -297,7 +300,7 @@ class Cell:
         """Keep the pipeline for the cells that follow, or go on at once where nobody can use the debugger."""
         assert self._host is not None  # noqa: S101 - made before the cell is sent
         runspace = self._session.runspace
-        if not is_watched(self._host.asker):
+        if not self.debugs or not is_watched(self._host.asker):
             await self._show(declined(stop))
             if runspace is not None:
                 await debugger.resume(runspace, debugger.CONTINUE)

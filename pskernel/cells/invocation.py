@@ -35,6 +35,8 @@ class Invocation(Cell):
         collect: takes each object; None lets the remote format them, as for a cell.
     """
 
+    debugs = False
+
     def __init__(
         self,
         session: InteractiveSession,

@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from pskernel import Objects, PSSession, get_pssession
+from pskernel import Objects, PSSession, Question, get_pssession
+from pskernel.remoting.invocation import FanOut, HostOutcome, Work
+from pskernel.remoting.loop import LOOP
+from pskernel.remoting.output import Kept
 from tests.parts.ipython import run, ssh_parameters, state
 from tests.parts.sshd import Sshd
 
@@ -215,6 +218,27 @@ def test_a_job_takes_its_session_until_it_is_stopped(shell: InteractiveShell, ca
     assert "JobObjectNotFinishedCannotBeRemoved" == type(removing).__name__
     assert "Stopped" == shell.user_ns["job"].state
     assert ("1\n", None) == run(shell, capsys, "%%invoke_command -Session $a\n1")
+
+
+@pytest.mark.usefixtures("opened")
+def test_a_breakpoint_in_a_script_is_passed_over(shell: InteractiveShell) -> None:
+    class Somebody:
+        async def ask(self, question: Question) -> str:
+            raise AssertionError(question.text)
+
+    objects: list[Any] = []
+    kept = Kept()
+    session: PSSession = shell.user_ns["a"]
+
+    async def work() -> list[HostOutcome]:
+        fan_out = FanOut([session], Work("Wait-Debugger; 'past'"), kept, Somebody(), collect=objects.append)
+        return await fan_out.run()
+
+    (outcome,) = LOOP.run(work())
+
+    # Nobody could go on with it: the session is not entered.
+    assert (["past"], None, "Available") == (objects, outcome.error, session.availability)
+    assert any("passed over" in piece.text for piece in kept.take())
 
 
 @pytest.fixture
