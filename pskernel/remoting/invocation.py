@@ -21,9 +21,9 @@ from pskernel.protocol.values import MAX_DEPTH, Value, has_secret
 from pskernel.questions import Asker, NobodyToAsk
 from pskernel.records import ErrorRecord
 from pskernel.remoting.errors import RemotingError
+from pskernel.remoting.listed import ListedSession
 from pskernel.remoting.objects import Objects
 from pskernel.remoting.output import Kept, Labelled
-from pskernel.remoting.pssession import PSSession
 from pskernel.remoting.using import PARAMETER, using_values
 from pskernel.session.interactive import InteractiveSession
 from pskernel.target import Target
@@ -105,7 +105,7 @@ class FanOut:
 
     def __init__(
         self,
-        places: Sequence[PSSession | Target],
+        places: Sequence[ListedSession | Target],
         work: Work,
         output: Output,
         asker: Asker,
@@ -114,7 +114,7 @@ class FanOut:
         throttle: int = THROTTLE,
         hide_computer_name: bool = False,
     ) -> None:
-        _claim([place for place in places if isinstance(place, PSSession)])
+        _claim([place for place in places if isinstance(place, ListedSession)])
         self._places = places
         self._work = work
         self._output = output
@@ -138,9 +138,9 @@ class FanOut:
         for invocation in self._running:
             invocation.interrupt()
 
-    async def _at(self, place: PSSession | Target) -> None:
+    async def _at(self, place: ListedSession | Target) -> None:
         async with self._turns:
-            if isinstance(place, PSSession):
+            if isinstance(place, ListedSession):
                 try:
                     await self._in(place.session, place.computer_name, place.target)
                 finally:
@@ -182,7 +182,7 @@ class FanOut:
         return add
 
 
-def _claim(sessions: Sequence[PSSession]) -> None:
+def _claim(sessions: Sequence[ListedSession]) -> None:
     """Take all, or none: whoever comes next, before this has begun, must find them taken."""
     for at, session in enumerate(sessions):
         try:
@@ -193,7 +193,7 @@ def _claim(sessions: Sequence[PSSession]) -> None:
             raise
 
 
-async def invoke(session: PSSession, script: str, arguments: Sequence[Any], using: Mapping[str, Any]) -> Objects:
+async def invoke(session: ListedSession, script: str, arguments: Sequence[Any], using: Mapping[str, Any]) -> Objects:
     """Run a script in one session and return its objects; see :meth:`PSSession.invoke`."""
     kept, objects = Kept(), list[Any]()
     work = Work(script, arguments, using)

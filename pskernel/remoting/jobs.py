@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from pskernel.questions import NobodyToAsk
 from pskernel.remoting.errors import RemotingError
 from pskernel.remoting.invocation import THROTTLE, FanOut, Work
+from pskernel.remoting.listed import ListedSession
 from pskernel.remoting.loop import LOOP
 from pskernel.remoting.objects import Objects
 from pskernel.remoting.output import Kept
-from pskernel.remoting.pssession import PSSession
 from pskernel.remoting.sessions import wildcard
 from pskernel.render.tables import html_table, text_table
 
@@ -36,10 +36,14 @@ class Job:
         command: the beginning of the script.
     """
 
-    def __init__(self, number: int, name: str, places: Sequence[PSSession | Target], work: Work, throttle: int) -> None:
+    def __init__(
+        self, number: int, name: str, places: Sequence[ListedSession | Target], work: Work, throttle: int
+    ) -> None:
         self.id = number
         self.name = name
-        hosts = (place.computer_name if isinstance(place, PSSession) else place.host or "localhost" for place in places)
+        hosts = (
+            place.computer_name if isinstance(place, ListedSession) else place.host or "localhost" for place in places
+        )
         self.location = ",".join(hosts)
         self.command = " ".join(work.script.split())[:_MAX_COMMAND]
         self._kept = Kept()
@@ -138,7 +142,7 @@ class JobTable:
         self._jobs: dict[int, Job] = {}
 
     def start(
-        self, places: Sequence[PSSession | Target], work: Work, *, name: str | None = None, throttle: int = THROTTLE
+        self, places: Sequence[ListedSession | Target], work: Work, *, name: str | None = None, throttle: int = THROTTLE
     ) -> Job:
         """Start a script in the background."""
         number = next(self._numbers)

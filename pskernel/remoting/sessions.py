@@ -87,8 +87,8 @@ class SessionTable:
             )
         return found
 
-    def _forget(self, session: PSSession) -> None:
-        self._sessions.pop(session.id, None)
+    def _forget(self, number: int) -> None:
+        self._sessions.pop(number, None)
 
 
 def wildcard(pattern: str) -> re.Pattern[str]:

@@ -12,7 +12,7 @@ from pskernel.errors import RunspaceStateError
 
 if TYPE_CHECKING:
     from pskernel.records import ProgressRecord
-    from pskernel.remoting.pssession import PSSession
+    from pskernel.remoting.listed import ListedSession
 
 __all__ = ["Transfer"]
 
@@ -33,7 +33,7 @@ class Transfer:
 
     def __init__(
         self,
-        session: PSSession,
+        session: ListedSession,
         paths: Sequence[str],
         destination: str,
         *,

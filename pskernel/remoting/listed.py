@@ -1,0 +1,124 @@
+"""A session of the list: open until it is removed, and taken by one command at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pskernel.connect import opener
+from pskernel.remoting.errors import RemotingError
+from pskernel.session.interactive import InteractiveSession
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
+    from pskernel.questions import Asker
+    from pskernel.target import Target
+
+__all__ = ["ListedSession"]
+
+_TRANSPORTS = {"ssh": "SSH", "process": "Process", "unix": "NamedPipe", "pid": "NamedPipe", "replay": "Recording"}
+_GONE = "Open another one with New-PSSession; %remove_pssession takes this one from the list."
+
+
+class ListedSession:
+    """What a session is; :class:`pskernel.PSSession` adds what can be done with it.
+
+    Attributes:
+        id: its number in this process.
+        name: its name.
+        target: where it is.
+        session: the interactive session, for whoever enters it.
+    """
+
+    def __init__(self, number: int, name: str, target: Target, forget: Callable[[int], object]) -> None:
+        self.id = number
+        self.name = name
+        self.target = target
+        self.session = InteractiveSession(
+            opener(target), target.label, self.computer_name, afterwards=_GONE, outlives_exit=True
+        )
+        self._instance_id: UUID | None = None
+        self._closed = False
+        self._users = 0
+        self._forget = forget
+
+    @property
+    def computer_name(self) -> str:
+        """The host, or for a local target ``localhost``."""
+        return self.target.host or "localhost"
+
+    @property
+    def transport(self) -> str:
+        """``SSH``, ``Process``, ``NamedPipe`` or ``Recording``."""
+        return _TRANSPORTS[self.target.scheme]
+
+    @property
+    def computer_type(self) -> str:
+        """``RemoteMachine``."""
+        return "RemoteMachine"
+
+    @property
+    def configuration_name(self) -> str:
+        """The SSH subsystem where one was chosen, else ``DefaultShell``, as PowerShell has it for such sessions."""
+        chosen = self.target.options.changed()
+        return self.target.options.subsystem if "subsystem" in chosen else "DefaultShell"
+
+    @property
+    def instance_id(self) -> UUID | None:
+        """The runspace's id, as ``$PSSenderInfo`` and logs of the remote have it."""
+        return self._instance_id
+
+    @property
+    def state(self) -> str:
+        """``Opened``, ``Broken`` where the connection was lost, or ``Closed``."""
+        if self._closed:
+            return "Closed"
+        return "Opened" if self.session.is_open else "Broken"
+
+    @property
+    def availability(self) -> str:
+        """``Available``, ``Busy`` while a command runs there, or ``None``."""
+        if self.state != "Opened":
+            return "None"
+        return "Busy" if self._users or self.session.stopped is not None else "Available"
+
+    async def open(self, asker: Asker) -> None:
+        """Open it. Belongs to the sessions' loop, as all coroutines here.
+
+        Raises:
+            ConnectError: it cannot be opened.
+        """
+        runspace = await self.session.ready(asker)
+        self._instance_id = runspace.instance_id
+
+    async def aclose(self) -> None:
+        """End it, on the remote too."""
+        self._closed = True
+        self._forget(self.id)
+        await self.session.aclose()
+
+    def claim(self) -> None:
+        """Take it for a command, which :meth:`release` ends.
+
+        Raises:
+            RemotingError: it is not open, or taken: what came next would wait, for hours perhaps.
+        """
+        which = f"{self.name}, {self.instance_id}, {self.computer_name}"
+        if self.state != "Opened":
+            raise RemotingError(
+                f"Because the session state for session {which} is not equal to Open, you cannot run a command in the "
+                f"session.  The session state is {self.state}.",
+                "InvokeCommandCommandInvalidSessionState",
+            )
+        if self.availability != "Available":
+            raise RemotingError(
+                f"Because the session availability for session {which} is not equal to Available, you cannot run a "
+                f"command in the session.  The session availability is {self.availability}.",
+                "InvokeCommandCommandInvalidSessionAvailability",
+            )
+        self._users += 1
+
+    def release(self) -> None:
+        """The command is over."""
+        self._users -= 1
