@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import _thread
+import array
 import ast
+import contextlib
+import io
 import signal
 import threading
 from collections.abc import Iterator
@@ -272,3 +275,22 @@ def test_leaving_puts_everything_back_after_a_reset_and_after_errors(
         before.pop(part, None), after.pop(part, None)
     assert before == after
     assert ("2\n", None) == run(shell, capsys, "print(1 + 1)")
+
+
+def test_what_the_remote_receives_is_what_was_typed(shell: InteractiveShell, entering: str) -> None:
+    """The remote itself says which script it runs, in UTF-16, for 2,000 texts."""
+    ask = "\n[int[]][char[]]$MyInvocation.MyCommand.Definition -join ' '"
+    shell.run_cell(entering)
+
+    @settings(max_examples=2000, deadline=None)
+    @given(text=st.text(st.characters(exclude_categories=[]), max_size=60).filter(lambda text: "#>" not in text))
+    def check(text: str) -> None:
+        typed = f"<#{text} #>{ask}"
+        shown = io.StringIO()
+        with contextlib.redirect_stdout(shown):
+            result = shell.run_cell(typed)
+        assert result.success
+        units = array.array("H", typed.encode("utf-16", "surrogatepass")[2:])
+        assert units.tolist() == list(map(int, shown.getvalue().split()))
+
+    check()
