@@ -47,6 +47,7 @@ class Redirect:
         # In front of IPython's own, which strip prompts and leading blanks.
         shell.input_transformers_cleanup.insert(0, self._transform)
         self._undo.callback(self._remove_transform)
+        self._own_check = shell.input_transformer_manager.check_complete
         self._swap(shell.input_transformer_manager, "check_complete", self._check_complete)
         self._swap(shell, "Completer", RemoteCompleter(shell.Completer, remote))
         if getattr(shell, "kernel", None) is not None:
@@ -105,6 +106,10 @@ class Redirect:
         return bool(kernel and kernel.get_parent("shell").get("content", {}).get("silent"))
 
     def _check_complete(self, text: str) -> tuple[str, int | None]:
+        if text.lstrip().startswith("%%") and _HERE.match(text):
+            # A cell of Python's: IPython ends it as it ends such cells.
+            found: tuple[str, int | None] = self._own_check(text)
+            return found
         if _HERE.match(text) or _LEAVE.match(text):
             return "complete", None
         status = self._remote.is_complete(text)

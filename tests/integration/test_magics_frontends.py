@@ -77,6 +77,11 @@ def test_a_terminal_is_the_remotes_until_exit(terminal: pexpect.spawn[str], ente
     terminal.sendintr()
     terminal.expect("The pipeline has been stopped")
     terminal.expect(REMOTE)
+    types("%%local")
+    types("print('py' + 'thon')")
+    # Two empty lines end it, as IPython ends every cell of a magic.
+    types("")
+    types("", "python", REMOTE)
     types("'hello ' + (Read-Host 'Name')", r"\[127\.0\.0\.1\] Name:")
     types("Ann", "hello Ann", REMOTE)
     terminal.send("Get-ChildIt\t")
