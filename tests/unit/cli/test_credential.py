@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -263,6 +264,8 @@ def terminal(environment: dict[str, str]) -> Iterator[pexpect.spawn]:
         env=environment,
         timeout=60,
         encoding="utf-8",
+        # Where tests run in the background, Ctrl+C is ignored from the start, by children too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     child.logfile_read = io.StringIO()
     yield child
