@@ -75,10 +75,13 @@ class EnterMagics(PowerShellMagics):
         result.raise_error()
 
     @no_var_expand
-    def remote_cell(self, line: str, cell: str) -> None:  # noqa: ARG002 - a cell magic's signature
-        """Run a cell on the remote. What the redirection makes of every cell."""
+    def remote_cell(self, line: str, cell: str) -> None:
+        """Run a cell on the remote, or show the help that it asks for. What the redirection makes of every cell."""
         if self._remote is None:
             raise remote_error("NotEntered", "No session is entered.", (), MagicError)
+        if line:
+            print(self._remote.help(cell, len(cell.rstrip()) - 1) or f"There is no help for {cell.strip()}")  # noqa: T201
+            return
         with shown_errors("RemoteCell"):
             outcome = self._remote.run(cell, interactive=self.can_ask())
         if outcome.error is not None:

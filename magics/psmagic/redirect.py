@@ -27,6 +27,8 @@ _HERE = re.compile(
     r"\s*(?:%%(?:local|invoke_command)|%(?:enter|exit|new|get|remove)_pssession|%(?:get|receive|wait|stop|remove)_job"
     r"|%(?:invoke_command|copy_item))\b"
 )
+# A command's name with a question mark behind it, as IPython's users ask; to PowerShell it is no command.
+_HELP = re.compile(r"\s*[A-Za-z]+-[A-Za-z]+\?\s*\Z")
 _MISSING = object()
 
 
@@ -95,6 +97,8 @@ class Redirect:
             return lines
         if _LEAVE.match(text):
             return ["get_ipython().run_line_magic('exit_pssession', '')\n"]
+        if _HELP.match(text):
+            return [f"get_ipython().run_cell_magic({CELL_MAGIC!r}, 'help', {text!r})\n"]
         return [f"get_ipython().run_cell_magic({CELL_MAGIC!r}, '', {text!r})\n"]
 
     # IPython then does not apply it to find out whether an input is complete.
@@ -110,7 +114,7 @@ class Redirect:
             # A cell of Python's: IPython ends it as it ends such cells.
             found: tuple[str, int | None] = self._own_check(text)
             return found
-        if _HERE.match(text) or _LEAVE.match(text):
+        if _HERE.match(text) or _LEAVE.match(text) or _HELP.match(text):
             return "complete", None
         status = self._remote.is_complete(text)
         # What the remote cannot say must not keep the user from sending it.

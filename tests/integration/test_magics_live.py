@@ -178,6 +178,16 @@ def test_completion_and_completeness_come_from_the_remote(
     assert "complete" == shell.check_complete("cd C:\\")[0]
 
 
+def test_a_question_mark_behind_a_command_asks_for_its_help(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str
+) -> None:
+    run(shell, capsys, entering)
+
+    assert "Get-ChildItem [[-Path] <string[]>]" in run(shell, capsys, "Get-ChildItem?")[0]
+    assert ("There is no help for No-Such?\n", None) == run(shell, capsys, "No-Such?")
+    assert ("2\n", None) == run(shell, capsys, "1, 2 | ? { $_ -gt 1 }")
+
+
 @pytest.mark.parametrize(
     ("line", "error_id"),
     [
