@@ -280,7 +280,7 @@ def test_a_remote_does_not_choose_where_files_go(session: PSSession, here: Path,
 
 def test_the_session_stays_as_it_was(session: PSSession, here: Path, there: Path) -> None:
     (here / "file").write_text("x")
-    seen = 'Get-ChildItem function:, variable: | ForEach-Object { "$($_.PSDrive)$($_.Name)" }; $ErrorActionPreference'
+    seen = 'Get-ChildItem function:, variable: | ForEach-Object { "$($_.PSDrive)$($_.Name)" }; [string] $ErrorActionPreference'
     before = session.invoke(seen)
 
     session.send(str(here / "file"), str(there))
@@ -378,11 +378,11 @@ def test_a_link_in_the_place_of_a_copy_is_not_followed(
 def test_hidden_files_are_meant_by_force(session: PSSession, here: Path, there: Path) -> None:
     for name in (".hidden", "Seen"):
         (here / name).write_text(name)
-    (here / "back").mkdir()
 
     session.send(str(here / "*"), str(there))
     assert ["Seen"] == names(there)
     session.send(str(here / "*D*N"), str(there), force=True)
+    (here / "back").mkdir()
     session.receive(str(there / "*"), str(here / "back"))
     assert ["Seen"] == names(here / "back")
     session.receive(str(there / ".hidden"), str(here / "back"))

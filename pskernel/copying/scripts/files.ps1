@@ -29,8 +29,11 @@
                 $stream = Open-Read $item.FullName
                 try { $size = $stream.Length } finally { $stream.Dispose() }
             }
-            # A pipe or a device: whoever opens it may wait for ever.
-            if ($size -eq 0 -and $isUnix -and $item.UnixMode -and $item.UnixMode[0] -notin '-', 'l') { $kind = 'o' }
+            # A pipe or a device: whoever opens it may wait for ever. Only Get-Item tells of these.
+            if ($size -eq 0 -and $isUnix) {
+                $same = Microsoft.PowerShell.Management\Get-Item -LiteralPath $item.FullName -Force -ErrorAction Ignore
+                if ($same.UnixStat -and [string] $same.UnixStat.ItemType -notin 'File', 'SymbolicLink') { $kind = 'o' }
+            }
         }
         if ($hasModes -and $kind -eq 'f') { $mode = [int] $item.UnixFileMode }
         if ($chunk.Length) { $null = $chunk.Append('//') }
