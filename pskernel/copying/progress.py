@@ -93,7 +93,7 @@ class Counter:
         """So many bytes of it are copied."""
         self._done += count
         now = time.monotonic()
-        if self._tell is not None and now - self._last >= _HOLD_SECONDS:
+        if count and self._tell is not None and now - self._last >= _HOLD_SECONDS:
             self._last = now
             self._tell(self._record(completed=False))
 
