@@ -97,7 +97,19 @@ def test_a_file_goes_there_and_comes_back(session: PSSession, way: str, here: Pa
 
 
 def test_a_folder_goes_with_all_that_is_in_it(session: PSSession, here: Path, there: Path) -> None:
-    odd = ["with space", "it's", 'a"b', "[1]", "\u00fc\u4e2d", "$x `n", "-dash", "line\nbreak", "a;b&c|d"]
+    odd = [
+        "with space",
+        "it's",
+        'a"b',
+        "[1]",
+        "\u00fc\u4e2d",
+        "$x `n",
+        "-dash",
+        "line\nbreak",
+        "a;b&c|d",
+        "a\\b",
+        "c:d",
+    ]
     (here / "top" / "empty folder").mkdir(parents=True)
     for name in odd:
         (here / "top" / name).write_text(name)
@@ -524,7 +536,7 @@ def test_sftp_that_may_only_read(sshd_factory: Callable[..., Sshd], pwsh: str, h
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    name=st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=40).filter(
+    name=st.text(st.characters(exclude_characters="/\\\0", exclude_categories=["Cs"]), min_size=1, max_size=40).filter(
         lambda text: text not in {".", ".."} and len(text.encode()) < 200
     ),
     data=st.binary(max_size=200),
