@@ -1,24 +1,26 @@
 """Files and folders between this side and a session's host, as Copy-Item -ToSession and -FromSession copy them.
 
 A file travels under another name beside its place, and gets its own when its SHA-256 is the same on both sides. What
-an interrupted copy leaves is where the next one goes on, if the source is still the same.
+an interrupted copy leaves is where the next one goes on, if the source is still the same; files that it completed are
+compared, and not carried again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
+import contextlib
 import time
 from collections.abc import Callable
-from datetime import UTC
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from pskernel.copying.far import CopyError, Far, Item, Place
-from pskernel.copying.near import Source, digest, find, is_writable, landing, part_name, size_of
+from pskernel.copying import near
+from pskernel.copying.errors import CopyError, differs, failed, here, no_folder, not_found
+from pskernel.copying.far import Far, Item, Place
+from pskernel.copying.near import Source
 from pskernel.copying.progress import CopyResult, Counter
-from pskernel.errors import PipelineFailed
-from pskernel.records import ErrorRecord, ProgressRecord
+from pskernel.errors import FileAccessError
+from pskernel.records import ProgressRecord
 
 if TYPE_CHECKING:
     from pskernel.session.runspace import Runspace
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["receive_items", "send_items"]
 
 Tell = Callable[[ProgressRecord], object]
+# As many bytes may be on their way at once, and a cut leaves gaps among them.
+_LOOSE_END = 4 * 1024 * 1024
 
 
 async def send_items(
@@ -46,7 +50,7 @@ async def send_items(
         destination: a folder of the remote, or the new name.
         literal: whether ``path`` is taken as it is.
         recurse: whether folders come with their contents; without it they come empty, as with Copy-Item.
-        force: whether read-only files are replaced.
+        force: whether read-only files are replaced, and wildcards mean hidden files too.
         tell: takes progress.
 
     Raises:
@@ -55,23 +59,25 @@ async def send_items(
     """
     async with _Copying(runspace, force=force) as copying:
         result = copying.result
-        sources = await asyncio.to_thread(find, path, literal=literal, recurse=recurse, skipped=result.skipped)
-        if not sources:
-            raise _not_found(path)
+        sources = await asyncio.to_thread(
+            near.find, path, literal=literal, recurse=recurse, hidden=force, skipped=result.skipped
+        )
+        if not sources and not result.skipped:
+            raise not_found(path)
         place = await copying.far.look(destination)
-        if not place.has_parent:
-            raise _no_folder(place.parent)
-        roots = sum(1 for source in sources if len(source.parts) == 1)
-        counter = Counter(sum(source.size for source in sources), tell)
+        roots = [source for source in sources if len(source.parts) == 1]
+        _require_room(place, several=len(roots) > 1, folder=any(source.is_folder for source in roots))
+        files = [source for source in sources if not source.is_folder]
+        counter = Counter(sum(file.size for file in files), len(files), tell)
         for source in sources:
-            target = _far_path(place, source.parts, several=roots > 1)
+            target = place.below(source.parts if place.kind == "d" else source.parts[1:])
             if source.is_folder:
                 await copying.far.make_folder(target)
                 result.folders += 1
             else:
-                await copying.send(source, target, counter)
+                await copying.send(source, target, place.separator, counter)
         counter.end()
-        return result
+    return result
 
 
 async def receive_items(
@@ -87,27 +93,29 @@ async def receive_items(
     """Copy files of the remote to this side; see :func:`send_items`."""
     async with _Copying(runspace, force=force) as copying:
         result = copying.result
-        items = await copying.far.find(path, literal=literal, recurse=recurse)
+        items = await copying.far.find(path, literal=literal, recurse=recurse, hidden=force)
         if not items:
-            raise _not_found(path)
-        base, inside, has_parent = await asyncio.to_thread(landing, destination)
-        roots = sum(1 for item in items if len(item.parts) == 1)
-        if not inside and (roots > 1 or not has_parent):
-            raise _no_folder(str(base if roots > 1 else base.parent))
-        counter = Counter(sum(item.size for item in items), tell)
+            raise no_folder(path)
+        base, inside = await asyncio.to_thread(near.landing, destination)
+        if not inside and sum(1 for item in items if len(item.parts) == 1) > 1:
+            raise _no_folder_here(base)
+        files = [item for item in items if item.kind == "f"]
+        counter = Counter(sum(file.size for file in files), len(files), tell)
         for item in items:
             target = base.joinpath(*item.parts) if inside else base.joinpath(*item.parts[1:])
-            if item.is_folder:
-                await asyncio.to_thread(_make_near_folder, target)
+            if item.kind == "d":
+                await asyncio.to_thread(near.make_folder, target)
                 result.folders += 1
-            else:
+            elif item.kind == "f":
                 await copying.receive(item, target, counter)
+            else:
+                result.skipped.append(f"{item.path}: {'a link' if item.kind == 'l' else 'no file or folder'}")
         counter.end()
-        return result
+    return result
 
 
 class _Copying:
-    """One copy, from its first file to its last."""
+    """One copy, from its first file to its last. Errors of this side's files become CopyErrors."""
 
     def __init__(self, runspace: Runspace, *, force: bool) -> None:
         self._runspace = runspace
@@ -115,143 +123,119 @@ class _Copying:
 
     async def __aenter__(self) -> Self:
         self._began = time.monotonic()
-        self._files = await self._runspace.open_files()
-        self.far = Far(self._runspace, self._files)
-        self.result = CopyResult(self.far.way)
+        self.result = CopyResult("PSRP")
+        files = None
+        try:
+            files = await self._runspace.open_files()
+        except FileAccessError as error:
+            self.result.notices.append(f"{error} The files went through PowerShell.")
+        self.far = Far(self._runspace, files, self.result.notices)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self.result.seconds = time.monotonic() - self._began
-        if self._files is not None:
-            await self._files.aclose()
+        self.result.way = self.far.way
+        await self.far.aclose()
+        if isinstance(error, OSError):
+            raise here(error) from None
 
-    async def send(self, source: Source, target: str, counter: Counter) -> None:
+    async def send(self, source: Source, target: str, separator: str, counter: Counter) -> None:
         """Copy one file there."""
         name = source.parts[-1]
-        place = await self.far.look(target)
-        self._require_writable(target, place.item)
-        part = f"{place.parent}{place.separator}{part_name(name, source.size, source.modified)}"
-        offset = await self._resumable_far(part, source)
-        counter.add(offset, name)
-        self.result.resumed += offset
+        folder, _, called = target.rpartition(separator)
+        part = f"{folder}{separator}{near.part_name(called, source.size, source.ticks)}"
+        counter.begin(name)
+        begun = await self.far.begin(target, part, size=source.size, ticks=source.ticks, force=self._force)
+        if isinstance(begun, str):
+            if begun == await asyncio.to_thread(near.digest, source.path, source.size):
+                self._unchanged(source.size, counter)
+                return
+            begun = await self.far.begin(target, part, size=source.size, ticks=0, force=self._force)
+            if isinstance(begun, str):
+                raise differs(name)
+        offset = await self._agreed(begun, source.path, part, source.size)
+        if offset != begun:
+            await self.far.cut(part, offset)
+        counter.add(offset)
         with source.path.open("rb") as file:
             file.seek(offset)
-            while offset < source.size or not source.size:
-                data = await asyncio.to_thread(file.read, min(self.far.block, source.size - offset))
+            while data := await asyncio.to_thread(file.read, min(self.far.block, source.size - offset)):
                 await self.far.write(part, offset, data)
                 offset += len(data)
-                counter.add(len(data), name)
-                if not data:
-                    break
-        ours = await asyncio.to_thread(digest, source.path, source.size)
-        if await self.far.digest(part, source.size) != (source.size, ours):
-            await self.far.remove(part)
-            raise _differs(name)
-        await self.far.finish(part, place.full, source.modified)
+                counter.add(len(data))
+        await self.far.settle()
+        ours = await asyncio.to_thread(near.digest, source.path, source.size)
+        if not await self.far.finish(part, target, ours, ticks=source.ticks, mode=source.mode):
+            raise differs(name)
         self._count(source.size)
 
     async def receive(self, item: Item, target: Path, counter: Counter) -> None:
         """Copy one file here."""
         name = item.parts[-1]
-        writable = await asyncio.to_thread(is_writable, target)
-        if writable is None:
-            raise _is_folder(str(target))
-        if not writable and not self._force:
-            raise _read_only(str(target))
-        part = target.with_name(part_name(name, item.size, item.modified))
-        offset = await self._resumable_near(part, item)
-        counter.add(offset, name)
-        self.result.resumed += offset
-        with part.open("r+b" if offset else "wb") as file:
+        part = target.with_name(near.part_name(target.name, item.size, item.ticks))
+        counter.begin(name)
+        begun = await self._open_part(target, part, item, item.ticks)
+        if isinstance(begun, str):
+            if begun == await self.far.digest(item.path, item.size):
+                self._unchanged(item.size, counter)
+                return
+            begun = await self._open_part(target, part, item, 0)
+            if isinstance(begun, str):
+                raise differs(name)
+        offset = await self._agreed(begun, part, item.path, item.size)
+        counter.add(offset)
+        with part.open("r+b") as file:
+            file.truncate(offset)
             file.seek(offset)
-            while offset < item.size:
-                data = await self.far.read(item.path, offset, min(self.far.block, item.size - offset))
-                if not data:
-                    break  # it has become shorter; the hash will say so
-                await asyncio.to_thread(file.write, data)
-                offset += len(data)
-                counter.add(len(data), name)
-        ours = await asyncio.to_thread(digest, part, item.size)
-        if await self.far.digest(item.path, item.size) != (offset, ours) or offset != item.size:
+            async with contextlib.aclosing(self.far.read(item.path, offset, item.size)) as blocks:
+                async for data in blocks:
+                    await asyncio.to_thread(file.write, data)
+                    counter.add(len(data))
+        await self.far.settle()
+        # Both sides read all of it again, at the same time. An empty file has nothing to be read.
+        ours, theirs = await asyncio.gather(
+            asyncio.to_thread(near.digest, part, item.size), self.far.digest(item.path, item.size)
+        )
+        if ours != theirs:
             part.unlink()
-            raise _differs(name)
-        stamp = item.modified.replace(tzinfo=item.modified.tzinfo or UTC).timestamp()
-        os.utime(part, (stamp, stamp))
-        part.replace(target)
+            raise differs(name)
+        await asyncio.to_thread(near.give_name, part, target, ticks=item.ticks, mode=item.mode)
         self._count(item.size)
+
+    async def _open_part(self, target: Path, part: Path, item: Item, ticks: int) -> int | str:
+        return await asyncio.to_thread(near.open_part, target, part, size=item.size, ticks=ticks, force=self._force)
+
+    async def _agreed(self, held: int, ours: Path, theirs: str, size: int) -> int:
+        """How many bytes of an earlier attempt are the same on both sides. The part may have gaps near its end."""
+        for length in (held, held - _LOOSE_END):
+            if not 0 < length <= size:
+                continue
+            found = await self.far.digest(theirs, length)
+            if found is not None and _hash(found) == _hash(await asyncio.to_thread(near.digest, ours, length)):
+                self.result.resumed += length
+                return length
+        return 0
+
+    def _unchanged(self, size: int, counter: Counter) -> None:
+        counter.add(size)
+        self.result.unchanged += 1
 
     def _count(self, size: int) -> None:
         self.result.files += 1
         self.result.bytes += size
 
-    async def _resumable_far(self, part: str, source: Source) -> int:
-        """How many bytes of an earlier attempt are there, and right."""
-        found = await self.far.digest(part, source.size)
-        if found is None:
-            return 0
-        size, theirs = found
-        ours = await asyncio.to_thread(digest, source.path, size) if 0 < size <= source.size else ""
-        return size if ours == theirs else 0
 
-    async def _resumable_near(self, part: Path, item: Item) -> int:
-        size = await asyncio.to_thread(size_of, part)
-        if not 0 < size <= item.size:
-            return 0
-        ours = await asyncio.to_thread(digest, part, size)
-        theirs = await self.far.digest(item.path, size)
-        return size if theirs is not None and theirs[1] == ours else 0
-
-    def _require_writable(self, target: str, item: Item | None) -> None:
-        if item is not None and item.is_folder:
-            raise _is_folder(target)
-        if item is not None and item.read_only and not self._force:
-            raise _read_only(target)
+def _hash(digest: str) -> str:
+    return digest.rpartition("/")[2]
 
 
-def _far_path(place: Place, parts: tuple[str, ...], *, several: bool) -> str:
-    """Where something goes: into a folder that exists, else the destination is its name."""
-    inside = place.item is not None and place.item.is_folder
-    if several and not inside:
-        raise _no_folder(place.full)
-    below = parts if inside else parts[1:]
-    return place.separator.join([place.full.rstrip("/\\") if below else place.full, *below])
+def _require_room(place: Place, *, several: bool, folder: bool) -> None:
+    """Several things need a folder; a new name needs one around it, which Copy-Item only makes for folders."""
+    if place.kind != "d" and several:
+        raise no_folder(place.full)
+    if not place.has_parent and not folder:
+        raise no_folder(place.full)
 
 
-def _make_near_folder(path: Path) -> None:
-    try:
-        path.mkdir(exist_ok=True)
-    except OSError as error:
-        raise _failed(f"The folder {path} cannot be made: {error.strerror}.", "DirectoryCreationFailed", path) from None
-
-
-def _failed(message: str, error_id: str, target: Any) -> PipelineFailed:
-    return CopyError(
-        ErrorRecord(message, f"{error_id},Microsoft.PowerShell.Commands.CopyItemCommand", target=str(target))
-    )
-
-
-def _not_found(path: str) -> PipelineFailed:
-    return _failed(f"Cannot find path '{path}' because it does not exist.", "PathNotFound", path)
-
-
-def _no_folder(path: str) -> PipelineFailed:
-    return _failed(f"The destination {path} is no folder that exists.", "CopyItemRemoteDestinationIsNoFolder", path)
-
-
-def _is_folder(path: str) -> PipelineFailed:
-    return _failed(f"{path} is a folder, and a file does not replace it.", "CopyItemRemotelyDestinationIsFolder", path)
-
-
-def _read_only(path: str) -> PipelineFailed:
-    return _failed(
-        f"Access to the path '{path}' is denied: it is read-only. -Force replaces it.", "UnauthorizedAccess", path
-    )
-
-
-def _differs(name: str) -> PipelineFailed:
-    return _failed(
-        f"{name} is not the same on both sides after it was copied: it changed meanwhile, or the way is not safe. The "
-        "copy was removed; copy it again.",
-        "CopyItemHashMismatch",
-        name,
-    )
+def _no_folder_here(path: Path) -> CopyError:
+    return failed(f"Could not find a part of the path '{path}'.", "CopyItemRemotelyIOError", str(path))

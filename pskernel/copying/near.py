@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
+import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-__all__ = ["Source", "digest", "find", "is_writable", "landing", "part_name", "size_of"]
+from pskernel.copying.errors import failed
+
+__all__ = ["Source", "digest", "find", "give_name", "landing", "make_folder", "open_part", "part_name", "wildcard"]
 
 _BLOCK = 1024 * 1024
 _MAX_NAME_BYTES = 200
+# .NET counts 100 ns from the year 1.
+_EPOCH_TICKS = 621_355_968_000_000_000
+_NEAR_TICKS = 20_000_000
+_UNKNOWN_MODE = 0o644
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,32 +30,154 @@ class Source:
     parts: tuple[str, ...]
     is_folder: bool
     size: int
-    modified: datetime
+    ticks: int
+    mode: int
 
 
-def find(pattern: str, *, literal: bool, recurse: bool, skipped: list[str]) -> list[Source]:
-    """What a path with ``*``, ``?`` and ``[ ]`` names, and with ``recurse`` what is below. Links are not followed.
+def find(pattern: str, *, literal: bool, recurse: bool, hidden: bool, skipped: list[str]) -> list[Source]:
+    """What a path with ``*``, ``?`` and ``[ ]`` names, and with ``recurse`` what is below, but for links.
 
     Args:
         pattern: the path; ``~`` is the user's folder.
         literal: whether no character has a meaning.
         recurse: whether folders come with their contents.
+        hidden: whether wildcards mean names with a dot in front, too.
         skipped: takes what is left out.
     """
     text = os.path.expanduser(pattern)  # noqa: PTH111 - pathlib would raise for an unknown user
-    paths = [Path(text)] if literal or os.path.lexists(text) else [Path(name) for name in sorted(glob.glob(text))]  # noqa: PTH207
+    paths = [Path(text)] if literal else _expanded(Path(text), hidden=hidden)
     found: list[Source] = []
     for path in paths:
         if path.exists():
-            found += _walk(path, (path.resolve().name,), recurse=recurse, skipped=skipped)
+            name = path.name if path.name not in {"", ".."} else path.resolve().name
+            found += _walk(path, (name,), recurse=recurse, skipped=skipped)
     return found
+
+
+def wildcard(text: str) -> re.Pattern[str] | str:
+    """A name with PowerShell's wildcards as an expression, or the name it is if it has none. A backtick escapes."""
+    expression, plain, is_plain, at = "", "", True, 0
+    while at < len(text):
+        character, at = text[at], at + 1
+        end = text.find("]", at + 1)
+        if character == "`" and at < len(text):
+            character, at = text[at], at + 1
+        elif character in "*?":
+            expression, is_plain = expression + (".*" if character == "*" else "."), False
+            continue
+        elif character == "[" and end > 0:
+            expression, is_plain, at = expression + _character_class(text[at:end]), False, end + 1
+            continue
+        expression, plain = expression + re.escape(character), plain + character
+    # PowerShell's have no case, on Linux neither.
+    return plain if is_plain else re.compile(expression, re.IGNORECASE | re.DOTALL)
+
+
+def digest(path: Path, length: int) -> str:
+    """``size/SHA-256`` of a file, the latter of its first bytes."""
+    sha = hashlib.sha256()
+    with path.open("rb") as file:
+        while length > 0 and (block := file.read(min(_BLOCK, length))):
+            sha.update(block)
+            length -= len(block)
+        return f"{os.fstat(file.fileno()).st_size}/{sha.hexdigest()}"
+
+
+def part_name(name: str, size: int, ticks: int) -> str:
+    """What a copy is called before it is complete: another version of the source has another name."""
+    version = hashlib.sha256(f"{name}\0{size}\0{ticks}".encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    short = name.encode("utf-8", "surrogateescape")[:_MAX_NAME_BYTES].decode("utf-8", "ignore")
+    return f".{short}.{version}.pskernel-part"
+
+
+def landing(text: str) -> tuple[Path, bool]:
+    """A destination: its path, and whether it is a folder."""
+    path = Path(os.path.expanduser(text))  # noqa: PTH111 - pathlib would raise for an unknown user
+    return path, path.is_dir()
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those around it.
+
+    Raises:
+        CopyError: a file is there.
+    """
+    if path.is_file():
+        message = f"Destination path {path} is a file that already exists on the target destination."
+        raise failed(message, "CopyError", str(path))
+    path.mkdir(parents=True, exist_ok=True)
+
+
+def open_part(path: Path, part: Path, *, size: int, ticks: int, force: bool) -> int | str:
+    """See to a place for a file: how many bytes of its part are there, or the digest of a file that seems the same.
+
+    Raises:
+        CopyError: it cannot be written.
+    """
+    if path.is_dir():
+        raise failed(f"Cannot copy a file to '{path}': a folder is there.", "CopyError", str(path))
+    if path.exists():
+        status = path.stat()
+        if status.st_size == size and abs(_ticks(status) - ticks) < _NEAR_TICKS:
+            return digest(path, size)
+        # Root may write to everything; what is marked is marked for root, too.
+        if not force and not (status.st_mode & 0o222 and os.access(path, os.W_OK)):
+            message = f"Access to the path '{path}' is denied."
+            raise failed(message, "CopyFileInfoItemUnauthorizedAccessError", str(path))
+    # No link is followed, and what it will be others may not be meant to read.
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    try:
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+
+
+def give_name(part: Path, path: Path, *, ticks: int, mode: int) -> None:
+    """Give a complete part its name. A file that it replaces keeps its mode, but can be run if the new one can."""
+    mode = _UNKNOWN_MODE if mode < 0 else _shared(mode)
+    if path.is_file():
+        was = stat.S_IMODE(path.stat().st_mode)
+        mode = was | 0o200 | (mode & 0o111 & (was >> 2))
+    part.chmod(mode)
+    moment = (ticks - _EPOCH_TICKS) * 100
+    os.utime(part, ns=(moment, moment))
+    part.replace(path)
+
+
+def _expanded(path: Path, *, hidden: bool) -> list[Path]:
+    found = [Path(path.anchor)]
+    for part in path.parts[1:] if path.anchor else path.parts:
+        pattern = wildcard(part)
+        if isinstance(pattern, str):
+            found = [one / pattern for one in found]
+            continue
+        with_dot = hidden or part.startswith(".")
+        found = [
+            one / name
+            for one in found
+            if one.is_dir()
+            for name in sorted(os.listdir(one))  # noqa: PTH208 - names are wanted
+            if pattern.fullmatch(name) and (with_dot or not name.startswith("."))
+        ]
+    return found
+
+
+def _character_class(text: str) -> str:
+    """``a-z`` is a range, everything else is itself: there is no negation."""
+    ranges, at = "", 0
+    while at < len(text):
+        if text[at + 1 : at + 2] == "-" and at + 2 < len(text) and text[at] <= text[at + 2]:
+            ranges, at = ranges + f"{re.escape(text[at])}-{re.escape(text[at + 2])}", at + 3
+        else:
+            ranges, at = ranges + re.escape(text[at]), at + 1
+    return f"[{ranges}]"
 
 
 def _walk(path: Path, parts: tuple[str, ...], *, recurse: bool, skipped: list[str]) -> Iterator[Source]:
     status = path.stat()
-    modified = datetime.fromtimestamp(status.st_mtime_ns // 1000 / 1e6, UTC)
+    mode = _shared(status.st_mode) if os.name == "posix" else -1
     if path.is_dir():
-        yield Source(path, parts, is_folder=True, size=0, modified=modified)
+        yield Source(path, parts, True, 0, _ticks(status), mode)
         for below in sorted(path.iterdir()) if recurse else ():
             if below.is_symlink():
                 skipped.append(f"{below}: a link")
@@ -58,43 +186,15 @@ def _walk(path: Path, parts: tuple[str, ...], *, recurse: bool, skipped: list[st
             else:
                 skipped.append(f"{below}: no file or folder")
     elif path.is_file():
-        yield Source(path, parts, is_folder=False, size=status.st_size, modified=modified)
+        yield Source(path, parts, False, status.st_size, _ticks(status), mode)
     else:
         skipped.append(f"{path}: no file or folder")
 
 
-def digest(path: Path, length: int) -> str:
-    """The SHA-256 of a file's first bytes."""
-    sha = hashlib.sha256()
-    with path.open("rb") as file:
-        while length > 0 and (block := file.read(min(_BLOCK, length))):
-            sha.update(block)
-            length -= len(block)
-    return sha.hexdigest()
+def _ticks(status: os.stat_result) -> int:
+    return status.st_mtime_ns // 100 + _EPOCH_TICKS
 
 
-def part_name(name: str, size: int, modified: datetime) -> str:
-    """What a copy is called before it is complete: another version of the source has another name."""
-    version = hashlib.sha256(f"{name}\0{size}\0{modified.isoformat()}".encode("utf-8", "surrogateescape")).hexdigest()[
-        :12
-    ]
-    short = name.encode("utf-8", "surrogateescape")[:_MAX_NAME_BYTES].decode("utf-8", "ignore")
-    return f".{short}.{version}.pskernel-part"
-
-
-def landing(text: str) -> tuple[Path, bool, bool]:
-    """A destination: its path, whether it is a folder, and whether the folder around it exists."""
-    path = Path(os.path.expanduser(text))  # noqa: PTH111 - pathlib would raise for an unknown user
-    return path, path.is_dir(), path.parent.is_dir()
-
-
-def is_writable(path: Path) -> bool | None:
-    """Whether a file may be replaced without being asked; None where a folder is in its place."""
-    if path.is_dir():
-        return None
-    return not path.exists() or os.access(path, os.W_OK)
-
-
-def size_of(path: Path) -> int:
-    """The size of a file; 0 if there is none."""
-    return path.stat().st_size if path.is_file() else 0
+def _shared(mode: int) -> int:
+    """The mode of a copy: as the source's, but only its owner writes to it."""
+    return (mode & 0o755) | 0o600

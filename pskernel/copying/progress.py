@@ -19,12 +19,14 @@ class CopyResult:
 
     Attributes:
         way: ``SFTP`` or ``PSRP``.
-        files: how many files are complete and verified.
+        files: how many files were carried, and are complete and verified.
+        unchanged: how many were there already, which SHA-256 has shown too.
         folders: how many folders were made.
-        bytes: the size of the files.
+        bytes: the size of the files that were carried.
         resumed: bytes of them that were there from an earlier attempt.
         seconds: how long it took.
         skipped: what was left out, and why.
+        notices: what the user should know of the way.
     """
 
     way: str
@@ -34,6 +36,8 @@ class CopyResult:
     resumed: int = 0
     seconds: float = 0.0
     skipped: list[str] = field(default_factory=list)
+    unchanged: int = 0
+    notices: list[str] = field(default_factory=list)
 
     def plus(self, other: CopyResult) -> CopyResult:
         """Both together."""
@@ -45,17 +49,20 @@ class CopyResult:
             self.resumed + other.resumed,
             self.seconds + other.seconds,
             [*self.skipped, *other.skipped],
+            self.unchanged + other.unchanged,
+            [*self.notices, *other.notices],
         )
 
     def __repr__(self) -> str:
-        return "\n".join([str(self), *(f"left out: {text}" for text in self.skipped)])
+        return "\n".join([str(self), *self.notices, *(f"left out: {text}" for text in self.skipped)])
 
     def __str__(self) -> str:
         resumed = f", {self.resumed:,} of them from an earlier attempt" if self.resumed else ""
+        unchanged = f", {self.unchanged:,} were there already" if self.unchanged else ""
         rate = self.bytes / self.seconds / 1e6 if self.seconds else 0.0
         return (
             f"{self.files:,} files, {self.bytes:,} bytes{resumed}, by {self.way} in {self.seconds:.1f} s "
-            f"({rate:.1f} MB/s), verified by SHA-256"
+            f"({rate:.1f} MB/s), verified by SHA-256{unchanged}"
         )
 
 
@@ -63,30 +70,41 @@ class Counter:
     """Counts bytes, and tells of them ten times a second.
 
     Args:
-        total: of all files.
+        total: bytes of all files.
+        files: how many files these are.
         tell: takes a progress record.
     """
 
-    def __init__(self, total: int, tell: Callable[[ProgressRecord], object] | None) -> None:
+    def __init__(self, total: int, files: int, tell: Callable[[ProgressRecord], object] | None) -> None:
         self._total = total
+        self._files = files
         self._tell = tell
+        self._name = ""
+        self._number = 0
         self._done = 0
         self._last = 0.0
 
-    def add(self, count: int, name: str) -> None:
-        """So many bytes of a file are copied."""
+    def begin(self, name: str) -> None:
+        """Another file comes."""
+        self._name = name
+        self._number += 1
+
+    def add(self, count: int) -> None:
+        """So many bytes of it are copied."""
         self._done += count
         now = time.monotonic()
-        if self._tell is not None and now - self._last >= _HOLD_SECONDS:
+        if count and self._tell is not None and now - self._last >= _HOLD_SECONDS:
             self._last = now
-            self._tell(self._record(name, completed=False))
+            self._tell(self._record(completed=False))
 
     def end(self) -> None:
         """All are."""
         if self._tell is not None:
-            self._tell(self._record("", completed=True))
+            self._tell(self._record(completed=True))
 
-    def _record(self, name: str, *, completed: bool) -> ProgressRecord:
+    def _record(self, *, completed: bool) -> ProgressRecord:
         percent = min(100, 100 * self._done // self._total) if self._total else 100
-        status = f"{name}  {self._done:,} of {self._total:,} bytes"
+        # The remote's names may hold what moves a terminal's cursor.
+        name = "".join(c if c.isprintable() else "?" for c in self._name)
+        status = f"{name} ({self._number:,} of {self._files:,})  {self._done:,} of {self._total:,} bytes"
         return ProgressRecord(0, 0, -1, "Copying", status, "", percent, -1, completed)

@@ -67,7 +67,7 @@ class FileAccess(Protocol):
         """
 
     async def write(self, path: str, offset: int, data: bytes) -> None:
-        """Write at ``offset``; at 0, the file is made, or emptied first.
+        """Write at ``offset`` of a file that exists.
 
         Raises:
             FileAccessError: the file cannot be written.
@@ -85,7 +85,11 @@ class OffersFiles(Protocol):
     """A transport, or the stream below it, that may reach the remote's files."""
 
     async def open_files(self) -> FileAccess | None:
-        """Files by the same connection; None where the server does not offer them."""
+        """Files by the same connection; None where it has no way to them.
+
+        Raises:
+            FileAccessError: the server does not offer them.
+        """
 
 
 class Transport(Protocol):

@@ -15,6 +15,8 @@ __all__ = ["SSHFiles", "open_files"]
 # What every server takes in one request, and how many of them are under way.
 _REQUEST = 32_768
 _AT_A_TIME = 64
+# A server that takes the request for SFTP and then says nothing.
+_OPEN_SECONDS = 15.0
 
 
 class SSHFiles:
@@ -31,6 +33,8 @@ class SSHFiles:
         end = offset + size
         blocks = await self._all(lambda at: file.read(min(_REQUEST, end - at), at), range(offset, end, _REQUEST))
         for at, block in enumerate(blocks):
+            if len(block) > _REQUEST:
+                raise FileAccessError("SFTP could not do it: the server sends more than it was asked for.")
             if len(block) < _REQUEST:
                 # The file ends here, or the server sends less than it is asked: what is behind would be out of place.
                 return b"".join(blocks[: at + 1])
@@ -38,7 +42,7 @@ class SSHFiles:
 
     async def write(self, path: str, offset: int, data: bytes) -> None:
         """Write at a place."""
-        file = await self._opened(path, "wb" if offset == 0 else "r+b")
+        file = await self._opened(path, "r+b")
         await self._all(lambda at: file.write(data[at : at + _REQUEST], offset + at), range(0, len(data), _REQUEST))
 
     async def settle(self) -> None:
@@ -49,11 +53,13 @@ class SSHFiles:
 
     async def aclose(self) -> None:
         """End it; the connection stays."""
-        await self.settle()
-        self._client.exit()
+        try:
+            await self.settle()
+        finally:
+            self._client.exit()
 
     async def _opened(self, path: str, mode: str) -> Any:
-        if self._file is None or self._open[0] != path or mode == "wb":
+        if self._file is None or self._open != (path, mode):
             await self.settle()
             self._file = await self._guarded(self._client.open(_sftp_path(path), mode))
             self._open = path, mode
@@ -73,12 +79,17 @@ class SSHFiles:
             raise FileAccessError(f"SFTP could not do it: {reason}.") from None
 
 
-async def open_files(connection: Any) -> SSHFiles | None:
-    """SFTP over a connection; None where the server has none."""
+async def open_files(connection: Any) -> SSHFiles:
+    """SFTP over a connection.
+
+    Raises:
+        FileAccessError: the server has none.
+    """
     try:
-        return SSHFiles(await connection.start_sftp_client())
+        async with asyncio.timeout(_OPEN_SECONDS):
+            return SSHFiles(await connection.start_sftp_client())
     except (asyncssh.Error, OSError):
-        return None
+        raise FileAccessError("The server offers no SFTP.") from None
 
 
 def _sftp_path(path: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
@@ -14,10 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from IPython.core.interactiveshell import InteractiveShell
 
-from pskernel import PipelineFailed, PSObject, PSSession, RemotingError, new_pssession
-from pskernel.copying.far import CopyError, _item
+from pskernel import PipelineFailed, PSSession, RemotingError, new_pssession
+from pskernel.copying.errors import CopyError
+from pskernel.copying.far import read_listing
 from pskernel.copying.near import find, part_name
-from pskernel.errors import PSKernelError, RemoteProtocolError
+from pskernel.errors import PSKernelError, RemoteProtocolError, RunspaceStateError, TransportClosed
 from pskernel.records import ProgressRecord
 from pskernel.remoting.loop import LOOP
 from pskernel.remoting.transfer import Transfer
@@ -95,7 +97,19 @@ def test_a_file_goes_there_and_comes_back(session: PSSession, way: str, here: Pa
 
 
 def test_a_folder_goes_with_all_that_is_in_it(session: PSSession, here: Path, there: Path) -> None:
-    odd = ["with space", "it's", 'a"b', "[1]", "\u00fc\u4e2d", "$x `n", "-dash", "line\nbreak", "a;b&c|d"]
+    odd = [
+        "with space",
+        "it's",
+        'a"b',
+        "[1]",
+        "\u00fc\u4e2d",
+        "$x `n",
+        "-dash",
+        "line\nbreak",
+        "a;b&c|d",
+        "a\\b",
+        "c:d",
+    ]
     (here / "top" / "empty folder").mkdir(parents=True)
     for name in odd:
         (here / "top" / name).write_text(name)
@@ -154,7 +168,7 @@ def test_a_file_that_is_there_is_replaced_and_a_folder_is_not(session: PSSession
     session.send(str(here / "file"), str(there / "file"))
 
     assert "new" == (there / "file").read_text()
-    with pytest.raises(CopyError, match="is a folder"):
+    with pytest.raises(CopyError, match="a folder is there"):
         session.send(str(here / "file"), str(there / "folder"))
 
 
@@ -163,7 +177,7 @@ def test_what_is_read_only_needs_force(session: PSSession, here: Path, there: Pa
     (there / "file").write_text("old")
     (there / "file").chmod(0o444)
 
-    with pytest.raises(CopyError, match="read-only"):
+    with pytest.raises(CopyError, match=r"Access to the path '.*file' is denied"):
         session.send(str(here / "file"), str(there))
     session.send(str(here / "file"), str(there), force=True)
 
@@ -174,11 +188,20 @@ def test_what_is_read_only_needs_force(session: PSSession, here: Path, there: Pa
     ("path", "destination", "to_remote", "error_id"),
     [
         ("/no/such/file", "/tmp", True, "PathNotFound"),
-        ("/no/such/file", "/tmp", False, "PathNotFound"),
-        ("/etc/hostname", "/no/such/folder/x", True, "CopyItemRemoteDestinationIsNoFolder"),
-        ("/etc/hostname", "/no/such/folder/x", False, "CopyItemRemoteDestinationIsNoFolder"),
-        ("/etc/host*", "/no-such-folder", True, "CopyItemRemoteDestinationIsNoFolder"),
-        ("/etc/hostname", "env:/x", True, "The path env:/x is not one of the file system."),
+        ("/no/such/file", "/tmp", False, "RemotePathNotFound"),
+        ("/no/such*", "/tmp", True, "PathNotFound"),
+        ("/no/such*", "/tmp", False, "RemotePathNotFound"),
+        ("env:/PATH", "/tmp", False, "RemotePathNotFound"),
+        ("/etc/hostname", "/no/such/folder/x", True, "RemotePathNotFound"),
+        ("/etc/hostname", "/no/such/folder/x", False, "CopyItemRemotelyIOError"),
+        ("/etc/host*", "/no-such-folder", True, "RemotePathNotFound"),
+        ("/etc/host*", "/no-such-folder", False, "CopyItemRemotelyIOError"),
+        ("/etc/hostname", "env:/x", True, "RemotePathNotFound"),
+        ("/etc/hostname", "nodrive:/x", True, "RemotePathNotFound"),
+        ("/etc/hostname", "/proc/x", True, "CopyItemRemotelyIOError"),
+        ("/etc/hostname", "/proc/x", False, "CopyItemRemotelyIOError"),
+        ("/etc/ssh", "/etc/hostname", True, "CopyError"),
+        ("/etc/ssh", "/etc/hostname", False, "CopyError"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_copied(
@@ -228,13 +251,13 @@ def test_a_part_of_another_version_or_a_broken_one_is_not_continued(
     (there / "file").unlink()
 
     # What a cut left, but not of this file.
-    (source,) = find(str(here / "file"), literal=True, recurse=False, skipped=[])
-    (there / part_name("file", source.size, source.modified)).write_bytes(b"x" * MEGABYTE)
-    (there / part_name("file", source.size + 1, source.modified)).write_bytes(b"x")
+    (source,) = find(str(here / "file"), literal=True, recurse=False, hidden=False, skipped=[])
+    (there / part_name("file", source.size, source.ticks)).write_bytes(b"x" * MEGABYTE)
+    (there / part_name("file", source.size + 1, source.ticks)).write_bytes(b"x")
 
     assert 0 == session.send(str(here / "file"), str(there)).resumed
     assert noise(2 * MEGABYTE) == (there / "file").read_bytes()
-    assert {"file", part_name("file", source.size + 1, source.modified)} == set(names(there))
+    assert {"file", part_name("file", source.size + 1, source.ticks)} == set(names(there))
 
 
 def test_a_file_that_changes_while_it_is_copied_is_noticed(session: PSSession, here: Path, there: Path) -> None:
@@ -254,24 +277,267 @@ def test_a_file_that_changes_while_it_is_copied_is_noticed(session: PSSession, h
 
 def test_a_remote_does_not_choose_where_files_go(session: PSSession, here: Path, there: Path) -> None:
     (there / "file").touch()
-    # The session's own command, replaced: as a remote would that means harm.
+    # The engine itself now gives every file another name: as a remote would that means harm.
     session.invoke(
-        "function global:Get-Item { $f = [IO.FileInfo]::new($args[0]); "
-        "$f | Add-Member -Force NoteProperty Name '../../evil' -PassThru }"
+        "Update-TypeData -TypeName IO.FileInfo -MemberType ScriptProperty -MemberName Name -Value { '../evil' }"
     )
     try:
-        with pytest.raises(PSKernelError):
+        with pytest.raises(PSKernelError, match=r"a name that is none: '\.\./evil'"):
             session.receive(str(there / "file"), str(here))
     finally:
-        session.invoke("Remove-Item function:Get-Item")
+        session.invoke("Remove-TypeData -TypeName IO.FileInfo")
 
     assert [] == names(here)
 
 
+def test_the_session_stays_as_it_was(session: PSSession, here: Path, there: Path) -> None:
+    (here / "file").write_text("x")
+    seen = 'Get-ChildItem function:, variable: | ForEach-Object { "$($_.PSDrive)$($_.Name)" }; [string] $ErrorActionPreference'
+    before = session.invoke(seen)
+
+    session.send(str(here / "file"), str(there))
+    session.receive(str(there / "file"), str(here / "back"))
+
+    assert set(before) == set(session.invoke(seen))
+
+
+def test_settings_and_commands_of_the_user_do_not_matter(session: PSSession, here: Path, there: Path) -> None:
+    (here / "file").write_text("x")
+    session.invoke("function global:Get-Item { throw 'mine' }; Set-StrictMode -Version Latest; $Error.Clear()")
+    try:
+        session.send(str(here / "file"), str(there))
+        session.receive(str(there / "f*"), str(here / "back"))
+    finally:
+        session.invoke("Set-StrictMode -Off; Remove-Item function:Get-Item")
+
+    assert "x" == (here / "back").read_text()
+
+
+def test_what_may_be_run_can_be_run_and_what_is_private_stays_so(session: PSSession, here: Path, there: Path) -> None:
+    for name, mode in (("run", 0o755), ("private", 0o600), ("open", 0o666), ("read", 0o444)):
+        (here / name).write_text(name)
+        (here / name).chmod(mode)
+    (there / "run").write_text("old")
+    (there / "run").chmod(0o640)
+    (here / "back").mkdir()
+
+    session.send(str(here / "*"), str(there), recurse=True)
+    session.receive(str(there / "*"), str(here / "back"))
+
+    modes = {"run": 0o750, "private": 0o600, "open": 0o644, "read": 0o644}
+    assert modes == {name: (there / name).stat().st_mode & 0o777 for name in modes}
+    assert modes == {name: (here / "back" / name).stat().st_mode & 0o777 for name in modes}
+
+
+@pytest.mark.parametrize("to_remote", [True, False])
+def test_files_that_are_there_already_are_not_carried_again(
+    session: PSSession, here: Path, there: Path, *, to_remote: bool
+) -> None:
+    source, target = (here, there) if to_remote else (there, here)
+    for name in ("a", "b", "c"):
+        (source / name).write_text(name)
+
+    def copied() -> tuple[int, int]:
+        result = LOOP.run(Transfer(session, [str(source / "*")], str(target), to_remote=to_remote).run())
+        return result.files, result.unchanged
+
+    assert (3, 0) == copied()
+    assert (0, 3) == copied()
+    # Of the same size and time, and yet another.
+    status = (target / "b").stat()
+    (target / "b").write_text("x")
+    os.utime(target / "b", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert (1, 2) == copied()
+    assert "b" == (target / "b").read_text()
+
+
+@pytest.mark.parametrize("to_remote", [True, False])
+def test_links_and_pipes(session: PSSession, here: Path, there: Path, *, to_remote: bool) -> None:
+    source, target = (here, there) if to_remote else (there, here)
+    (source / "top").mkdir()
+    (source / "top" / "circle").symlink_to(".")
+    os.mkfifo(source / "top" / "pipe")
+    (source / "file").write_text("behind a link")
+    (source / "link").symlink_to("file")
+    (source / "dangling").symlink_to("nowhere")
+
+    tree_result = LOOP.run(
+        Transfer(session, [str(source / "top")], str(target), to_remote=to_remote, recurse=True).run()
+    )
+    # Whoever names a link means what is behind it.
+    LOOP.run(Transfer(session, [str(source / "link")], str(target), to_remote=to_remote).run())
+
+    assert {f"{source}/top/circle: a link", f"{source}/top/pipe: no file or folder"} == set(tree_result.skipped)
+    assert {"top": None, "link": b"behind a link"} == {
+        name: data for name, data in tree(target).items() if name != "here"
+    }
+
+
+@pytest.mark.parametrize("to_remote", [True, False])
+def test_a_link_in_the_place_of_a_copy_is_not_followed(
+    session: PSSession, here: Path, there: Path, tmp_path: Path, *, to_remote: bool
+) -> None:
+    source, target = (here, there) if to_remote else (there, here)
+    (source / "file").write_text("new")
+    (tmp_path / "elsewhere").write_text("old")
+    (target / "file").symlink_to(tmp_path / "elsewhere")
+
+    LOOP.run(Transfer(session, [str(source / "file")], str(target), to_remote=to_remote).run())
+
+    assert ("new", "old") == ((target / "file").read_text(), (tmp_path / "elsewhere").read_text())
+
+
+def test_hidden_files_are_meant_by_force(session: PSSession, here: Path, there: Path) -> None:
+    for name in (".hidden", "Seen"):
+        (here / name).write_text(name)
+
+    session.send(str(here / "*"), str(there))
+    assert ["Seen"] == names(there)
+    session.send(str(here / "*D*N"), str(there), force=True)
+    (here / "back").mkdir()
+    session.receive(str(there / "*"), str(here / "back"))
+    assert ["Seen"] == names(here / "back")
+    session.receive(str(there / ".hidden"), str(here / "back"))
+
+    assert {".hidden", "Seen"} == set(names(here / "back")) == set(names(there))
+
+
+def test_a_folder_that_is_to_be_made_may_be_deep(session: PSSession, here: Path, there: Path) -> None:
+    (here / "top").mkdir()
+    (here / "top" / "file").write_text("x")
+
+    session.send(str(here / "top"), str(there / "no" / "such"), recurse=True)
+    session.receive(str(there / "no"), str(here / "not" / "there"), recurse=True)
+
+    assert {"such": None, "such/file": b"x"} == tree(here / "not" / "there")
+
+
+def test_a_long_listing(session: PSSession, here: Path, there: Path) -> None:
+    (there / "top").mkdir()
+    for number in range(3000):
+        (there / "top" / f"a folder with a longer name {number}").mkdir()
+
+    assert 3001 == session.receive(str(there / "top"), str(here), recurse=True).folders
+
+
+def test_what_was_damaged_on_the_way_is_noticed(session: PSSession, here: Path, there: Path) -> None:
+    (here / "file").write_bytes(noise(40 * MEGABYTE))
+
+    def tell(record: ProgressRecord) -> None:
+        for part in there.iterdir():
+            if 0 < record.percent < 100:
+                with part.open("r+b") as file:
+                    file.write(b"damaged")
+
+    with pytest.raises(CopyError, match="not the same on both sides"):
+        LOOP.run(Transfer(session, [str(here / "file")], str(there), to_remote=True, tell=tell).run())
+
+    assert [] == names(there)
+    assert "Available" == session.availability
+
+
+@pytest.mark.parametrize("to_remote", [True, False])
+def test_a_changed_source_is_copied_anew(session: PSSession, here: Path, there: Path, *, to_remote: bool) -> None:
+    source, target = (here, there) if to_remote else (there, here)
+    (source / "file").write_bytes(noise(20 * MEGABYTE))
+
+    def tell(record: ProgressRecord) -> None:
+        if 0 < record.percent < 100:
+            transfer.cancel()
+
+    transfer = Transfer(session, [str(source / "file")], str(target), to_remote=to_remote, tell=tell)
+    with pytest.raises(CancelledError):
+        LOOP.run(transfer.run())
+    # As long as before, and changed at the same time: only what is in it differs.
+    status = (source / "file").stat()
+    data = noise(20 * MEGABYTE)[::-1]
+    (source / "file").write_bytes(data)
+    os.utime(source / "file", ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    again = LOOP.run(Transfer(session, [str(source / "file")], str(target), to_remote=to_remote).run())
+
+    assert (0, 1) == (again.resumed, again.files)
+    assert data == (target / "file").read_bytes()
+
+
+@pytest.mark.parametrize("to_remote", [True, False])
+def test_a_part_with_gaps_is_continued_before_them(
+    session: PSSession, here: Path, there: Path, *, to_remote: bool
+) -> None:
+    source, target = (here, there) if to_remote else (there, here)
+    data = noise(12 * MEGABYTE)
+    (source / "file").write_bytes(data)
+    (found,) = find(str(source / "file"), literal=True, recurse=False, hidden=False, skipped=[])
+    gap = bytearray(data[: 9 * MEGABYTE])
+    gap[6 * MEGABYTE : 7 * MEGABYTE] = bytes(MEGABYTE)
+    (target / part_name("file", found.size, found.ticks)).write_bytes(gap)
+
+    result = LOOP.run(Transfer(session, [str(source / "file")], str(target), to_remote=to_remote).run())
+
+    assert 5 * MEGABYTE == result.resumed
+    assert data == (target / "file").read_bytes()
+
+
+@pytest.mark.parametrize("to_remote", [True, False])
+def test_a_lost_connection_is_one_clear_error(
+    sftp_sshd: Sshd, pwsh: str, way: str, here: Path, there: Path, *, to_remote: bool
+) -> None:
+    target = f"process:{pwsh}" if way == "PSRP" else ssh_target(sftp_sshd)
+    source, destination = (here, there) if to_remote else (there, here)
+    (source / "file").write_bytes(noise(20 * MEGABYTE))
+    with new_pssession(target) as session:
+        (engine,) = session.invoke("$PID")
+
+        def tell(record: ProgressRecord) -> None:
+            if 0 < record.percent < 100:
+                for process in ancestry(engine) if way != "PSRP" else [engine]:
+                    os.kill(process, signal.SIGKILL)
+
+        transfer = Transfer(session, [str(source / "file")], str(destination), to_remote=to_remote, tell=tell)
+        with pytest.raises((TransportClosed, RunspaceStateError)) as caught:
+            LOOP.run(transfer.run())
+
+    assert caught.value.__cause__ is None
+    assert [part_name("file", *size_and_ticks(source / "file"))] == names(destination)
+
+
+def ancestry(process: int) -> list[int]:
+    """A process and the sshd that serves its connection."""
+    parent = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+    return [parent, process]
+
+
+def size_and_ticks(path: Path) -> tuple[int, int]:
+    (source,) = find(str(path), literal=True, recurse=False, hidden=False, skipped=[])
+    return source.size, source.ticks
+
+
+def test_sftp_that_does_not_work_is_said(sshd_factory: Callable[..., Sshd], pwsh: str, here: Path, there: Path) -> None:
+    server = sshd_factory({"powershell": f"{pwsh} -sshs -NoLogo -NoProfile", "sftp": "/bin/false"})
+    (here / "file").write_bytes(noise(3 * MEGABYTE))
+    with new_pssession(ssh_target(server)) as session:
+        sent = session.send(str(here / "file"), str(there))
+
+    assert ("PSRP", 1) == (sent.way, sent.files)
+    assert ["The server offers no SFTP. The files went through PowerShell."] == sent.notices
+
+
+def test_sftp_that_may_only_read(sshd_factory: Callable[..., Sshd], pwsh: str, here: Path, there: Path) -> None:
+    server = sshd_factory({"powershell": f"{pwsh} -sshs -NoLogo -NoProfile", "sftp": "internal-sftp -R"})
+    (here / "file").write_bytes(noise(3 * MEGABYTE))
+    with new_pssession(ssh_target(server)) as session:
+        sent = session.send(str(here / "file"), str(there))
+        received = session.receive(str(there / "file"), str(here / "back"))
+
+    assert ("PSRP", "SFTP") == (sent.way, received.way)
+    assert ["SFTP could not do it: Permission denied. The rest went through PowerShell."] == sent.notices
+    assert noise(3 * MEGABYTE) == (here / "back").read_bytes()
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    name=st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=40).filter(
-        lambda text: text not in {".", ".."} and len(text.encode()) < 200 and not set(text) & set(":\\")
+    name=st.text(st.characters(exclude_characters="/\\\0", exclude_categories=["Cs"]), min_size=1, max_size=40).filter(
+        lambda text: text not in {".", ".."} and len(text.encode()) < 200
     ),
     data=st.binary(max_size=200),
 )
@@ -312,6 +578,9 @@ def test_the_magic_copies_both_ways(
 
 
 def test_names_of_the_remote_are_checked() -> None:
-    for name in ("../evil", "/etc/passwd", "a/../b", "a\\b", "c:evil", "a//b", ""):
+    for name in ("../evil", "/etc/passwd", "a/../b", "a/./b", "a/", "", "a\0", "/".join(["a"] * 600)):
         with pytest.raises(RemoteProtocolError, match="a name that is none"):
-            _item(PSObject(properties={"Relative": name, "Path": "/x", "Size": 1, "IsFolder": False}))
+            read_listing(["=//x", f"f/1/0/-1/{name}"])
+    for numbers in ("-1/0/-1", "1/-1/-1", f"1/{10**20}/-1", "x/0/-1", f"{2**63}/0/-1", "1/0/65535"):
+        with pytest.raises(RemoteProtocolError, match="something else"):
+            read_listing(["=//x", f"f/{numbers}/a"])
