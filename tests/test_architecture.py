@@ -47,8 +47,10 @@ ALLOWED = {
         "pskernel",
     },
     "__main__": {"kernel"},
+    "wildcards": set(),
     # Files, over a session.
-    "copying": VALUES | {"protocol.clixml", "protocol.pipelines", "protocol.values", "session", "transports.base"},
+    "copying": VALUES
+    | {"wildcards", "protocol.clixml", "protocol.pipelines", "protocol.values", "session", "transports.base"},
     "pskernel": VALUES | {"connect", "credentials", "protocol.clixml", "remoting", "session"},
     # Sessions that stay, and what runs in them beside the user's cells.
     "remoting": VALUES
@@ -63,6 +65,7 @@ ALLOWED = {
         "protocol.values",
         "render",
         "session",
+        "wildcards",
     },
     "psmagic": VALUES
     | {"answers", "cells", "connect", "copying", "directives", "remoting", "render", "session", "pskernel"},

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pskernel.copying.errors import failed
+from pskernel.wildcards import wildcard
 
-__all__ = ["Source", "digest", "find", "give_name", "landing", "make_folder", "open_part", "part_name", "wildcard"]
+__all__ = ["Source", "digest", "find", "give_name", "landing", "make_folder", "open_part", "part_name"]
 
 _BLOCK = 1024 * 1024
 _MAX_NAME_BYTES = 200
@@ -52,25 +52,6 @@ def find(pattern: str, *, literal: bool, recurse: bool, hidden: bool, skipped: l
             name = path.name if path.name not in {"", ".."} else path.resolve().name
             found += _walk(path, (name,), recurse=recurse, skipped=skipped)
     return found
-
-
-def wildcard(text: str) -> re.Pattern[str] | str:
-    """A name with PowerShell's wildcards as an expression, or the name it is if it has none. A backtick escapes."""
-    expression, plain, is_plain, at = "", "", True, 0
-    while at < len(text):
-        character, at = text[at], at + 1
-        end = text.find("]", at + 1)
-        if character == "`" and at < len(text):
-            character, at = text[at], at + 1
-        elif character in "*?":
-            expression, is_plain = expression + (".*" if character == "*" else "."), False
-            continue
-        elif character == "[" and end > 0:
-            expression, is_plain, at = expression + _character_class(text[at:end]), False, end + 1
-            continue
-        expression, plain = expression + re.escape(character), plain + character
-    # PowerShell's have no case, on Linux neither.
-    return plain if is_plain else re.compile(expression, re.IGNORECASE | re.DOTALL)
 
 
 def digest(path: Path, length: int) -> str:
@@ -160,17 +141,6 @@ def _expanded(path: Path, *, hidden: bool) -> list[Path]:
             if pattern.fullmatch(name) and (with_dot or not name.startswith("."))
         ]
     return found
-
-
-def _character_class(text: str) -> str:
-    """``a-z`` is a range, everything else is itself: there is no negation."""
-    ranges, at = "", 0
-    while at < len(text):
-        if text[at + 1 : at + 2] == "-" and at + 2 < len(text) and text[at] <= text[at + 2]:
-            ranges, at = ranges + f"{re.escape(text[at])}-{re.escape(text[at + 2])}", at + 3
-        else:
-            ranges, at = ranges + re.escape(text[at]), at + 1
-    return f"[{ranges}]"
 
 
 def _walk(path: Path, parts: tuple[str, ...], *, recurse: bool, skipped: list[str]) -> Iterator[Source]:

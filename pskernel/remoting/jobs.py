@@ -14,8 +14,8 @@ from pskernel.remoting.listed import ListedSession
 from pskernel.remoting.loop import LOOP
 from pskernel.remoting.objects import Objects
 from pskernel.remoting.output import Kept
-from pskernel.remoting.sessions import wildcard
 from pskernel.render.tables import html_table, text_table
+from pskernel.wildcards import matcher
 
 if TYPE_CHECKING:
     from pskernel.target import Target
@@ -173,9 +173,9 @@ class JobTable:
         Raises:
             RemotingError: there is none of that name.
         """
-        matches = wildcard(pattern)
-        found = Jobs(job for job in self._jobs.values() if matches.match(job.name))
-        if not found and not set(pattern) & set("*?["):
+        is_meant, several = matcher(pattern)
+        found = Jobs(job for job in self._jobs.values() if is_meant(job.name))
+        if not found and not several:
             raise RemotingError(
                 f"The command cannot find the job because the job name {pattern} was not found. Verify the value of "
                 "the Name parameter, and then try the command again.",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fnmatch
 import itertools
-import re
 from typing import TYPE_CHECKING
 
 from pskernel.questions import Asker, NobodyToAsk
@@ -12,11 +10,12 @@ from pskernel.remoting.errors import RemotingError
 from pskernel.remoting.loop import LOOP
 from pskernel.remoting.pssession import PSSession, PSSessions
 from pskernel.target import Target
+from pskernel.wildcards import matcher
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-__all__ = ["SESSIONS", "SessionTable", "get_pssession", "new_pssession", "wildcard"]
+__all__ = ["SESSIONS", "SessionTable", "get_pssession", "new_pssession"]
 
 
 class SessionTable:
@@ -78,9 +77,9 @@ class SessionTable:
         Raises:
             RemotingError: there is none of that name.
         """
-        matches = wildcard(pattern)
-        found = PSSessions(session for session in self._sessions.values() if matches.match(session.name))
-        if not found and not set(pattern) & set("*?["):
+        is_meant, several = matcher(pattern)
+        found = PSSessions(session for session in self._sessions.values() if is_meant(session.name))
+        if not found and not several:
             raise RemotingError(
                 f"The remote session with the name {pattern} is not available.",
                 "RemoteRunspaceNotAvailableForSpecifiedName",
@@ -89,11 +88,6 @@ class SessionTable:
 
     def _forget(self, number: int) -> None:
         self._sessions.pop(number, None)
-
-
-def wildcard(pattern: str) -> re.Pattern[str]:
-    """A pattern of PowerShell's, with ``*``, ``?`` and ``[a-z]``."""
-    return re.compile(fnmatch.translate(pattern), re.IGNORECASE)
 
 
 SESSIONS = SessionTable()

@@ -9,9 +9,9 @@ import pytest
 
 from pskernel import Objects, PSObject
 from pskernel.remoting.output import Kept, Labelled
-from pskernel.remoting.sessions import wildcard
 from pskernel.render.tables import html_table, text_table
 from pskernel.render.text import StreamText
+from pskernel.wildcards import matcher
 
 
 def test_lines_of_hosts_are_whole_and_begin_with_their_host() -> None:
@@ -96,10 +96,18 @@ def test_numbers_too_large_for_a_column_stay_what_they_are() -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "name", "matches"),
-    [("w*", "Web", True), ("web?", "web", False), ("[ab]1", "B1", True), ("web", "WEB", True), ("a.b", "axb", False)],
+    [
+        ("w*", "Web", True),
+        ("web?", "web", False),
+        ("[ab]1", "B1", True),
+        ("web", "WEB", True),
+        ("a.b", "axb", False),
+        ("a`*", "a*", True),
+        ("a`*", "ab", False),
+    ],
 )
 def test_wildcards_are_powershells(pattern: str, name: str, *, matches: bool) -> None:
-    assert matches == bool(wildcard(pattern).match(name))
+    assert matches == bool(matcher(pattern)[0](name))
 
 
 def test_tables_of_text_and_html() -> None:
