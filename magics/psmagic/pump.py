@@ -107,6 +107,8 @@ class Pump:
         return False
 
     def _answer(self, ask: _Ask) -> None:
+        if ask.answer.done():
+            return  # another host's question was interrupted, and with it this one
         text = strip(neutralise(ask.question.text))[:_MAX_PROMPT]
         try:
             value = getpass.getpass(text) if ask.question.secret else input(text)
