@@ -37,7 +37,8 @@ class InvokeMagics(PowerShellMagics):
     @command_magic(INVOKE_COMMAND)
     def invoke_command(self, bound: Bound, cell: str | None = None) -> Objects | Job | None:
         """Run a script on one host or on many, and bring back what it returns."""
-        work = Work(_script(bound, cell), bound.get("ArgumentList") or (), self.shell.user_ns)
+        # What $using: means is what the variables are now, also for a job that waits for its turn.
+        work = Work(_script(bound, cell), bound.get("ArgumentList") or (), dict(self.shell.user_ns))
         places = _places(bound)
         throttle = bound.get("ThrottleLimit", THROTTLE)
         if bound.get("AsJob"):

@@ -36,10 +36,10 @@ from pskernel.protocol.clixml import PSObject
 from pskernel.protocol.clixml_text import escape_text
 from pskernel.protocol.hostvalues import Login, Secret
 
-__all__ = ["MAX_DEPTH", "Value", "encode", "has_secret"]
+__all__ = ["Value", "encode", "has_secret"]
 
 # PowerShell reads no more levels than that below the message's own.
-MAX_DEPTH = 40
+_MAX_DEPTH = 40
 _MAX_TIMESPAN = timedelta(microseconds=(2**63 - 1) // 10)
 _MAX_DECIMAL, _MAX_SCALE = 2**96 - 1, 28
 _ARRAY = ("System.Object[]", "System.Array", "System.Object")
@@ -71,15 +71,13 @@ def encode(value: Any, name: str, references: Iterator[int], encrypt: Callable[[
     return _Writer(references, encrypt).write(value, name, "")
 
 
-def has_secret(value: Any, depth: int = MAX_DEPTH) -> bool:
-    """Whether a value cannot be written before keys are exchanged. What is too deep cannot be written at all."""
-    if not depth:
-        return False
-    if isinstance(value, Mapping):
-        return any(has_secret(item, depth - 1) for item in value.values())
-    if isinstance(value, list | tuple):
-        return any(has_secret(item, depth - 1) for item in value)
-    return isinstance(value, Secret | Login)
+def has_secret(value: Any, around: tuple[int, ...] = ()) -> bool:
+    """Whether a value cannot be written before keys are exchanged. ``around`` are the values that it is in."""
+    if not isinstance(value, Mapping | list | tuple) or id(value) in around:
+        return isinstance(value, Secret | Login)
+    around = (*around, id(value))
+    items = value.values() if isinstance(value, Mapping) else value
+    return any(has_secret(item, around) for item in items)
 
 
 class _Writer:
@@ -97,8 +95,8 @@ class _Writer:
                 b"<%b%b>%b</%b>" % (tag, _attribute(name), text, tag) if text else b"<%b%b/>" % (tag, _attribute(name))
             )
         self._depth += 1
-        if self._depth > MAX_DEPTH:
-            raise LocalProtocolError(f"The value has more than {MAX_DEPTH} levels, or contains itself{_at(where)}.")
+        if self._depth > _MAX_DEPTH:
+            raise LocalProtocolError(f"The value has more than {_MAX_DEPTH} levels, or contains itself{_at(where)}.")
         element = self._compound(value, name, where)
         self._depth -= 1
         return element

@@ -17,7 +17,7 @@ from pskernel.protocol.clixml import PSObject
 from pskernel.protocol.hostvalues import Login
 from pskernel.protocol.hostvalues import Secret as SecureText
 from pskernel.protocol.pipelines import Command, Statements
-from pskernel.protocol.values import MAX_DEPTH, Value, has_secret
+from pskernel.protocol.values import Value, has_secret
 from pskernel.questions import Asker, NobodyToAsk
 from pskernel.records import ErrorRecord
 from pskernel.remoting.errors import RemotingError
@@ -66,17 +66,21 @@ class Work:
         return [[Command(self.script, tuple(arguments), is_script=True)]]
 
 
-def _revealed(value: Any, depth: int = MAX_DEPTH) -> Any:
-    """A value with the credentials and secrets in it as they travel: encrypted, once they are written."""
+def _revealed(value: Any, around: tuple[int, ...] = ()) -> Any:
+    """A value with the credentials and secrets in it as they travel: encrypted, once they are written.
+
+    What is in itself (``around`` are those it is in) is left for the encoder to refuse.
+    """
     if isinstance(value, PSCredential):
         return Login(value.user_name, SecureText(value.password.reveal()))
     if isinstance(value, Secret):
         return SecureText(value.reveal())
-    if depth and type(value) in {list, tuple}:
-        return [_revealed(item, depth - 1) for item in value]
-    if depth and type(value) is dict:
-        return {key: _revealed(item, depth - 1) for key, item in value.items()}
-    return value
+    if type(value) not in {list, tuple, dict} or id(value) in around:
+        return value
+    around = (*around, id(value))
+    if isinstance(value, dict):
+        return {key: _revealed(item, around) for key, item in value.items()}
+    return [_revealed(item, around) for item in value]
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,6 +205,18 @@ def test_a_job_runs_beside_and_is_received(shell: InteractiveShell, capsys: Capt
 
 
 @pytest.mark.usefixtures("opened")
+def test_a_job_has_the_variables_of_its_start(shell: InteractiveShell, capsys: Capture) -> None:
+    shell.user_ns["n"] = "before"
+    line = "job = %invoke_command -Session $a, $b -ThrottleLimit 1 -AsJob -ScriptBlock { $using:n }"
+
+    run(shell, capsys, line)
+    shell.user_ns["n"] = "after"
+    run(shell, capsys, "got = %receive_job $job -Wait")
+
+    assert ["before", "before"] == shell.user_ns["got"]
+
+
+@pytest.mark.usefixtures("opened")
 def test_a_job_takes_its_session_until_it_is_stopped(shell: InteractiveShell, capsys: Capture) -> None:
     run(shell, capsys, "job = %invoke_command -Session $a -AsJob -ScriptBlock { while ($true) { Start-Sleep -m 20 } }")
 

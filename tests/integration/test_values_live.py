@@ -143,7 +143,7 @@ def test_what_has_no_counterpart_is_refused_and_nothing_is_sent(session: PSSessi
 
 def test_a_value_that_contains_itself_is_refused(session: PSSession) -> None:
     endless: list[Any] = []
-    endless.append(endless)
+    endless += [endless, {"a": endless}, endless]
 
     with pytest.raises(RemotingError, match="contains itself"):
         session.invoke("1", [endless])
