@@ -8,7 +8,7 @@ datetime, date                        DateTime: with a zone the same instant, wi
 timedelta, time                       TimeSpan
 bytes, bytearray, memoryview, UUID    Byte[], Guid
 enum members, paths                   their value, their text
-list, tuple, range, set               Object[]; a set in order where its items have one
+lists and other sequences, sets       Object[]; a set in order where its items have one
 dict and other mappings               Hashtable; OrderedDictionary where the server knows how to read one
 dataclasses, named tuples             PSCustomObject
 numpy scalars and arrays              what their items are
@@ -24,7 +24,7 @@ import dataclasses
 import enum
 import math
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -32,7 +32,7 @@ from typing import Any
 from uuid import UUID
 
 from pskernel.errors import LocalProtocolError
-from pskernel.protocol.clixml import PSObject
+from pskernel.protocol.clixml import EncryptedString, PSObject
 from pskernel.protocol.clixml_text import escape_text
 from pskernel.protocol.hostvalues import Login, Secret
 
@@ -46,6 +46,7 @@ _ARRAY = ("System.Object[]", "System.Array", "System.Object")
 _TABLE = ("System.Collections.Hashtable", "System.Object")
 _ORDERED = ("System.Collections.Specialized.OrderedDictionary", "System.Object")
 _CUSTOM = ("System.Management.Automation.PSCustomObject", "System.Object")
+_NO_KEY = b'<Nil N="Key"/>'
 _CREDENTIAL = ("System.Management.Automation.PSCredential", "System.Object")
 
 
@@ -87,7 +88,7 @@ class _Writer:
         self._depth = 0
 
     def write(self, value: Any, name: str, where: str) -> bytes:
-        value = _plain(value)
+        value = _read(value, where)
         simple = _simple(value, where)
         if simple is not None:
             tag, text = simple
@@ -107,43 +108,58 @@ class _Writer:
         if isinstance(value, PSObject):
             return self._record(value, name, where)
         if isinstance(value, Mapping):
-            entries = b"".join(
-                b"<En>%b%b</En>"
-                % (self.write(key, "Key", f"{where}[key]"), self.write(item, "Value", f"{where}[{key!r}]"))
-                for key, item in value.items()
-            )
-            return self._object(name, _ORDERED, b"<DCT>%b</DCT>" % entries)
+            return self._object(name, _ORDERED, self._table(value.items(), where))
         if isinstance(value, AbstractSet):
             value = _in_order(value)
         if isinstance(value, tuple) and hasattr(value, "_fields"):
             return self._members(name, dict(zip(value._fields, value, strict=True)), where)
-        if isinstance(value, list | tuple | range):
-            items = b"".join(self.write(item, "", f"{where}[{at}]") for at, item in enumerate(value))
-            return self._object(name, _ARRAY, b"<LST>%b</LST>" % items)
+        if isinstance(value, Sequence):
+            return self._object(name, _ARRAY, self._items(value, where))
+        if isinstance(value, EncryptedString):
+            raise LocalProtocolError(f"A SecureString that came from a remote{_at(where)} can be read by nobody else.")
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             members = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
             return self._members(name, members, where)
         raise LocalProtocolError(f"A Python {type(value).__name__}{_at(where)} has no counterpart in PowerShell.")
 
+    def _items(self, items: Iterable[Any], where: str) -> bytes:
+        return b"<LST>%b</LST>" % b"".join(self.write(item, "", f"{where}[{at}]") for at, item in enumerate(items))
+
+    def _table(self, pairs: Iterable[tuple[Any, Any]], where: str) -> bytes:
+        entries: dict[bytes, bytes] = {}
+        for key, item in pairs:
+            written = self.write(key, "Key", f"{where}[key]")
+            # A server that reads no key never answers; of two that are the same, it keeps one.
+            if written == _NO_KEY or written in entries:
+                raise LocalProtocolError(f"A key of a table{_at(where)} is None, or there twice for PowerShell.")
+            entries[written] = self.write(item, "Value", f"{where}[{key!r}]")
+        return b"<DCT>%b</DCT>" % b"".join(b"<En>%b%b</En>" % entry for entry in entries.items())
+
     def _members(self, name: str, members: Mapping[str, Any], where: str) -> bytes:
-        inner = b"".join(self.write(item, str(key), f"{where}.{key}") for key, item in members.items())
-        return self._object(name, _CUSTOM, b"<MS>%b</MS>" % inner)
+        return self._object(name, _CUSTOM, self._properties(members, where))
+
+    def _properties(self, members: Mapping[str, Any], where: str) -> bytes:
+        # As for keys; and the names of properties have no case.
+        if "" in members or len({key.lower() for key in members}) < len(members):
+            raise LocalProtocolError(f"A property{_at(where)} has no name, or one that another has for PowerShell.")
+        return b"<MS>%b</MS>" % b"".join(self.write(item, key, f"{where}.{key}") for key, item in members.items())
 
     def _record(self, record: PSObject, name: str, where: str) -> bytes:
         inner = b""
         if record.to_string is not None:
             inner += b"<ToString>%b</ToString>" % escape_text(record.to_string)
-        if isinstance(record.value, dict) or (record.value and isinstance(record.value, list)):
-            # Its own type says how it is read; the element inside says what it holds.
-            wrapped = self.write(record.value, "", where)
-            start = wrapped.index(b"<DCT>" if isinstance(record.value, dict) else b"<LST>")
-            inner += wrapped[start : -len(b"</Obj>")]
-        elif record.value is not None and not isinstance(record.value, list):
+        # Its own type says how it is read; the element inside says what it holds.
+        if isinstance(record.value, dict):
+            inner += self._table(record.value.items(), where)
+        elif isinstance(record.value, list):
+            inner += self._table(record.value, where) if _is_pairs(record.value) else self._items(record.value, where)
+        elif record.value is not None:
             inner += self.write(record.value, "", where)
         if record.properties:
-            members = (self.write(item, key, f"{where}.{key}") for key, item in record.properties.items())
-            inner += b"<MS>%b</MS>" % b"".join(members)
-        return self._object(name, record.type_names or _CUSTOM, inner)
+            inner += self._properties(record.properties, where)
+        # A primitive with a cover of properties has its own type.
+        is_custom = record.value is None and not record.type_names
+        return self._object(name, _CUSTOM if is_custom else record.type_names, inner)
 
     def _secret(self, value: Secret | Login, name: str) -> bytes:
         if self._encrypt is None:
@@ -158,7 +174,24 @@ class _Writer:
     def _object(self, name: str, type_names: tuple[str, ...], inner: bytes) -> bytes:
         number = next(self._references)
         names = b"".join(b"<T>%b</T>" % escape_text(text) for text in type_names)
-        return b'<Obj%b RefId="%d"><TN RefId="%d">%b</TN>%b</Obj>' % (_attribute(name), number, number, names, inner)
+        types = b'<TN RefId="%d">%b</TN>' % (number, names) if names else b""
+        return b'<Obj%b RefId="%d">%b%b</Obj>' % (_attribute(name), number, types, inner)
+
+
+def _is_pairs(items: list[Any]) -> bool:
+    """Whether it is a table whose keys Python could not keep apart; decode makes tuples of nothing else."""
+    return bool(items) and all(type(item) is tuple and len(item) == 2 for item in items)
+
+
+def _read(value: Any, where: str) -> Any:
+    try:
+        return _plain(value)
+    except LocalProtocolError as error:
+        raise LocalProtocolError(f"{error}{_at(where)}") from None
+    except Exception as error:  # noqa: BLE001 - whatever another library raises, nothing is sent
+        raise LocalProtocolError(
+            f"A Python {type(value).__name__}{_at(where)} cannot be read ({type(error).__name__})."
+        ) from None
 
 
 def _plain(value: Any) -> Any:
@@ -167,7 +200,7 @@ def _plain(value: Any) -> Any:
     if library == "pandas":
         return _from_pandas(value)
     if library == "numpy":
-        return value.tolist() if hasattr(value, "tolist") else value
+        return _from_numpy(value)
     if isinstance(value, enum.Enum):
         return _plain(value.value)
     if hasattr(type(value), "__fspath__"):
@@ -175,16 +208,31 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _from_numpy(value: Any) -> Any:
+    kind = value.dtype.kind if hasattr(value, "dtype") and hasattr(value, "tolist") else ""
+    if kind in {"m", "M", "V"} and value.ndim:
+        return list(value)
+    if kind == "V" and value.dtype.names:
+        return PSObject(_CUSTOM, properties=dict(zip(value.dtype.names, value[()], strict=True)))
+    if kind not in {"m", "M"}:
+        return value.tolist() if kind else value
+    # Nanoseconds, and what is out of Python's range, tolist() makes numbers; astype() makes months their average.
+    found = value.astype("datetime64[us]" if kind == "M" else "timedelta64[us]").tolist()
+    if isinstance(found, int) or (kind == "m" and value.dtype.str.endswith(("[M]", "[Y]"))):
+        raise OverflowError
+    return found
+
+
 def _from_pandas(value: Any) -> Any:
     kind = type(value).__name__
     if kind == "DataFrame":
         columns = [str(column) for column in value.columns]
+        if len(set(columns)) < len(columns):
+            raise LocalProtocolError("Two columns of a DataFrame have the same name")
         rows = value.astype(object).where(value.notna(), None).itertuples(index=False, name=None)
         return [PSObject(_CUSTOM, properties=dict(zip(columns, row, strict=True))) for row in rows]
-    if kind in {"Series", "Index", "Categorical", "DatetimeIndex", "RangeIndex"} or hasattr(value, "__array__"):
-        items = value.astype(object)
-        missing = items.isna()
-        return [None if gone else item for item, gone in zip(items, missing, strict=True)]
+    if hasattr(value, "isna") and hasattr(value, "astype"):
+        return [None if gone else item for item, gone in zip(value, value.isna(), strict=True)]
     if kind in {"NaTType", "NAType"}:
         return None
     # A Timestamp and a Timedelta are those of Python, with nanoseconds that .NET does not have either.
@@ -237,10 +285,10 @@ def _moment(value: datetime) -> tuple[bytes, bytes]:
     offset = value.utcoffset()
     if offset is None:
         return b"DT", value.replace(tzinfo=None).isoformat().encode()
-    if offset == timedelta():
-        return b"DT", value.astimezone(UTC).replace(tzinfo=None).isoformat().encode() + b"Z"
-    if offset.seconds % 60 or offset.microseconds:
-        return _moment(value.astimezone(UTC))
+    # .NET would take the nearest instant that it has.
+    instant = value.astimezone(UTC)
+    if not offset or offset.seconds % 60 or offset.microseconds:
+        return b"DT", instant.replace(tzinfo=None).isoformat().encode() + b"Z"
     return b"DT", value.isoformat().encode()
 
 
@@ -252,6 +300,8 @@ def _duration(value: timedelta) -> tuple[bytes, bytes]:
 
 
 def _time_of_day(value: time) -> tuple[bytes, bytes]:
+    if value.tzinfo is not None:
+        raise ValueError
     return _duration(timedelta(0, value.hour * 3600 + value.minute * 60 + value.second, value.microsecond))
 
 
@@ -271,7 +321,8 @@ _PRIMITIVES: tuple[tuple[Any, Callable[[Any], tuple[bytes, bytes]]], ...] = (
 
 def _in_order(items: AbstractSet[Any]) -> list[Any]:
     try:
-        return sorted(items)
+        # The views of a dict have its order.
+        return sorted(items) if isinstance(items, set | frozenset) else list(items)
     except TypeError:
         return list(items)
 
