@@ -12,7 +12,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pskernel.protocol.pipelines import Command
 from pskernel.protocol.values import Value
@@ -26,6 +26,10 @@ __all__ = ["PARAMETER", "using_values"]
 PARAMETER = "--%"
 _MAYBE = re.compile(r"using:", re.IGNORECASE)
 _PARSE_SECONDS = 30.0
+_SIZES: dict[type, tuple[str, ...]] = {
+    str: ("length",),
+    **dict.fromkeys((list, tuple, range, bytes), ("length", "count")),
+}
 
 
 async def using_values(runspace: Runspace, script: str, variables: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -44,13 +48,28 @@ async def using_values(runspace: Runspace, script: str, variables: Mapping[str, 
         return None
     parse = Command(_script(), ((None, Value(script)),), is_script=True)
     found = await runspace.query([[parse]], timeout=_PARSE_SECONDS)
-    values = {}
+    values: dict[str, Any] = {}
     for expression in found:
         text, name, path = str(expression.Text), str(expression.Name), _items(expression.Path)
         value = _evaluate(_variable(variables, name, text), path, text)
         key = text if path else text.lower()
-        values[b64encode(key.encode("utf-16-le", "surrogatepass")).decode()] = value
+        values[_Key(b64encode(key.encode("utf-16-le", "surrogatepass")).decode(), text)] = value
     return values or None
+
+
+class _Key(str):
+    """A key that errors show as the expression it stands for."""
+
+    __slots__ = ("expression",)
+    expression: str
+
+    def __new__(cls, key: str, expression: str) -> Self:
+        made = super().__new__(cls, key)
+        made.expression = expression
+        return made
+
+    def __repr__(self) -> str:
+        return self.expression
 
 
 @cache
@@ -83,11 +102,16 @@ def _evaluate(value: Any, path: Sequence[Any], text: str) -> Any:
 
 
 def _member(value: Any, name: str) -> Any:
-    if not isinstance(value, Mapping):
-        return getattr(value, name)
-    if name in value:
-        return value[name]
-    return {str(key).casefold(): item for key, item in value.items()}[name.casefold()]
+    folded = name.casefold()
+    if isinstance(value, Mapping):
+        if name in value:
+            return value[name]
+        same = {str(key).casefold(): item for key, item in value.items()}
+        return len(value) if folded == "count" and folded not in same else same[folded]
+    # What .NET's texts and arrays have.
+    if folded in _SIZES.get(type(value), ()):
+        return len(value)
+    return getattr(value, name)
 
 
 def _undefined(text: str) -> RemotingError:
