@@ -22,6 +22,7 @@ _MAX_ROWS, _MAX_COLUMNS, _MAX_TEXT = 50, 20, 200
 # A value that is no record is shown below this name.
 _VALUE = "Value"
 _MISSING = object()
+_MAX_EXACT = 2**53
 
 
 class Objects(list[Any]):
@@ -127,6 +128,9 @@ def _typed(column: pd.Series[Any]) -> pd.Series[Any]:
     if kinds == {int} and column.isna().any():
         small = all(-(2**63) <= value < 2**63 for value in column if value is not None)
         return column.astype("Int64") if small else column
+    # An integer that a double does not hold exactly stays what it is.
+    if kinds == {int, float} and all(type(value) is float or abs(value) <= _MAX_EXACT for value in column.dropna()):
+        return column.astype("float64")
     if kinds == {bool} and column.isna().any():
         return column.astype("boolean")
     if kinds == {str}:
@@ -141,7 +145,14 @@ def _text(value: Any) -> str:
     value = _cell(value)
     if value is None:
         return ""
-    if isinstance(value, list):
-        value = ", ".join(_text(item) for item in value[:_MAX_COLUMNS])
+    if isinstance(value, PSObject) and isinstance(value.value, list):
+        # As PowerShell shows a list in a table; what is nested in it by its text.
+        shown = [_item(item) for item in value.value[:_MAX_COLUMNS]]
+        value = f"{{{', '.join(shown)}{', ...' if len(value.value) > len(shown) else ''}}}"
     text = strip(neutralise(str(value)[: 4 * _MAX_TEXT])).replace("\n", " ")
     return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "\u2026"
+
+
+def _item(value: Any) -> str:
+    value = _cell(value)
+    return "$null" if value is None else str(value)[:_MAX_TEXT]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 
+import pandas as pd
 import pytest
 
 from pskernel import Objects, PSObject
@@ -69,6 +70,35 @@ def test_a_table_is_bounded_and_neutralised() -> None:
     assert "&lt;script&gt;" in markup
     assert "<script>" not in markup
     assert 51 == markup.count("<tr>")
+
+
+def test_lists_in_a_table_are_shown_as_powershell_does_and_bounded() -> None:
+    items = [1, "x\x1b[2J", None, PSObject(("T",), value=[])]
+    few, many = PSObject(("System.Object[]",), value=items), PSObject(value=list(range(10**6)))
+
+    shown = repr(Objects([record(A=few, B=many)]))
+
+    assert "{1, x, $null, T}" in shown
+    assert shown.endswith("18, 19, ...}")
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([1, 1.5], "float64"),
+        ([1, 1.5, None], "float64"),
+        ([2**60 + 1, 1.5], "object"),
+        ([1, True], "object"),
+        ([1, None], "Int64"),
+        ([2**63, 1], "uint64"),
+        ([2**64, 1], "object"),
+    ],
+)
+def test_a_column_of_numbers_has_a_type_that_holds_them_all(values: list[object], dtype: str) -> None:
+    frame = Objects([record(A=value) for value in values]).to_frame()
+
+    assert dtype == str(frame.dtypes["A"])
+    assert values == [None if pd.isna(value) else value for value in frame["A"].astype(object)]
 
 
 def test_the_host_is_a_column_where_there_are_several() -> None:
