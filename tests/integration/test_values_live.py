@@ -7,7 +7,7 @@ import enum
 import math
 import uuid
 from collections import namedtuple
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import PurePosixPath
@@ -141,6 +141,31 @@ def test_what_has_no_counterpart_is_refused_and_nothing_is_sent(session: PSSessi
     assert [True] == session.invoke("$null -eq $ran")
 
 
+@pytest.mark.parametrize("value", [{None: 1}, PSObject(properties={"": 1})])
+def test_what_the_server_would_never_answer_is_refused_here(session: PSSession, value: Any) -> None:
+    with pytest.raises(RemotingError) as caught:
+        session.invoke("1", [value])
+
+    assert "ArgumentNotSerializable" == caught.value.error_id
+    assert [1] == session.invoke("1")
+
+
+def test_names_and_keys_have_all_characters(session: PSSession) -> None:
+    names = [" ", "\0", "a\nb", "\ud800", "_x0041_", '"', "<&>'", "\ufffe", "\U0001f600", "\u00e9", "x" * 5000]
+    script = "$args[0].psobject.properties.Name; $args[1].Keys"
+
+    assert names * 2 == session.invoke(script, [PSObject(properties=dict.fromkeys(names, 1)), dict.fromkeys(names, 1)])
+
+
+@pytest.mark.parametrize("cover", [lambda v: [v], lambda v: {"a": v}, lambda v: PSObject(properties={"a": v})])
+def test_as_many_levels_as_we_send_are_read_there(session: PSSession, cover: Callable[[Any], Any]) -> None:
+    value: Any = 1
+    for _ in range(39):
+        value = cover(value)
+
+    assert [1] == session.invoke("$using:v | Out-Null; 1", [value], using={"v": value})
+
+
 def test_a_value_that_contains_itself_is_refused(session: PSSession) -> None:
     endless: list[Any] = []
     endless += [endless, {"a": endless}, endless]
@@ -204,6 +229,29 @@ def test_values_survive_the_way_there_and_back(session: PSSession, values: list[
         assert same(sent, came), (sent, came)
 
 
+@pytest.mark.parametrize(
+    ("make", "check"),
+    [
+        (", @()", "$v -is [Collections.IList] -and $v.Count -eq 0"),
+        (", [Collections.Generic.List[int]]::new()", "$v -is [Collections.IList] -and $v.Count -eq 0"),
+        ("@{ 1 = 'a'; $true = 'b' }", "$v -is [hashtable] -and $v[1] -eq 'a' -and $v[$true] -eq 'b'"),
+        ("$h = [hashtable]::new(); $h.a = 1; $h['A'] = 2; $h", "$v.Count -eq 2 -and $v['A'] -eq 2"),
+        ("5 | Add-Member n 7 -PassThru", "$v -eq 5 -and $v.n -eq 7"),
+        (", [Collections.Stack]::new((1, 2))", "\"$v\" -eq '2 1'"),
+        ("[ipaddress]'1.2.3.4'", "$v -is [ipaddress] -and \"$v\" -eq '1.2.3.4'"),
+    ],
+)
+def test_an_object_of_the_remote_is_the_same_when_it_comes_back(session: PSSession, make: str, check: str) -> None:
+    assert [True] == session.invoke(f"$v = $args[0]; {check}", session.invoke(make))
+
+
+def test_a_secure_string_that_came_back_is_not_sent_as_something_else(session: PSSession) -> None:
+    made = session.invoke("ConvertTo-SecureString abc -AsPlainText -Force")
+
+    with pytest.raises(RemotingError, match="SecureString"):
+        session.invoke("1", made)
+
+
 def test_objects_of_the_remote_survive_the_way_here_and_back(session: PSSession) -> None:
     make = """
         [pscustomobject]@{ A = 1; B = 'x', 'y'; C = [pscustomobject]@{ D = [datetime]::new(2026, 1, 2) } }
@@ -240,6 +288,9 @@ def test_objects_of_the_remote_survive_the_way_here_and_back(session: PSSession)
         ("1, 2 | ForEach-Object { $using:x + $_ }", [6, 7]),
         ("Get-Item @using:splat | ForEach-Object FullName", ["/"]),
         ("param($p) $p; $using:x", ["argument", 5]),
+        ("$using:splat.Path.Length; $using:l.Count; $using:l.length; $using:t.Count", [1, 2, 2, 1]),
+        ("function f { $using:x }; f; & { $using:x }", [5, 5]),
+        ('@"\n$using:x\n"@; "$using:x.none"', ["5", "5.none"]),
     ],
 )
 def test_using_takes_variables_of_this_side(session: PSSession, script: str, found: list[Any]) -> None:
@@ -255,6 +306,21 @@ def test_using_what_does_not_exist_sends_nothing(session: PSSession, script: str
 
     assert "UsingVariableIsUndefined" == caught.value.error_id
     assert [True] == session.invoke("$null -eq $used")
+
+
+def test_a_using_value_that_cannot_be_sent_is_named_as_it_is_written(session: PSSession) -> None:
+    with pytest.raises(RemotingError, match=r"function at \[\$using:f\]\['g'\]"):
+        session.invoke("$using:f", using={"f": {"g": lambda: 1}})
+
+
+@pytest.mark.parametrize("script", ["Start-Job { $using:in } | Receive-Job -Wait", "1 | % -Parallel { $using:in }"])
+def test_using_in_a_job_of_the_remote_means_its_variables(session: PSSession, script: str) -> None:
+    # PowerShell's own Invoke-Command fails in the same way, and with a variable of the remote succeeds.
+    failed = session.invoke(script, using={"in": 5})
+
+    assert [] == failed
+    assert "using variable '$using:in' cannot be retrieved" in "".join(text.text for text in failed.streams)
+    assert [7] == plain(list(session.invoke(f"& {{ $in = 7; {script} }}", using={"in": 5})))
 
 
 def test_a_script_that_fails_raises_what_powershell_says(session: PSSession) -> None:
