@@ -22,10 +22,10 @@ __all__ = ["CELL_MAGIC", "Redirect"]
 CELL_MAGIC = "_pskernel_remote"
 # What is typed to leave. `quit` is none: PowerShell does not know it, and its debugger takes it for something else.
 _LEAVE = re.compile(r"\s*(?:%?exit_pssession|Exit-PSSession|exit(?:[ \t]+-?[0-9]+)?)\s*;?\s*\Z", re.IGNORECASE)
-# What is ours in spite of it. No command of PowerShell begins like this.
+# What is ours in spite of it: a whole cell of ours, or one line alone. What stands below a line is the remote's.
 _HERE = re.compile(
-    r"\s*(?:%%(?:local|invoke_command)|%(?:enter|exit|new|get|remove)_pssession|%(?:get|receive|wait|stop|remove)_job"
-    r"|%(?:invoke_command|copy_item))\b"
+    r"\s*(?:%%(?:local|invoke_command)\b|%(?:(?:enter|exit|new|get|remove)_pssession"
+    r"|(?:get|receive|wait|stop|remove)_job|invoke_command|copy_item)\b[^\n]*\s*\Z)"
 )
 # A command's name with a question mark behind it, as IPython's users ask; to PowerShell it is no command.
 _HELP = re.compile(r"\s*[A-Za-z]+-[A-Za-z]+\?\s*\Z")

@@ -304,3 +304,15 @@ def test_what_the_remote_receives_is_what_was_typed(shell: InteractiveShell, ent
         assert units.tolist() == list(map(int, shown.getvalue().split()))
 
     check()
+
+
+def test_what_stands_below_a_line_of_ours_never_runs_here(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str
+) -> None:
+    run(shell, capsys, entering)
+
+    run(shell, capsys, "%get_pssession\nhit = 'python'")
+    run(shell, capsys, "%get_job\n!(echo hit)")
+
+    assert "hit" not in shell.user_ns
+    assert ("1\n", None) == run(shell, capsys, "1")
