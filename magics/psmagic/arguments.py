@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Argument", "ArgumentError", "ScriptBlock", "read_arguments"]
+__all__ = ["Argument", "ArgumentError", "Number", "ScriptBlock", "read_arguments"]
 
 _SINGLE = "'\u2018\u2019\u201a\u201b"
 _DASH = "-\u2013\u2014\u2015"
@@ -35,7 +35,13 @@ _IN_BLOCK = re.compile(
 )
 _CONSTANTS = {"true": True, "false": False, "null": None}
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "e": "\x1b"}
-_NUMBER = re.compile(r"[+-]?[0-9]{1,18}\Z")
+# PowerShell's numbers: about_Numeric_Literals, without the suffixes of types.
+_NUMBER = re.compile(
+    r"(?P<sign>[+-]?)(?:0x(?P<hex>[0-9a-f]{1,16})|(?P<whole>[0-9]{1,28})|(?P<real>(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=e))"
+    r"(?:e[+-]?[0-9]{1,3})?))(?P<unit>kb|mb|gb|tb|pb)?\Z",
+    re.IGNORECASE,
+)
+_UNITS = {"kb": 2**10, "mb": 2**20, "gb": 2**30, "tb": 2**40, "pb": 2**50}
 
 
 class ArgumentError(Exception):
@@ -48,6 +54,14 @@ class ArgumentError(Exception):
     def __init__(self, message: str, error_id: str) -> None:
         super().__init__(message)
         self.error_id = error_id
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A bare word that is a number to whoever wants one, and its text to whoever wants a text."""
+
+    text: str
+    value: int | float
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +182,20 @@ def _value(kind: str, text: str, variables: Mapping[str, Any]) -> Any:
         case "variable":
             return _variable(text, variables)
         case _:
-            return int(text) if _NUMBER.match(text) else text
+            return _number(text) or text
+
+
+def _number(text: str) -> Number | None:
+    match = _NUMBER.match(text)
+    if match is None:
+        return None
+    value: int | float
+    if match["hex"] is not None:
+        value = int(match["hex"], 16)
+    else:
+        value = int(match["whole"]) if match["whole"] is not None else float(match["real"])
+    value *= _UNITS.get((match["unit"] or "").lower(), 1)
+    return Number(text, -value if match["sign"] == "-" else value)
 
 
 def _expand(text: str, variables: Mapping[str, Any]) -> str:

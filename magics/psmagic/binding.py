@@ -117,7 +117,7 @@ def _bind_positions(command: Command, positional: list[Any], values: dict[str, A
         chosen = _taker(open_now, value, command.default_set)
         if chosen is None:
             raise ArgumentError(
-                f"A positional parameter cannot be found that accepts argument '{value}'.",
+                f"A positional parameter cannot be found that accepts argument '{getattr(value, 'text', value)}'.",
                 "PositionalParameterNotFound",
             )
         values[chosen.name] = convert(chosen, value)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from psmagic.arguments import ArgumentError, ScriptBlock
+from psmagic.arguments import ArgumentError, Number, ScriptBlock
 from psmagic.parameters import Kind, Parameter
 
 __all__ = ["convert", "is_of_kind"]
@@ -34,6 +34,7 @@ def is_of_kind(parameter: Parameter, value: Any) -> bool:
 
 
 def _has_type(kind: Kind, value: Any) -> bool:
+    value = value.value if isinstance(value, Number) else value
     if kind in _NAMED_TYPES:
         return bool(type(value).__name__ == kind.value.rsplit(".", 1)[-1])
     types = _TYPES.get(kind)
@@ -61,6 +62,9 @@ def convert(parameter: Parameter, value: Any) -> Any:
 
 
 def _one(parameter: Parameter, value: Any) -> Any:
+    if isinstance(value, Number):
+        # 007 and 1.10 are names as they are written.
+        value = value.value if parameter.kind in {Kind.INT, Kind.OBJECT} else value.text
     if value is not None or parameter.kind in _VALUE_TYPES:
         try:
             value = _READERS.get(parameter.kind, _as_is)(parameter, value)
@@ -119,6 +123,8 @@ def _string(_parameter: Parameter, value: Any) -> str:
 
 
 def _int(_parameter: Parameter, value: Any) -> int:
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError
     number = int(value)
     if not -(2**31) <= number < 2**31:
         raise ValueError

@@ -8,11 +8,12 @@ from pathlib import Path
 from IPython.core.magic import line_cell_magic, line_magic, magics_class, no_var_expand
 
 from pskernel.questions import Asker, NobodyToAsk
-from pskernel.remoting.invocation import THROTTLE, FanOut, HostOutcome, Work
+from pskernel.remoting.invocation import THROTTLE, FanOut, HostOutcome
 from pskernel.remoting.jobs import JOBS, Job, Jobs
 from pskernel.remoting.loop import LOOP
 from pskernel.remoting.objects import Objects
 from pskernel.remoting.pssession import PSSession
+from pskernel.remoting.work import Work
 from pskernel.target import Target
 from psmagic.arguments import ArgumentError, ScriptBlock
 from psmagic.base import PowerShellMagics, command_magic, raised, refused
@@ -37,8 +38,7 @@ class InvokeMagics(PowerShellMagics):
     @command_magic(INVOKE_COMMAND)
     def invoke_command(self, bound: Bound, cell: str | None = None) -> Objects | Job | None:
         """Run a script on one host or on many, and bring back what it returns."""
-        # What $using: means is what the variables are now, also for a job that waits for its turn.
-        work = Work(_script(bound, cell), bound.get("ArgumentList") or (), dict(self.shell.user_ns))
+        work = Work.of(_script(bound, cell), bound.get("ArgumentList") or (), self.shell.user_ns)
         places = _places(bound)
         throttle = bound.get("ThrottleLimit", THROTTLE)
         if bound.get("AsJob"):
@@ -85,9 +85,12 @@ class InvokeMagics(PowerShellMagics):
         """Bring back what jobs have returned since the last time."""
         objects = Objects()
         outcomes: list[HostOutcome] = []
-        for job in jobs_of(bound) or ():
-            if bound.get("Wait"):
+        jobs = jobs_of(bound) or Jobs()
+        if bound.get("Wait"):
+            # All of them first: what is received and then given up for another job's sake would be lost.
+            for job in jobs:
                 job.wait()
+        for job in jobs:
             found = job.receive(keep=bool(bound.get("Keep")))
             for piece in found.streams:
                 print(piece.text, end="", file=sys.stderr if piece.stream == "stderr" else sys.stdout)

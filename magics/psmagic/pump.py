@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import getpass
 import queue
 import sys
@@ -72,25 +73,42 @@ class Pump:
 
         Raises:
             KeyboardInterrupt: the work was cancelled by it.
+            OSError: what it writes cannot be shown; it was interrupted, and has ended.
         """
         future = self._loop.start(work)
         future.add_done_callback(lambda _: self._queue.put(None))
         while True:
             try:
                 if self._serve(future):
-                    result: _T = future.result()
-                    return result
+                    break
             except KeyboardInterrupt:
                 self._loop.call(interrupt)
-            except CancelledError:
-                raise KeyboardInterrupt from None
+            except BaseException:
+                # Whoever is gone on without would go on running, and wait for a reader that is not there.
+                self._abandon(future, interrupt)
+                raise
+        try:
+            return future.result()
+        except CancelledError:
+            raise KeyboardInterrupt from None
+
+    def _abandon(self, future: Future[Any], interrupt: Callable[[], object]) -> None:
+        self._interactive = False
+        self._loop.call(lambda: self.spill("it cannot be shown"))
+        self._loop.call(interrupt)
+        while not future.done():
+            with contextlib.suppress(queue.Empty):
+                item = self._queue.get(timeout=_POLL_SECONDS)
+                if isinstance(item, _Ask):
+                    self._resolve(item, PromptUnavailable("It cannot be asked."))
 
     def _serve(self, future: Future[Any]) -> bool:
         """Handle what is next. Returns whether the work is over."""
         try:
             item = self._queue.get(timeout=_POLL_SECONDS)
         except queue.Empty:
-            return False
+            # The last word is lost where Ctrl+C came just behind it.
+            return future.done() and self._queue.empty()
         if self._queue.qsize() < _MAX_QUEUED // 2:
             self._loop.call(self._drained.set)
         if item is None:
@@ -101,7 +119,7 @@ class Pump:
         if self._progress is not None:
             self._progress.make_room()
         if isinstance(item, StreamText):
-            print(item.text, end="", file=sys.stderr if item.stream == "stderr" else sys.stdout, flush=True)
+            _print(item)
             return False
         self._answer(item)
         return False
@@ -166,3 +184,13 @@ class Pump:
         ask = _Ask(question, asyncio.get_running_loop().create_future())
         self._queue.put(ask)
         return await ask.answer
+
+
+def _print(piece: StreamText) -> None:
+    file = sys.stderr if piece.stream == "stderr" else sys.stdout
+    try:
+        print(piece.text, end="", file=file, flush=True)
+    except UnicodeEncodeError:
+        # A terminal without Unicode: what it does not have is shown by its number.
+        encoding = file.encoding or "ascii"
+        print(piece.text.encode(encoding, "backslashreplace").decode(encoding), end="", file=file, flush=True)

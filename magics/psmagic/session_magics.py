@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import line_magic, magics_class, no_var_expand
 
+from pskernel.errors import ConnectError, PSKernelError
 from pskernel.questions import Asker, NobodyToAsk
 from pskernel.remoting.loop import LOOP
 from pskernel.remoting.pssession import PSSession, PSSessions
@@ -52,7 +54,9 @@ class SessionMagics(PowerShellMagics):
         async def work() -> PSSessions:
             for at, target in enumerate(targets):
                 opening.append(asyncio.create_task(one(target, names[at] if at < len(names) else None)))
-            await asyncio.gather(*opening, return_exceptions=True)
+            found = await asyncio.gather(*opening, return_exceptions=True)
+            if any(isinstance(one, BaseException) for one in found):
+                await _close(found)
             return PSSessions(task.result() for task in opening)
 
         found = pump.run(work(), lambda: [task.cancel() for task in opening])
@@ -76,3 +80,17 @@ class SessionMagics(PowerShellMagics):
             self._entered.require_not_entered(session)
         for session in found:
             session.close()
+
+
+async def _close(found: Sequence[PSSession | BaseException]) -> None:
+    """Where one of several cannot be opened, none is: nobody would have the others in hand.
+
+    Raises:
+        ConnectError: what each of several failures was.
+    """
+    for one in found:
+        if isinstance(one, PSSession):
+            await one.aclose()
+    failures = [one for one in found if isinstance(one, PSKernelError)]
+    if len(found) > 1 and failures:
+        raise ConnectError(" ".join(map(str, failures)) + " No session was opened.")

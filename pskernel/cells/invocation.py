@@ -52,7 +52,7 @@ class Invocation(Cell):
         self._room = _MAX_BYTES
 
     async def _start(self, runspace: Runspace, text: str) -> Pipeline:  # noqa: ARG002 - what is sent is known
-        return await (runspace.invoke if self._collect else runspace.run_cell)(self._statements)
+        return await (runspace.invoke if self._collect else runspace.show)(self._statements)
 
     async def _prepare(self) -> CellError | None:
         runspace = self._session.runspace
@@ -61,6 +61,8 @@ class Invocation(Cell):
                 self._statements = await self._make(runspace)
             except PipelineFailed as failure:
                 return script_error(failure.record.fully_qualified_error_id, failure.record.message, own=False)
+            except TimeoutError:
+                return own_error("InvocationFailed", "The remote did not answer a question about the script in time.")
             except PSKernelError as error:
                 return own_error(getattr(error, "error_id", type(error).__name__), str(error))
         return None

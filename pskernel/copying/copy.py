@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from pskernel.copying import near
+from pskernel.copying.asked import asked_for
 from pskernel.copying.errors import CopyError, differs, failed, here, no_folder, not_found
 from pskernel.copying.far import Far, Item, Place
 from pskernel.copying.near import Source
@@ -96,6 +97,7 @@ async def receive_items(
         items = await copying.far.find(path, literal=literal, recurse=recurse, hidden=force)
         if not items:
             raise no_folder(path)
+        items = asked_for(items, path, literal=literal, recurse=recurse, hidden=force, skipped=result.skipped)
         base, inside = await asyncio.to_thread(near.landing, destination)
         if not inside and sum(1 for item in items if len(item.parts) == 1) > 1:
             raise _no_folder_here(base)

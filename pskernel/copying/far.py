@@ -174,10 +174,6 @@ class Far:
         await self.settle()
         return await self._ask("finish", part, path, digest, ticks, mode) == [digest]
 
-    async def remove(self, path: str) -> None:
-        """Delete a file."""
-        await self._ask("remove", path)
-
     async def settle(self) -> None:
         """What was written is there for the remote's PowerShell."""
         if self._files is not None:

@@ -83,6 +83,9 @@ def make_folder(path: Path) -> None:
     Raises:
         CopyError: a file is there.
     """
+    if path.is_symlink():
+        # It may lead anywhere; the names below it are the remote's.
+        raise failed(f"Cannot copy into '{path}': it is a link.", "CopyError", str(path))
     if path.is_file():
         message = f"Destination path {path} is a file that already exists on the target destination."
         raise failed(message, "CopyError", str(path))

@@ -36,6 +36,7 @@ class PipelineShape(Enum):
     """What a pipeline is made of."""
 
     CELL = "the text as script, then Out-Default: what Enter-PSSession sends for a typed line"
+    SHOWN = "as CELL, not in the history: what Invoke-Command runs, formatted by the remote"
     QUERY = "the text as script alone, its objects returned, not in the history"
     NESTED = "as CELL, for the debugger in which the pipeline that runs has stopped; not in the history"
     DEBUGGER = "as QUERY, for the debugger: what it reads itself"
@@ -43,7 +44,7 @@ class PipelineShape(Enum):
 
 
 # What the remote formats and writes to the host.
-_SHOWN = {PipelineShape.CELL, PipelineShape.NESTED}
+_SHOWN = {PipelineShape.CELL, PipelineShape.SHOWN, PipelineShape.NESTED}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ timedelta, time                       TimeSpan
 bytes, bytearray, memoryview, UUID    Byte[], Guid
 enum members, paths                   their value, their text
 lists and other sequences, sets       Object[]; a set in order where its items have one
-dict and other mappings               Hashtable; OrderedDictionary where the server knows how to read one
+dict and other mappings               OrderedDictionary; Hashtable if a key is no text
 dataclasses, named tuples             PSCustomObject
 numpy scalars and arrays              what their items are
 pandas frames and series              Object[] of PSCustomObject, Object[]; what is missing is $null
@@ -108,7 +108,9 @@ class _Writer:
         if isinstance(value, PSObject):
             return self._record(value, name, where)
         if isinstance(value, Mapping):
-            return self._object(name, _ORDERED, self._table(value.items(), where))
+            # A number in brackets is a position to an ordered one, and a key to the other.
+            types = _ORDERED if all(isinstance(key, str) for key in value) else _TABLE
+            return self._object(name, types, self._table(value.items(), where))
         if isinstance(value, AbstractSet):
             value = _in_order(value)
         if isinstance(value, tuple) and hasattr(value, "_fields"):

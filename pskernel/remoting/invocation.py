@@ -4,88 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from pskernel.cells.invocation import Invocation
-from pskernel.cells.outcome import CellError, interrupted
+from pskernel.cells.outcome import CellError, interrupted, own_error
 from pskernel.cells.output import Output
 from pskernel.connect import opener
-from pskernel.credentials import PSCredential, Secret
 from pskernel.errors import PipelineFailed
 from pskernel.protocol.clixml import PSObject
-from pskernel.protocol.hostvalues import Login
-from pskernel.protocol.hostvalues import Secret as SecureText
-from pskernel.protocol.pipelines import Command, Statements
-from pskernel.protocol.values import Value, has_secret
 from pskernel.questions import Asker, NobodyToAsk
 from pskernel.records import ErrorRecord
 from pskernel.remoting.errors import RemotingError
 from pskernel.remoting.listed import ListedSession
 from pskernel.remoting.objects import Objects
 from pskernel.remoting.output import Kept, Labelled
-from pskernel.remoting.using import PARAMETER, using_values
+from pskernel.remoting.work import Work
 from pskernel.session.interactive import InteractiveSession
 from pskernel.target import Target
 
-if TYPE_CHECKING:
-    from pskernel.session.runspace import Runspace
-
-__all__ = ["THROTTLE", "FanOut", "HostOutcome", "Work", "invoke"]
+__all__ = ["THROTTLE", "FanOut", "HostOutcome", "invoke"]
 
 # Invoke-Command's own default.
 THROTTLE = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What is run.
-
-    Attributes:
-        script: PowerShell.
-        arguments: its ``$args``, or the values of its ``param()``.
-        using: what ``$using:name`` in it means, by name.
-    """
-
-    script: str
-    arguments: Sequence[Any] = ()
-    using: Mapping[str, Any] = field(default_factory=dict)
-
-    async def statements(self, runspace: Runspace) -> Statements:
-        """What is sent.
-
-        Raises:
-            RemotingError: the script uses a variable that does not exist; it was not sent.
-        """
-        arguments: list[tuple[str | None, Value]] = [(None, Value(_revealed(value))) for value in self.arguments]
-        using = await using_values(runspace, self.script, self.using)
-        if using is not None:
-            arguments.append((PARAMETER, Value(_revealed(using))))
-        if has_secret([value.value for _, value in arguments]):
-            await runspace.exchange_key()
-        return [[Command(self.script, tuple(arguments), is_script=True)]]
-
-
-def _revealed(value: Any, around: tuple[int, ...] = ()) -> Any:
-    """A value with the credentials and secrets in it as they travel: encrypted, once they are written.
-
-    What is in itself (``around`` are those it is in) is left for the encoder to refuse.
-    """
-    if isinstance(value, PSCredential):
-        return Login(value.user_name, SecureText(value.password.reveal()))
-    if isinstance(value, Secret):
-        return SecureText(value.reveal())
-    if type(value) not in {list, tuple, dict} or id(value) in around:
-        return value
-    around = (*around, id(value))
-    if isinstance(value, dict):
-        return {key: _revealed(item, around) for key, item in value.items()}
-    return [_revealed(item, around) for item in value]
-
-
-@dataclass(frozen=True, slots=True)
 class HostOutcome:
-    """How it ended on one host."""
+    """How it ended on one host. ``computer`` tells it from the others: hosts of one name have more to it."""
 
     computer: str
     error: CellError | None = None
@@ -125,6 +71,7 @@ class FanOut:
         self._asker = asker
         self._collect = collect
         self._turns = asyncio.Semaphore(throttle)
+        self._labels = _labels(places)
         self._labelled = len(places) > 1 and not hide_computer_name
         self._running: set[Invocation] = set()
         self._interrupted = False
@@ -133,7 +80,7 @@ class FanOut:
 
     async def run(self) -> list[HostOutcome]:
         """Run it to its end everywhere; what fails on one host does not disturb the others."""
-        await asyncio.gather(*(self._at(place) for place in self._places))
+        await asyncio.gather(*map(self._at, self._places, self._labels))
         return self.outcomes
 
     def interrupt(self) -> None:
@@ -142,34 +89,40 @@ class FanOut:
         for invocation in self._running:
             invocation.interrupt()
 
-    async def _at(self, place: ListedSession | Target) -> None:
-        async with self._turns:
+    async def _at(self, place: ListedSession | Target, label: str) -> None:
+        try:
+            async with self._turns:
+                error = await self._at_its_turn(place, label)
+        except Exception as failure:  # noqa: BLE001 - a user's object may raise what it likes when it is read
+            message = f"The script was not run to its end on {label}: {type(failure).__name__}."
+            error = own_error("InvocationFailed", message)
+        finally:
             if isinstance(place, ListedSession):
-                try:
-                    await self._in(place.session, place.computer_name, place.target)
-                finally:
-                    place.release()
-                return
-            computer = place.host or "localhost"
-            session = InteractiveSession(opener(place), place.label, computer)
-            try:
-                await self._in(session, computer, place)
-            finally:
-                await session.aclose()
+                place.release()
+        self.outcomes.append(HostOutcome(label, error))
 
-    async def _in(self, session: InteractiveSession, computer: str, target: Target) -> None:
-        error = interrupted().error
-        if not self._interrupted:
-            output = Labelled(self._output, computer) if self._labelled else self._output
-            collect = self._marked(session, computer) if self._collect else None
-            invocation = Invocation(session, output, target.options.stop_timeout, self._work.statements, collect)
-            self._running.add(invocation)
-            try:
-                error = (await invocation.run(self._work.script, self._asker)).error
-            finally:
-                self._running.discard(invocation)
-                await output.flush()
-        self.outcomes.append(HostOutcome(computer, error))
+    async def _at_its_turn(self, place: ListedSession | Target, label: str) -> CellError | None:
+        if self._interrupted:
+            return interrupted().error
+        if isinstance(place, ListedSession):
+            return await self._in(place.session, place.computer_name, label, place.target)
+        computer = place.host or "localhost"
+        session = InteractiveSession(opener(place), place.label, computer)
+        try:
+            return await self._in(session, computer, label, place)
+        finally:
+            await session.aclose()
+
+    async def _in(self, session: InteractiveSession, computer: str, label: str, target: Target) -> CellError | None:
+        output = Labelled(self._output, label) if self._labelled else self._output
+        collect = self._marked(session, computer) if self._collect else None
+        invocation = Invocation(session, output, target.options.stop_timeout, self._work.statements, collect)
+        self._running.add(invocation)
+        try:
+            return (await invocation.run(self._work.script, self._asker)).error
+        finally:
+            self._running.discard(invocation)
+            await output.flush()
 
     def _marked(self, session: InteractiveSession, computer: str) -> Callable[[Any], None]:
         """Objects say where they come from, as Invoke-Command's do."""
@@ -186,6 +139,15 @@ class FanOut:
         return add
 
 
+def _labels(places: Sequence[ListedSession | Target]) -> list[str]:
+    """The hosts' names; where one comes several times, with what tells its places apart."""
+    names = [place.computer_name if isinstance(place, ListedSession) else place.host or "localhost" for place in places]
+    return [
+        name if names.count(name) == 1 else f"{name} {place.name if isinstance(place, ListedSession) else place.label}"
+        for name, place in zip(names, places, strict=True)
+    ]
+
+
 def _claim(sessions: Sequence[ListedSession]) -> None:
     """Take all, or none: whoever comes next, before this has begun, must find them taken."""
     for at, session in enumerate(sessions):
@@ -200,7 +162,7 @@ def _claim(sessions: Sequence[ListedSession]) -> None:
 async def invoke(session: ListedSession, script: str, arguments: Sequence[Any], using: Mapping[str, Any]) -> Objects:
     """Run a script in one session and return its objects; see :meth:`PSSession.invoke`."""
     kept, objects = Kept(), list[Any]()
-    work = Work(script, arguments, using)
+    work = Work.of(script, arguments, using)
     fan_out = FanOut([session], work, kept, NobodyToAsk(), collect=objects.append)
     running = asyncio.create_task(fan_out.run())
     try:

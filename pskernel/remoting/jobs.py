@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from pskernel.questions import NobodyToAsk
 from pskernel.remoting.errors import RemotingError
-from pskernel.remoting.invocation import THROTTLE, FanOut, Work
+from pskernel.remoting.invocation import THROTTLE, FanOut
 from pskernel.remoting.listed import ListedSession
 from pskernel.remoting.loop import LOOP
 from pskernel.remoting.objects import Objects
 from pskernel.remoting.output import Kept
+from pskernel.remoting.work import Work
 from pskernel.render.tables import html_table, text_table
 from pskernel.wildcards import matcher
 
@@ -80,7 +81,7 @@ class Job:
         """What has come since it was received last.
 
         Returns:
-            the objects; text is in ``streams``, and the errors of hosts that failed are in ``errors``.
+            the objects; text is in ``streams``, and the errors of hosts that failed are in ``failed``.
         """
         return LOOP.run(self._receive(keep=keep))
 

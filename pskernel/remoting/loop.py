@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 __all__ = ["LOOP", "LoopThread"]
 
 _T = TypeVar("_T")
+# How long is waited at a time: on Windows nothing else lets Ctrl+C in.
+_POLL_SECONDS = 0.1
 
 
 class LoopThread:
@@ -27,11 +29,15 @@ class LoopThread:
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Run a coroutine there to its end; Ctrl+C cancels it. Must not be called on the loop itself."""
         future = self.start(work)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
+        while True:
+            try:
+                return future.result(_POLL_SECONDS)
+            except TimeoutError:
+                if future.done():
+                    raise  # its own
+            except BaseException:
+                future.cancel()
+                raise
 
     def call(self, function: Callable[[], object]) -> None:
         """Call a function there, soon."""

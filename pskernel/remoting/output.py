@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from pskernel.cells.output import Output
 from pskernel.render.text import StreamName, StreamText
 
 __all__ = ["Kept", "Labelled"]
 
+# What a terminal takes for the end of a line, or goes back to its beginning for: a host could write another's label.
+_LINE_END = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+_MAX_LINE = 64 * 1024
 # Of text, until somebody takes it.
 _MAX_CHARACTERS = 64 * 1024 * 1024
 
@@ -62,8 +67,12 @@ class Labelled:
         self._begun: dict[StreamName, str] = {"stdout": "", "stderr": ""}
 
     async def write(self, piece: StreamText) -> None:
-        """Pass on the lines that are complete."""
-        *lines, self._begun[piece.stream] = (self._begun[piece.stream] + piece.text).split("\n")
+        """Pass on the lines that are complete, or too long to wait for their end."""
+        text = self._begun[piece.stream] + _LINE_END.sub("\n", piece.text)
+        *lines, rest = text.split("\n")
+        if len(rest) > _MAX_LINE:
+            lines, rest = [*lines, rest], ""
+        self._begun[piece.stream] = rest
         if lines:
             await self._inner.write(StreamText(piece.stream, "".join(f"{self._label}{line}\n" for line in lines)))
 

@@ -1,4 +1,4 @@
-"""``$using:name`` in a script: found by the remote's own parser, looked up here, sent beside the script.
+"""``$using:name`` in a script: found by the remote's own parser, read and looked up here, sent beside the script.
 
 PowerShell's client sends the values as one more parameter of the script, named ``--%``: a table from each expression,
 as UTF-16 in Base64, to its value (PSRemotingCmdlet.GetUsingValues and PsUtils.GetUsingExpressionKey; no part of
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Self
@@ -21,15 +21,30 @@ from pskernel.remoting.errors import RemotingError
 if TYPE_CHECKING:
     from pskernel.session.runspace import Runspace
 
-__all__ = ["PARAMETER", "using_values"]
+__all__ = ["PARAMETER", "named_in", "using_values"]
 
 PARAMETER = "--%"
-_MAYBE = re.compile(r"using:", re.IGNORECASE)
+_NAME = re.compile(r"\{using:([^{}]*)\}|using:(\w+)", re.IGNORECASE)
+_STEPS = (
+    r"\s*\.\s*(?P<member>\w+)"
+    r"|\[\s*(?:(?P<number>-?[0-9]{1,9})|'(?P<single>[^']*)'|\"(?P<double>[^\"$`]*)\")\s*\]"
+)
+_STEP = re.compile(_STEPS)
+_EXPRESSION = re.compile(
+    rf"[$@](?:using:(?P<name>\w+(?::\w+)?)|\{{using:(?P<braced>[^{{}}]*)\}})"
+    rf"(?P<path>(?:{re.sub('[?]P<[a-z]+>', '?:', _STEPS)})*)",
+    re.IGNORECASE,
+)
 _PARSE_SECONDS = 30.0
 _SIZES: dict[type, tuple[str, ...]] = {
     str: ("length",),
     **dict.fromkeys((list, tuple, range, bytes), ("length", "count")),
 }
+
+
+def named_in(script: str) -> set[str]:
+    """The names, in lower case, that a script may use: more than it does, where its strings or comments have some."""
+    return {(braced or plain).casefold() for braced, plain in _NAME.findall(script)}
 
 
 async def using_values(runspace: Runspace, script: str, variables: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -44,13 +59,13 @@ async def using_values(runspace: Runspace, script: str, variables: Mapping[str, 
         RemotingError: there is no such variable, or nothing where an expression points to in it.
         PipelineFailed: the remote runs no script, and so cannot say.
     """
-    if not _MAYBE.search(script):
+    if not named_in(script):
         return None
     parse = Command(_script(), ((None, Value(script)),), is_script=True)
-    found = await runspace.query([[parse]], timeout=_PARSE_SECONDS)
     values: dict[str, Any] = {}
-    for expression in found:
-        text, name, path = str(expression.Text), str(expression.Name), _items(expression.Path)
+    for found in await runspace.query([[parse]], timeout=_PARSE_SECONDS):
+        text = str(found)
+        name, path = _parts(text, script)
         value = _evaluate(_variable(variables, name, text), path, text)
         key = text if path else text.lower()
         values[_Key(b64encode(key.encode("utf-16-le", "surrogatepass")).decode(), text)] = value
@@ -77,9 +92,22 @@ def _script() -> str:
     return resources.files("pskernel.remoting").joinpath("scripts", "using.ps1").read_text("utf-8")
 
 
-def _items(value: Any) -> Sequence[Any]:
-    items = getattr(value, "value", None)
-    return items if isinstance(items, list) else []
+def _parts(text: str, script: str) -> tuple[str, list[str | int]]:
+    """The variable of an expression, and the members and indices behind it.
+
+    The remote only says which of the script's texts are expressions: it does not choose what it is given.
+    """
+    match = _EXPRESSION.fullmatch(text)
+    if match is None or text not in script:
+        raise RemotingError(
+            f"The expression '{text[:100]}' cannot be evaluated here: behind the variable may be .Name, [0], ['key'].",
+            "InvalidUsingExpression",
+        )
+    path: list[str | int] = []
+    for step in _STEP.finditer(match["path"]):
+        number, key = step["number"], step["single"] if step["single"] is not None else step["double"]
+        path.append(int(number) if number is not None else key if key is not None else step["member"])
+    return match["name"] or match["braced"], path
 
 
 def _variable(variables: Mapping[str, Any], name: str, text: str) -> Any:
@@ -92,11 +120,11 @@ def _variable(variables: Mapping[str, Any], name: str, text: str) -> Any:
     return variables[same[0]]
 
 
-def _evaluate(value: Any, path: Sequence[Any], text: str) -> Any:
+def _evaluate(value: Any, path: list[str | int], text: str) -> Any:
     for step in path:
         try:
             value = _member(value, step) if isinstance(step, str) else value[step]
-        except (AttributeError, LookupError, TypeError):
+        except Exception:  # noqa: BLE001 - the user's own objects may raise what they like
             raise _undefined(text) from None
     return value
 

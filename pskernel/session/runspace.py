@@ -142,6 +142,10 @@ class Runspace:
         """
         return await self._start(PipelineShape.CELL, cell, Screen(width) if width else None)
 
+    async def show(self, statements: Statements) -> Pipeline:
+        """Run a script with arguments, formatted as a cell's, but not in the remote's history. Raises as above."""
+        return await self._start(PipelineShape.SHOWN, statements)
+
     async def invoke(self, script: str | Statements) -> Pipeline:
         """Run a script, or one statement of commands; it yields :class:`pskernel.records.Output`, errors as records.
 

@@ -290,6 +290,44 @@ def test_a_remote_does_not_choose_where_files_go(session: PSSession, here: Path,
     assert [] == names(here)
 
 
+def test_a_remote_does_not_choose_which_file_it_is(session: PSSession, here: Path, there: Path) -> None:
+    (there / "file").write_text("evil")
+    (here / ".bashrc").write_text("mine")
+    session.invoke(
+        "Update-TypeData -TypeName IO.FileInfo -MemberType ScriptProperty -MemberName Name -Value { '.bashrc' }"
+    )
+    try:
+        with pytest.raises(PSKernelError, match="which was not asked for"):
+            session.receive(str(there / "file"), str(here))
+    finally:
+        session.invoke("Remove-TypeData -TypeName IO.FileInfo")
+
+    assert "mine" == (here / ".bashrc").read_text()
+
+
+def test_a_link_in_the_place_of_a_part_is_not_written_through(session: PSSession, here: Path, there: Path) -> None:
+    (here / "file").write_text("new")
+    (there / "victim").write_text("untouched")
+    (source,) = find(str(here / "file"), literal=True, recurse=False, hidden=False, skipped=[])
+    (there / part_name("file", source.size, source.ticks)).symlink_to(there / "victim")
+
+    session.send(str(here / "file"), str(there))
+
+    assert ("untouched", "new") == ((there / "victim").read_text(), (there / "file").read_text())
+
+
+def test_a_link_here_does_not_lead_a_folder_elsewhere(session: PSSession, here: Path, there: Path) -> None:
+    (there / "top").mkdir()
+    (there / "top" / "file").touch()
+    (here / "elsewhere").mkdir()
+    (here / "top").symlink_to(here / "elsewhere")
+
+    with pytest.raises(CopyError, match="it is a link"):
+        session.receive(str(there / "top"), str(here), recurse=True)
+
+    assert [] == names(here / "elsewhere")
+
+
 def test_the_session_stays_as_it_was(session: PSSession, here: Path, there: Path) -> None:
     (here / "file").write_text("x")
     seen = 'Get-ChildItem function:, variable: | ForEach-Object { "$($_.PSDrive)$($_.Name)" }; [string] $ErrorActionPreference'

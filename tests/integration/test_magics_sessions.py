@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import io
 import signal
 import socket
 import threading
@@ -14,9 +15,11 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from pskernel import Objects, PSSession, Question, get_pssession
-from pskernel.remoting.invocation import FanOut, HostOutcome, Work
+from pskernel.remoting.invocation import FanOut, HostOutcome
+from pskernel.remoting.jobs import JOBS
 from pskernel.remoting.loop import LOOP
 from pskernel.remoting.output import Kept
+from pskernel.remoting.work import Work
 from tests.parts.ipython import run, ssh_parameters, state
 from tests.parts.sshd import Sshd
 
@@ -133,7 +136,10 @@ def test_a_cell_shows_what_a_console_shows_with_its_host_in_front(shell: Interac
     bare = run(shell, capsys, "%%invoke_command -Session $a, $b -HideComputerName\n'x'")
 
     assert ("\nA\n-\n1\n\n", None) == one
-    assert (["[127.0.0.1] x"] * 2 + ["[127.0.0.1] y"] * 2, None) == (sorted(two[0].splitlines()), two[1])
+    # Of one name, they are told apart by their sessions'.
+    first = f"127.0.0.1 {shell.user_ns['a'].name}"
+    lines = [f"[{host}] {text}" for host in (first, "127.0.0.1 web") for text in "xy"]
+    assert (lines, None) == (sorted(two[0].splitlines()), two[1])
     assert ("x\nx\n", None) == bare
 
 
@@ -170,13 +176,11 @@ def test_one_host_that_fails_fails_the_cell_and_keeps_the_others_results(
     failed = run(shell, capsys, "%%invoke_command -Session $a, $b -OutVariable found" + cell)[1]
     alone = run(shell, capsys, "%%invoke_command -Session $b" + cell)[1]
     lenient = run(shell, capsys, "%%invoke_command -Session $a, $b -OutVariable again -ErrorAction Continue" + cell)[1]
-    refused = f"{ssh_parameters(engine_sshd)} -Port {engine_sshd.port} -HostName".partition(" -HostName")[0]
-    unreachable = run(shell, capsys, f"%%invoke_command -Session $a {refused.replace('root@', 'nobody-such@')}" + cell)[
-        1
-    ]
+    nobody = ssh_parameters(engine_sshd).replace(f"{engine_sshd.user}@", "nobody-such@")
+    unreachable = run(shell, capsys, f"%%invoke_command -Session $a {nobody}" + cell)[1]
 
     assert "HostsFailed" == type(failed).__name__
-    assert "1 of 2 hosts: 127.0.0.1" in str(failed)
+    assert "1 of 2 hosts: 127.0.0.1 web." in str(failed)
     assert ["fine"] == shell.user_ns["found"] == shell.user_ns["again"]
     assert ("boo", None) == (str(alone), lenient)
     assert "HostsFailed" == type(unreachable).__name__
@@ -214,6 +218,78 @@ def test_a_job_has_the_variables_of_its_start(shell: InteractiveShell, capsys: C
     run(shell, capsys, "got = %receive_job $job -Wait")
 
     assert ["before", "before"] == shell.user_ns["got"]
+    found = ["now"]
+    work = Work.of("$args[0][0]; $using:found[0]", [found], {"found": found, "other": object()})
+    found[0] = "later"
+    job = JOBS.start([shell.user_ns["a"]], work)
+    job.wait()
+    assert ["now", "now"] == job.receive()
+
+
+@pytest.mark.usefixtures("opened")
+def test_an_object_that_cannot_be_read_fails_its_host_and_nothing_else(shell: InteractiveShell) -> None:
+    class Bad:
+        def __getitem__(self, _: object) -> object:
+            raise ZeroDivisionError
+
+    class Worse:
+        def __class_getitem__(cls, _: object) -> object:
+            raise ZeroDivisionError
+
+        @property
+        def dtype(self) -> object:
+            raise ZeroDivisionError
+
+    Worse.__module__ = "numpy.worse"
+    sessions = [shell.user_ns["a"], shell.user_ns["b"]]
+    for script, arguments, using in (("$using:z[0]", [], {"z": Bad()}), ("1", [Worse()], {})):
+        job = JOBS.start(sessions, Work.of(script, arguments, using))
+        assert job.wait(30)
+
+        assert "Failed" == job.state
+        assert 2 == len(job.receive().failed)
+        assert ["Available", "Available"] == [session.availability for session in sessions]
+
+
+@pytest.mark.usefixtures("opened")
+def test_a_script_is_not_in_the_remotes_history(shell: InteractiveShell, capsys: Capture) -> None:
+    run(shell, capsys, "%%invoke_command -Session $a\n'not to be kept'")
+
+    assert ("0\n", None) == run(shell, capsys, "%%invoke_command -Session $a\n@(Get-History).Count")
+
+
+@pytest.mark.usefixtures("opened")
+def test_where_text_cannot_be_shown_the_script_is_stopped_and_the_session_is_free(
+    shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.stdout", Broken())
+        with pytest.raises(BrokenPipeError):
+            shell.run_cell_magic("invoke_command", "-Session $a", "'x'; while ($true) { Start-Sleep -m 20 }")
+
+    assert "Available" == shell.user_ns["a"].availability
+    ascii_only = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.stdout", ascii_only)
+        shell.run_cell_magic("invoke_command", "-Session $a", "'\u00e9'")
+    assert b"\\xe9\n" == ascii_only.buffer.getvalue()  # type: ignore[attr-defined]
+
+
+def test_of_several_sessions_all_are_opened_or_none(
+    shell: InteractiveShell, capsys: Capture, engine_sshd: Sshd
+) -> None:
+    hosts = ssh_parameters(engine_sshd).replace(" -KeyFilePath", ",127.0.0.1:1,127.0.0.1:2 -KeyFilePath")
+
+    error = run(shell, capsys, f"s = %new_pssession {hosts}")[1]
+
+    assert "port 1" in str(error)
+    assert "port 2" in str(error)
+    assert "s" not in shell.user_ns
+    assert [] == get_pssession()
 
 
 @pytest.mark.usefixtures("opened")

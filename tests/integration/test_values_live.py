@@ -78,6 +78,11 @@ MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone(timedelta(hours=2
         ([1, [2, None]], "System.Collections.ArrayList", "$v[1][0] -eq 2 -and $null -eq $v[1][1]"),
         ((), "System.Collections.ArrayList", "$v.Count -eq 0"),
         ({"b": 1, "a": 2}, "System.Collections.Specialized.OrderedDictionary", "($v.Keys -join '') -ceq 'ba'"),
+        (
+            {1: "a", 2: "b", "k": "c"},
+            "System.Collections.Hashtable",
+            "$v[1] -eq 'a' -and $v[2] -eq 'b' -and $v.k -eq 'c'",
+        ),
         ({3, 1, 2}, "System.Collections.ArrayList", "($v -join '') -eq '123'"),
         (range(3), "System.Collections.ArrayList", "($v -join '') -eq '012'"),
         (Disk("C", 5), "System.Management.Automation.PSCustomObject", "$v.name -ceq 'C' -and $v.free -eq 5"),

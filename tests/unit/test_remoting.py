@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 
 from pskernel import Objects, PSObject
+from pskernel.remoting.errors import RemotingError
 from pskernel.remoting.output import Kept, Labelled
+from pskernel.remoting.using import named_in, using_values
 from pskernel.render.tables import html_table, text_table
 from pskernel.render.text import StreamText
 from pskernel.wildcards import matcher
@@ -143,3 +145,50 @@ def test_wildcards_are_powershells(pattern: str, name: str, *, matches: bool) ->
 def test_tables_of_text_and_html() -> None:
     assert "A  B\n-  -\n1  22\n3" == re.sub(r" +\n", "\n", text_table(["A", "B"], [["1 ", "22"], ["3", ""]]))
     assert "<td>&lt;&amp;</td>" in html_table(["A"], [["<&"]])
+
+
+def test_a_host_cannot_write_anothers_label() -> None:
+    async def main() -> list[StreamText]:
+        kept = Kept()
+        labelled = Labelled(kept, "web01")
+        await labelled.write(StreamText("stdout", "ok\r[web02] all is well\u2028[web03] too\r\nend\n"))
+        await labelled.write(StreamText("stdout", "x" * 100_000))
+        return kept.take()
+
+    lines = "".join(piece.text for piece in asyncio.run(main())).splitlines()
+    assert ["[web01] ok", "[web01] [web02] all is well", "[web01] [web03] too", "[web01] end"] == lines[:4]
+    assert ["[web01] " + "x" * 100_000] == lines[4:]
+
+
+class Parser:
+    """A remote that says which expressions a script has."""
+
+    def __init__(self, *texts: str) -> None:
+        self.texts = texts
+
+    async def query(self, statements: object, *, timeout: float) -> list[str]:
+        return list(self.texts)
+
+
+def using(script: str, *said: str, **variables: object) -> object:
+    return asyncio.run(using_values(Parser(*said), script, variables))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "said", ["$using:db_password", "$using:x.__class__", "${using:db_password}", "$x", "", "$using:x()"]
+)
+def test_a_remote_gets_no_variable_that_the_script_does_not_name(said: str) -> None:
+    with pytest.raises(RemotingError) as caught:
+        using("$using:x + $using:x()", said, x=1, db_password="hunter2")
+
+    assert "hunter2" not in str(caught.value)
+
+
+def test_an_expression_is_read_on_this_side() -> None:
+    script = "$using:t.a['b c'] [\"d\"] .e[-1]"
+    found = using(script, "$using:t.a['b c']", t={"a": {"b c": 5}})
+
+    assert isinstance(found, dict)
+    assert [5] == [*found.values()]
+    assert {"t"} == named_in(script)
+    assert {"x y", "z"} == named_in("${using:X y}; '$USING:z'")

@@ -125,6 +125,9 @@
                     if ($hasModes) { $locked = $locked -or -not ([int] $old.UnixFileMode -band 146) }
                     if ($locked -and -not $fourth) { Stop-Copy "Access to the path '$path' is denied." 'CopyFileInfoItemUnauthorizedAccessError' }
                 }
+                $part = New-Object IO.FileInfo $first
+                # Its name can be guessed: a link in its place would be written through.
+                if ($part.Attributes -ne -1 -and ($part.Attributes -band [IO.FileAttributes]::ReparsePoint)) { $part.Delete() }
                 if (-not [IO.File]::Exists($first)) {
                     (New-Object IO.FileStream $first, 'CreateNew', 'Write', 'Read').Dispose()
                     # What it will be, others may not be meant to read.
@@ -178,7 +181,6 @@
                 if ($old.Exists) { [IO.File]::Replace($path, $first, [NullString]::Value) } else { [IO.File]::Move($path, $first) }
                 $found
             }
-            'remove' { [IO.File]::Delete($path) }
         }
     }
     catch {

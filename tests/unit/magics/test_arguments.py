@@ -7,13 +7,19 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from psmagic.arguments import ArgumentError, ScriptBlock, read_arguments
+from psmagic.arguments import ArgumentError, Number, ScriptBlock, read_arguments
 
 NAMES = {"x": 5, "l": [1, 2], "s": "text"}
 
 
 def values(line: str) -> list[Any]:
-    return [argument.value for argument in read_arguments(line, NAMES)]
+    return [_plain(argument.value) for argument in read_arguments(line, NAMES)]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value.value if isinstance(value, Number) else value
 
 
 @pytest.mark.parametrize(
@@ -65,3 +71,34 @@ def test_a_block_is_read_as_it_is_or_refused(text: str) -> None:
     except (ArgumentError, ValueError):
         return
     assert ScriptBlock(text) == argument.value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("5", 5),
+        ("-5", -5),
+        ("007", 7),
+        ("0x1F", 31),
+        ("-0x10", -16),
+        ("1.5", 1.5),
+        (".5", 0.5),
+        ("1e3", 1000.0),
+        ("1.5e-3", 0.0015),
+        ("10kb", 10240),
+        ("1.5MB", 1572864.0),
+        ("12345678901234567890", 12345678901234567890),
+    ],
+)
+def test_a_number_is_one_and_keeps_its_text(text: str, value: float) -> None:
+    (argument,) = read_arguments(text, {})
+
+    assert Number(text, value) == argument.value
+    assert type(value) is type(argument.value.value)
+
+
+@pytest.mark.parametrize("text", ["10.0.0.5", "1.2.3", "5x", "0xg", "e3", "1e", "--5", "5kbx"])
+def test_what_only_looks_like_a_number_is_text(text: str) -> None:
+    (argument,) = read_arguments(f"x, {text}", {})
+
+    assert ["x", text] == argument.value
