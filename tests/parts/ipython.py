@@ -81,7 +81,8 @@ _LIVELY = {
     "execution_count", "_trait_values", "_last_traceback", "last_execution_succeeded", "last_execution_result",
     "exec_result", "_reply_content", "is_publishing", "_is_publishing", "_exit_code", "user_ns", "user_ns_hidden",
     "namespace", "_compile_names", "_cross_validation_lock", "_notify_trait", "_Completer__", "last_syntax_error",
-    "suppressed_completer_warnings", "unicode_names", "_main_mod_cache", "custom_exceptions", "tempfiles", "_last_input_line", "_in_post_execute",
+    "suppressed_completer_warnings", "unicode_names", "_main_mod_cache", "custom_exceptions", "tempfiles",
+    "_last_input_line", "_in_post_execute",
 }  # fmt: skip
 
 
