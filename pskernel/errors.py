@@ -7,6 +7,7 @@
     ├── ConnectError                no session could be opened
     │   ├── TargetUnreachable       name, route, port, or no answer in time
     │   ├── HostKeyRejected         the server's identity is unknown or has changed
+    │   ├── CertificateRejected     the server's certificate is not trusted, or is another host's
     │   ├── AuthenticationFailed    the server refused who we are
     │   ├── PromptUnavailable       an answer from the user is needed and nobody can be asked
     │   └── NotPowerShell           something answered, but it does not speak PowerShell Remoting
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AuthenticationFailed",
+    "CertificateRejected",
     "ConnectError",
     "FileAccessError",
     "HostKeyRejected",
@@ -68,6 +70,10 @@ class TargetUnreachable(ConnectError):
 
 class HostKeyRejected(ConnectError):
     """The server's host key is unknown, revoked, or not the one that is on file."""
+
+
+class CertificateRejected(ConnectError):
+    """The server's certificate is not trusted, has expired, or is another host's."""
 
 
 class AuthenticationFailed(ConnectError):

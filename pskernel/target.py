@@ -1,4 +1,4 @@
-"""What to connect to, as a value: an ``ssh://``, ``process:``, ``unix:``, ``pid:`` or ``replay:`` URL.
+"""What to connect to, as a value: an ``ssh://``, ``winrm://``, ``process:``, ``unix:``, ``pid:`` or ``replay:`` URL.
 
 Nothing here does I/O. A :class:`Target` that exists is valid: hosts and users cannot be mistaken for options
 or shell syntax further down, and no password can be in it, so it may be shown and logged as it is.
@@ -24,12 +24,17 @@ __all__ = ["SCHEMES", "Target"]
 
 SCHEMES: Final = {
     "ssh": "ssh://[user@]host[:port]",
+    "winrm": "winrm://[user@]host[:port][/application]",
+    "winrm+https": "winrm+https://[user@]host[:port][/application]",
     "process": "process: or process:/path/to/pwsh",
     "unix": "unix:/path/to/socket",
     "pid": "pid:NUMBER",
     "replay": "replay:recording.jsonl",
 }
-_LATER: Final = ("winrm", "winrm+https", "container", "vm")
+_LATER: Final = ("container", "vm")
+# Those with a host.
+_HOSTS: Final = ("ssh", "winrm", "winrm+https")
+_WINRM: Final = ("winrm", "winrm+https")
 _MAX_TEXT: Final = 16_384
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -37,19 +42,22 @@ _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _ZONE = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,31}")
 _PLAIN_LOGIN = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 # What OpenSSH's own valid_ruser() refuses (ssh.c): an option, shell syntax, an option after a space.
+_APPLICATION = re.compile(r"[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)*")
 _BAD_USER = re.compile(r"""^-|['`";&<>|(){}]|\s-|\\\Z""")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Target:
-    """Where PowerShell is.
+    r"""Where PowerShell is.
 
     Attributes:
         scheme: one of :data:`SCHEMES`.
-        host: for ssh: the DNS name in lower case, or the IP address, IPv6 without brackets.
-        port: for ssh: 1 to 65535, or None for what the SSH configuration says (else 22).
-        user: for ssh: the login name, or None for what the SSH configuration says (else the local user).
-        path: for the others: of pwsh (None: found on PATH), of the socket, of the recording; the process id.
+        host: for ssh and winrm: the DNS name in lower case, or the IP address, IPv6 without brackets.
+        port: for those: 1 to 65535, or None for what the SSH configuration says (else 22); WinRM's is 5985 or 5986.
+        user: for those: the login name (``DOMAIN\user``, ``user@REALM``), or None for what the SSH configuration says
+            (else the local user), for WinRM whom the Kerberos ticket is for.
+        path: for winrm: the application, None for ``wsman``; for the others: of pwsh (None: found on PATH), of the
+            socket, of the recording; the process id.
         options: all options.
 
     Raises:
@@ -66,7 +74,7 @@ class Target:
 
     def __post_init__(self) -> None:
         _check_scheme(self.scheme)
-        if self.scheme == "ssh":
+        if self.scheme in _HOSTS:
             self._check_login()
         elif self.host is not None or self.port is not None or self.user is not None:
             raise TargetError(f"A {self.scheme} target has no host, port or user. Write {SCHEMES[self.scheme]}.")
@@ -76,8 +84,10 @@ class Target:
             check_option(name, self.scheme)
 
     def _check_login(self) -> None:
-        if self.path is not None:
+        if self.path is not None and self.scheme == "ssh":
             raise TargetError(f"An ssh target has no path. Write {SCHEMES['ssh']}?option=value.")
+        if self.path is not None and not _APPLICATION.fullmatch(self.path):
+            raise TargetError("The application of a WinRM endpoint is letters, digits, and any of . _ - / in between.")
         object.__setattr__(self, "host", _canonical_host(self.host or ""))
         if self.user is not None:
             _check_user(self.user)
@@ -119,7 +129,7 @@ class Target:
         scheme, rest = _split_scheme(text.strip())
         below = read_options((defaults or {}).items(), scheme)
         above = read_options((overrides or {}).items(), scheme)
-        if scheme == "ssh":
+        if scheme in _HOSTS:
             _refuse_password(rest)
         try:
             _refuse_fragment(rest)
@@ -134,14 +144,12 @@ class Target:
 
     @classmethod
     def _from_body(cls, scheme: str, body: str, options: Options) -> Target:
-        if scheme == "ssh":
+        if scheme in _HOSTS:
             if not body.startswith("//"):
-                raise TargetError(f"An ssh target begins with ssh://. Write {SCHEMES['ssh']}.")
+                raise TargetError(f"An {scheme} target begins with {scheme}://. Write {SCHEMES[scheme]}.")
             login, _, path = body[2:].partition("/")
-            if path:
-                raise TargetError(f"An ssh target has no path. Write {SCHEMES['ssh']}?option=value.")
             user, host, port = _split_login(login)
-            return cls(scheme, host, port, None if user is None else _decode(user), options=options)
+            return cls(scheme, host, port, None if user is None else _decode(user), path or None, options)
         if body.startswith("//"):
             body = body[2:]
             if not body.startswith("/"):
@@ -157,9 +165,14 @@ class Target:
         return int(self.path or 0) if self.scheme == "pid" else None
 
     @property
+    def is_winrm(self) -> bool:
+        """Whether it is reached by WinRM."""
+        return self.scheme in _WINRM
+
+    @property
     def label(self) -> str:
         """A short name for people, without options: ``admin@web01``, ``process 1234``."""
-        if self.scheme == "ssh":
+        if self.scheme in _HOSTS:
             return ("" if self.user is None else f"{self.user}@") + self._host_and_port()
         if self.path is None:
             return "local PowerShell"
@@ -177,9 +190,9 @@ class Target:
         return str(self)
 
     def __str__(self) -> str:
-        if self.scheme == "ssh":
+        if self.scheme in _HOSTS:
             user = "" if self.user is None else quote(self.user, safe="") + "@"
-            body = "//" + user + self._host_and_port(encoded=True)
+            body = "//" + user + self._host_and_port(encoded=True) + (f"/{self.path}" if self.path else "")
         else:
             # A "~" at the beginning would be expanded when read back.
             body = re.sub(r"^~", "%7E", quote(self.path or "", safe="/:@,+=~"))
@@ -214,8 +227,7 @@ def _split_scheme(text: str) -> tuple[str, str]:
     if match is None:
         example = f"ssh://{text}" if _PLAIN_LOGIN.fullmatch(text) else SCHEMES["ssh"]
         raise TargetError(
-            f"A target begins with the way to get there. Write {example} to use SSH; winrm:// is for a later "
-            "version of pskernel."
+            f"A target begins with the way to get there. Write {example} to use SSH, or winrm:// for WinRM."
         )
     scheme = match[1].lower()
     _check_scheme(scheme)

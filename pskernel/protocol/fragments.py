@@ -7,6 +7,7 @@ Reassembly is therefore ours; psrpcore is only ever given whole messages.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
@@ -14,7 +15,10 @@ from uuid import UUID
 
 from pskernel.errors import RemoteProtocolError
 
-__all__ = ["Message", "MessageType", "Reassembler", "build_message", "fragment", "parse_message"]
+__all__ = [
+    "Message", "MessageType", "Reassembler", "build_message", "fragment", "is_last", "parse_message", "pool_of",
+    "split_fragments",
+]  # fmt: skip
 
 # Object id, fragment id, flags (1 = first, 2 = last), length of the blob: big-endian.
 _FRAGMENT = struct.Struct(">QQBI")
@@ -82,17 +86,8 @@ class Reassembler:
             RemoteProtocolError: a fragment is cut, out of sequence, or the message grows beyond the limit.
         """
         messages: list[bytes] = []
-        position, end = 0, len(data)
-        while position < end:
-            if end - position < _FRAGMENT.size:
-                raise RemoteProtocolError("The remote sent a PSRP fragment with an incomplete header.")
-            object_id, fragment_id, flags, length = _FRAGMENT.unpack_from(data, position)
-            position += _FRAGMENT.size
-            if length > end - position:
-                raise RemoteProtocolError("The remote sent a PSRP fragment that is shorter than it says.")
-            blob = data[position : position + length]
-            position += length
-            message = self._add(object_id, fragment_id, flags, blob)
+        for object_id, fragment_id, flags, start, end in split_fragments(data):
+            message = self._add(object_id, fragment_id, flags, data[start + _FRAGMENT.size : end])
             if message is not None:
                 messages.append(message)
         return messages
@@ -119,6 +114,33 @@ class Reassembler:
         del self._unfinished[object_id]
         self._held_bytes -= len(begun.data)
         return bytes(begun.data)
+
+
+def split_fragments(data: bytes) -> Iterator[tuple[int, int, int, int, int]]:
+    """Yield of each fragment its object id, its number in the object, its flags, and where it begins and ends.
+
+    Raises:
+        RemoteProtocolError: the last one is cut.
+    """
+    position, end = 0, len(data)
+    while position < end:
+        if end - position < _FRAGMENT.size:
+            raise RemoteProtocolError("The remote sent a PSRP fragment with an incomplete header.")
+        object_id, fragment_id, flags, length = _FRAGMENT.unpack_from(data, position)
+        if length > end - position - _FRAGMENT.size:
+            raise RemoteProtocolError("The remote sent a PSRP fragment that is shorter than it says.")
+        yield object_id, fragment_id, flags, position, position + _FRAGMENT.size + length
+        position += _FRAGMENT.size + length
+
+
+def is_last(flags: int) -> bool:
+    """Whether a fragment with these flags ends its object."""
+    return bool(flags & _LAST)
+
+
+def pool_of(data: bytes) -> UUID:
+    """The id of the runspace pool that our own first fragment is for."""
+    return UUID(bytes_le=_MESSAGE.unpack_from(data, _FRAGMENT.size)[2])
 
 
 def parse_message(data: bytes) -> Message:

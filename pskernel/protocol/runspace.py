@@ -103,7 +103,8 @@ class RunspaceProtocol:
     """
 
     def __init__(self, screen: Screen, max_payload: int) -> None:
-        self._max_payload = max_payload
+        # Bytes of one payload; a transport may learn that its server takes more.
+        self.max_payload = max_payload
         self._reassembler = Reassembler()
         self._next_object_id = _FIRST_OBJECT_ID
         self._templates: Templates | None = None
@@ -271,11 +272,11 @@ class RunspaceProtocol:
     def _message(self, message_type: int, pipeline_id: UUID | None, body: bytes) -> Outgoing:
         message = build_message(message_type, self.runspace_id, pipeline_id, body)
         self._next_object_id += 1
-        return Outgoing(pipeline_id, tuple(fragment(self._next_object_id, message, self._max_payload)))
+        return Outgoing(pipeline_id, tuple(fragment(self._next_object_id, message, self.max_payload)))
 
     def _drain(self) -> list[Outgoing]:
         outgoing = []
-        while (payload := self._pool.data_to_send(self._max_payload)) is not None:
+        while (payload := self._pool.data_to_send(self.max_payload)) is not None:
             prompt = payload.stream_type is psrpcore.StreamType.prompt_response
             outgoing.append(Outgoing(payload.pipeline_id, (payload.data,), prompt))
         return outgoing

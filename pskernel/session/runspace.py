@@ -336,6 +336,7 @@ class Runspace:
             case PoolOpened():
                 if self._state is RunspaceState.OPENING:
                     self._state = RunspaceState.OPEN
+                    self._protocol.max_payload = self._transport.max_payload
                 self._opened.set()
             case PoolStopped(reason):
                 self._break(TransportClosed(reason or "The remote closed the runspace."))

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
     from pskernel.records import Notice
 
-__all__ = ["ByteStream", "FileAccess", "OffersFiles", "Payload", "Transport"]
+__all__ = ["ByteStream", "FileAccess", "OffersFiles", "Payload", "Secret", "Transport"]
+
+
+class Secret(Protocol):
+    """A password or passphrase that is only looked at when it is needed."""
+
+    def reveal(self) -> str:
+        """Return it. May block: it is called in a worker thread."""
 
 
 @dataclass(frozen=True, slots=True)

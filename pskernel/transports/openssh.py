@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pskernel.errors import ConnectError, HostKeyRejected, TargetError, TargetUnreachable
+from pskernel.transports.base import Secret
 from pskernel.transports.hostkeys import (
     ShownKey,
     accepted_key,
@@ -35,7 +36,7 @@ from pskernel.transports.hostkeys import (
     unknown_key,
 )
 from pskernel.transports.process import Child, ProcessStream, child_environment, start
-from pskernel.transports.sshlogin import Deadline, Login, Secret, SSHEndpoint, Unreached, how_it_left, in_configuration
+from pskernel.transports.sshlogin import Deadline, Login, SSHEndpoint, Unreached, how_it_left, in_configuration
 from pskernel.transports.sshprompts import PromptBridge
 
 if TYPE_CHECKING:

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 import asyncssh
 
 from pskernel.errors import ConnectError, HostKeyRejected, TargetError, TargetUnreachable
+from pskernel.transports.base import Secret
 from pskernel.transports.hostkeys import HostKey, HostKeyPolicy, accepted_key, remember
 from pskernel.transports.sshconfig import Settings, config_files, read_settings
 from pskernel.transports.sshfiles import open_files
 from pskernel.transports.sshkeys import Keys
-from pskernel.transports.sshlogin import Deadline, Login, Secret, SSHEndpoint, Unreached
+from pskernel.transports.sshlogin import Deadline, Login, SSHEndpoint, Unreached
 from pskernel.transports.sshstream import ChannelSession, SSHStream
 from pskernel.transports.streams import plain_text
 

@@ -8,7 +8,7 @@ import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 from pskernel.errors import (
     AuthenticationFailed,
@@ -19,13 +19,14 @@ from pskernel.errors import (
     TargetUnreachable,
 )
 from pskernel.questions import Asker, Question
+from pskernel.transports.base import Secret
 from pskernel.transports.streams import plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
-__all__ = ["Deadline", "Login", "SSHEndpoint", "Secret", "Unreached", "how_it_left", "in_configuration"]
+__all__ = ["Deadline", "Login", "SSHEndpoint", "Unreached", "how_it_left", "in_configuration"]
 
 # As OpenSSH's NumberOfPasswordPrompts.
 _MAX_ASKS = 3
@@ -39,13 +40,6 @@ _NOT_FOUND = 127
 # Prompts that a stored password answers, and those that look like it but want a code of the moment.
 _PASSWORD_PROMPT = re.compile(r"pass|kennwort|contrase|senha|lösenord|wachtwoord|парол|密码|パスワード", re.IGNORECASE)
 _CODE_PROMPT = re.compile(r"code|otp|one.?time|token|verif", re.IGNORECASE)
-
-
-class Secret(Protocol):
-    """A password or passphrase that is only looked at when it is needed."""
-
-    def reveal(self) -> str:
-        """Return it. May block: it is called in a worker thread."""
 
 
 @dataclass(frozen=True, slots=True)

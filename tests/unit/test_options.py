@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,27 @@ DEFAULTS = {
     "accept_host_key": None,
     "proxy_jump": None,
     "keepalive": 15.0,
+    "configuration": "Microsoft.PowerShell",
+    "auth": "default",
+    "certificate": None,
+    "ca_file": None,
+    "accept_certificate": None,
+    "skip_ca_check": False,
+    "skip_cn_check": False,
+    "no_encryption": False,
+    "allow_unencrypted": False,
+    "proxy": "none",
+    "spn": None,
+    "delegate": False,
+    "culture": "en-US",
+    "ui_culture": "en-US",
+    "machine_profile": True,
+    "idle_timeout": None,
+    "output_buffering": "none",
+    "operation_timeout": 180.0,
+    "reconnect_timeout": 240.0,
+    "allow_redirection": False,
+    "max_redirections": 5,
     "credential": None,
     "connect_timeout": 30.0,
     "open_timeout": 60.0,
@@ -57,6 +79,30 @@ ACCEPTED = [
     ("proxy_jump", "NONE", "none"),
     ("keepalive", "0", 0.0),
     ("keepalive", 3600, 3600.0),
+    ("configuration", "PowerShell.7", "PowerShell.7"),
+    ("configuration", "http://schemas.microsoft.com/powershell/Jea-1", "Jea-1"),
+    ("auth", "Kerberos", "kerberos"),
+    ("certificate", "~/me.pfx", str(Path("~/me.pfx").expanduser())),
+    ("ca_file", "/etc/ca.pem", "/etc/ca.pem"),
+    ("accept_certificate", "AB:" * 31 + "0f", "ab" * 31 + "0f"),
+    ("skip_ca_check", "yes", True),
+    ("skip_cn_check", True, True),
+    ("no_encryption", "true", True),
+    ("allow_unencrypted", "1", True),
+    ("proxy", "http://proxy.example:3128/", "http://proxy.example:3128"),
+    ("proxy", "Environment", "environment"),
+    ("spn", "HTTP/web01.example:5985", "HTTP/web01.example:5985"),
+    ("delegate", "on", True),
+    ("culture", "de-CH", "de-CH"),
+    ("ui_culture", "zh-Hans-CN", "zh-Hans-CN"),
+    ("machine_profile", "no", False),
+    ("idle_timeout", "60", 60.0),
+    ("idle_timeout", None, None),
+    ("output_buffering", "Drop", "drop"),
+    ("operation_timeout", 10, 10.0),
+    ("reconnect_timeout", "0", 0.0),
+    ("allow_redirection", "true", True),
+    ("max_redirections", "0", 0),
     ("credential", "Keyring:web servers", "keyring:web servers"),
     ("credential", "prompt", "prompt"),
     ("credential", "file:~/pw", "file:" + str(Path("~/pw").expanduser())),
@@ -113,6 +159,29 @@ REFUSED = [
     ("keepalive", "1_0"),
     ("keepalive", "\u0661"),
     ("keepalive", None),
+    ("configuration", "a/b"),
+    ("configuration", "-x"),
+    ("auth", "digest"),
+    ("accept_certificate", "ab" * 20),
+    ("accept_certificate", "zz" * 32),
+    ("skip_ca_check", "perhaps"),
+    ("skip_cn_check", "2"),
+    ("no_encryption", "perhaps"),
+    ("allow_unencrypted", 2),
+    ("proxy", "http://user:secret@proxy"),
+    ("proxy", "socks5://proxy"),
+    ("spn", "web01"),
+    ("spn", "HTTP/a b"),
+    ("delegate", "x"),
+    ("culture", "english"),
+    ("ui_culture", "en_US"),
+    ("machine_profile", "x"),
+    ("idle_timeout", "59"),
+    ("output_buffering", "all"),
+    ("operation_timeout", "0"),
+    ("reconnect_timeout", "-1"),
+    ("allow_redirection", "x"),
+    ("max_redirections", "101"),
     ("credential", "hunter2"),
     ("credential", "vault:x"),
     ("credential", {"keyring": "x"}),
@@ -175,6 +244,8 @@ def test_every_option_is_in_both_tables_of_this_test() -> None:
     assert {row[0] for row in REFUSED} == names - {
         "ssh_config",
         "known_hosts",
+        "certificate",
+        "ca_file",
         "open_timeout",
         "output_limit",
     }
@@ -212,11 +283,11 @@ def test_unknown_options(name: str, expected: str) -> None:
 
 @pytest.mark.parametrize("info", describe(), ids=lambda info: info.name)
 def test_an_option_applies_to_its_schemes_alone(info: OptionInfo) -> None:
-    for scheme in ("ssh", "process", "unix", "pid", "replay"):
+    for scheme in ("ssh", "winrm", "winrm+https", "process", "unix", "pid", "replay"):
         if not info.schemes or scheme in info.schemes:
             check_option(info.name, scheme)
         else:
-            with pytest.raises(TargetError, match=f"The option {info.name} is for {info.schemes[0]} targets"):
+            with pytest.raises(TargetError, match=f"The option {info.name} is for {re.escape(info.schemes[0])} "):
                 check_option(info.name, scheme)
 
 
@@ -232,7 +303,7 @@ def test_describe_says_everything_about_every_option() -> None:
     assert rows["strict"].default == "false"
     assert rows["key_file"].default == ""
     assert rows["output_limit"].schemes == ()
-    assert rows["connect_timeout"].schemes == ("ssh",)
+    assert rows["connect_timeout"].schemes == ("ssh", "winrm", "winrm+https")
 
 
 def test_the_described_defaults_read_back_as_the_defaults() -> None:

@@ -286,10 +286,10 @@ def test_the_target_may_come_from_the_environment(invoke: Invoke, monkeypatch: p
 
 
 @pytest.mark.parametrize("target", ["process:", "unix:/x", "pid:1", "replay:x"])
-def test_the_time_to_connect_is_an_option_of_ssh_alone(invoke: Invoke, target: str) -> None:
+def test_the_time_to_connect_is_an_option_of_networks_alone(invoke: Invoke, target: str) -> None:
     result = invoke("doctor", target, "--option", "connect_timeout=5")
     assert result.status == 2
-    assert "The option connect_timeout is for ssh targets" in result.stdout
+    assert "The option connect_timeout is for ssh and winrm and winrm+https" in result.stdout
 
 
 def test_long_lists_of_lines_are_cut() -> None:

@@ -1,4 +1,4 @@
-"""From a target to an open runspace. The only module that knows every transport; each is imported when it is chosen."""
+"""The only module that knows every transport; each is imported when it is chosen."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from pskernel.credentials import CredentialReference, Secret, resolve
-from pskernel.errors import ConnectError
+from pskernel.credentials import CredentialReference, GivenCredential, Secret, resolve
+from pskernel.errors import ConnectError, TargetError
 from pskernel.protocol.pipelines import Screen
 from pskernel.questions import Asker, NobodyToAsk, Question
 from pskernel.session.runspace import Runspace
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pskernel.target import Target
     from pskernel.transports.base import ByteStream, Transport
 
-__all__ = ["connect", "open_transport", "opener"]
+__all__ = ["connect", "open_stream", "open_transport", "opener"]
 
 _SERVER_MODE = "-s"
 # Options that are fields of an SSHEndpoint under the same name.
@@ -33,19 +33,26 @@ _SSH_OPTIONS = (
 )
 
 
-async def connect(target: Target, *, asker: Asker | None = None, record_to: str | None = None) -> Runspace:
+async def connect(
+    target: Target,
+    *,
+    asker: Asker | None = None,
+    credential: GivenCredential | None = None,
+    record_to: str | None = None,
+) -> Runspace:
     """Open a runspace on a target.
 
     Args:
         target: where.
         asker: whom to ask for passwords and codes; None asks nobody.
+        credential: the password, or where it is, if the target does not say.
         record_to: a file; what the remote sends is recorded, and written there when the runspace closes.
 
     Raises:
         TargetError: the target or its credential cannot be used; nothing was contacted.
         ConnectError: no session could be opened; the subclasses say why.
     """
-    transport = await open_transport(target, asker or NobodyToAsk())
+    transport = await open_transport(target, asker or NobodyToAsk(), credential=credential)
     if record_to is not None:
         from pskernel.transports.recording import RecordingTransport
 
@@ -57,7 +64,9 @@ async def connect(target: Target, *, asker: Asker | None = None, record_to: str 
     )
 
 
-def opener(target: Target, *, record_to: str | None = None) -> Callable[[Asker], Awaitable[Runspace]]:
+def opener(
+    target: Target, *, credential: GivenCredential | None = None, record_to: str | None = None
+) -> Callable[[Asker], Awaitable[Runspace]]:
     """What an :class:`pskernel.session.interactive.InteractiveSession` opens its runspaces with.
 
     With ``record_to``, it opens one session only: a recording is of one, and a second would take its place.
@@ -71,19 +80,26 @@ def opener(target: Target, *, record_to: str | None = None) -> Callable[[Asker],
                 f"The session on {target.label} that was recorded is over, and its recording is in {record_to}. No "
                 "second session was opened, because its recording would replace that one. Record again from the start."
             )
-        runspace = await connect(target, asker=asker, record_to=record_to)
+        runspace = await connect(target, asker=asker, credential=credential, record_to=record_to)
         recorded = record_to is not None
         return runspace
 
     return open_with
 
 
-async def open_transport(target: Target, asker: Asker, *, tell: Callable[[str], None] | None = None) -> Transport:
-    """Reach a target, without opening a runspace on it.
+async def open_transport(
+    target: Target,
+    asker: Asker,
+    *,
+    credential: GivenCredential | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Transport:
+    """Reach a target, without opening a runspace on it; a WinRM service is only reached when one is opened.
 
     Args:
         target: where.
         asker: whom to ask for passwords and codes.
+        credential: the password, or where it is, if the target does not say.
         tell: takes sentences for the user about the way there; otherwise they are the transport's first notices.
 
     Raises:
@@ -95,19 +111,27 @@ async def open_transport(target: Target, asker: Asker, *, tell: Callable[[str], 
 
         cassette = Cassette.load(target.path or "")
         return ReplayTransport(cassette, speed=target.options.speed, strict=target.options.strict)
+    if target.is_winrm:
+        return await _winrm(target, asker, await _secret(target, asker, credential), tell)
     news: list[str] = []
-    stream = await open_stream(target, asker, tell or news.append)
+    stream = await open_stream(target, asker, tell or news.append, credential=credential)
     return OutOfProcTransport(stream, news=news)
 
 
-async def open_stream(target: Target, asker: Asker, tell: Callable[[str], None] | None = None) -> ByteStream:
+async def open_stream(
+    target: Target,
+    asker: Asker,
+    tell: Callable[[str], None] | None = None,
+    *,
+    credential: GivenCredential | None = None,
+) -> ByteStream:
     """Reach a target that speaks the out-of-process framing.
 
     Raises:
         TargetError, ConnectError: as :func:`connect`.
     """
     if target.scheme == "ssh":
-        return await _open_ssh(target, asker, tell)
+        return await _open_ssh(target, asker, await _secret(target, asker, credential), tell)
     if target.scheme == "process":
         from pskernel.transports.process import open_process
 
@@ -118,14 +142,15 @@ async def open_stream(target: Target, asker: Asker, tell: Callable[[str], None] 
     return await open_unix(find_pipe(target.pid) if target.pid is not None else target.path or "")
 
 
-async def _open_ssh(target: Target, asker: Asker, tell: Callable[[str], None] | None) -> ByteStream:
+async def _open_ssh(
+    target: Target, asker: Asker, secret: Secret | None, tell: Callable[[str], None] | None
+) -> ByteStream:
     from pskernel.transports.sshlogin import SSHEndpoint
 
     options = target.options
     # What the user did not choose is left to their ssh configuration.
     chosen = {name: getattr(options, name) for name in _SSH_OPTIONS if name in options.changed()}
     endpoint = SSHEndpoint(target.host or "", target.port, target.user, **chosen)
-    secret = await _secret(target, asker)
     if options.backend == "openssh":
         from pskernel.transports.openssh import open_openssh
 
@@ -135,8 +160,21 @@ async def _open_ssh(target: Target, asker: Asker, tell: Callable[[str], None] | 
     return await open_ssh(endpoint, asker=asker, secret=secret, tell=tell)
 
 
-async def _secret(target: Target, asker: Asker) -> Secret | None:
+async def _winrm(target: Target, asker: Asker, secret: Secret | None, tell: Callable[[str], None] | None) -> Transport:
+    try:
+        from pskernel.connect.winrm import endpoint_of
+        from pskernel.transports.winrm.transport import WinRMTransport
+    except ImportError as error:
+        raise TargetError(
+            f"WinRM needs a library that is not installed ({error.name}): pip install 'pskernel[winrm]'"
+        ) from None
+    return WinRMTransport(await endpoint_of(target, secret, asker), asker=asker, tell=tell)
+
+
+async def _secret(target: Target, asker: Asker, credential: GivenCredential | None) -> Secret | None:
+    question = Question(f"Password for {target.label}: ")
+    if credential is not None:
+        return await credential.password(asker, question)
     if target.options.credential is None:
         return None
-    reference = CredentialReference.parse(target.options.credential)
-    return await resolve(reference, asker, Question(f"Password for {target.label}: "))
+    return await resolve(CredentialReference.parse(target.options.credential), asker, question)

@@ -1,0 +1,101 @@
+"""From a target to an endpoint, and from what is known of the user to a login."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from typing import TYPE_CHECKING, cast
+
+from pskernel.credentials import Secret
+from pskernel.errors import TargetError
+from pskernel.questions import Asker, Question
+from pskernel.transports.winrm.endpoint import Auth, Trust, WinRMEndpoint, WinRMLogin
+
+if TYPE_CHECKING:
+    from pskernel.target import Target
+
+__all__ = ["endpoint_of"]
+
+
+async def endpoint_of(target: Target, secret: Secret | None, asker: Asker) -> WinRMEndpoint:
+    """The endpoint that a WinRM target means.
+
+    Args:
+        target: where.
+        secret: the password that is known already.
+        asker: whom to ask for it otherwise.
+
+    Raises:
+        TargetError: options contradict each other, or a library is missing.
+        PromptUnavailable: nobody can be asked.
+    """
+    options, tls = target.options, target.scheme == "winrm+https"
+    if options.skip_ca_check and not options.skip_cn_check:
+        raise TargetError(
+            "skip_ca_check (SkipCACheck) believes any certificate, so its name says nothing: give skip_cn_check too. "
+            "Better, name the authority with ca_file, or vouch for the certificate with accept_certificate."
+        )
+    if options.no_encryption and not options.allow_unencrypted:
+        raise TargetError(
+            "no_encryption (NoEncryption) lets anybody on the way read everything. Use winrm+https://; or, if that is "
+            "acceptable here, say allow_unencrypted=true as well."
+        )
+    return WinRMEndpoint(
+        target.host or "",
+        target.port,
+        tls=tls,
+        path=target.path or "wsman",
+        configuration=options.configuration,
+        login=await _login(target, secret, asker),
+        trust=Trust(options.ca_file, options.accept_certificate, options.skip_ca_check, options.skip_cn_check),
+        encrypted=not options.no_encryption,
+        proxy=options.proxy,
+        culture=options.culture,
+        ui_culture=options.ui_culture,
+        machine_profile=options.machine_profile,
+        idle_timeout=options.idle_timeout,
+        output_buffering=options.output_buffering,
+        connect_timeout=options.connect_timeout,
+        operation_timeout=options.operation_timeout,
+        reconnect_timeout=options.reconnect_timeout,
+        redirections=options.max_redirections if options.allow_redirection else 0,
+    )
+
+
+async def _login(target: Target, secret: Secret | None, asker: Asker) -> WinRMLogin:
+    options = target.options
+    auth = options.auth
+    if options.certificate is not None:
+        if auth not in {"default", "certificate"}:
+            raise TargetError("A client certificate is a login by itself: leave auth out.")
+        auth = "certificate"
+    elif auth == "certificate":
+        raise TargetError("auth=certificate needs the certificate: certificate=PATH, a PEM or PFX file.")
+    elif auth == "default":
+        auth = "negotiate"
+    _require_library(auth)
+    if auth == "certificate":
+        return WinRMLogin("certificate", None, secret, options.certificate)
+    if target.user is None:
+        _require_identity(auth, target)
+    elif secret is None and auth != "kerberos":
+        secret = Secret(await asker.ask(Question(f"Password for {target.label}: ")))
+    return WinRMLogin(cast("Auth", auth), target.user, secret, None, options.spn, options.delegate)
+
+
+def _require_library(auth: str) -> None:
+    wanted = {"kerberos": ("gssapi", "kerberos"), "credssp": ("requests_credssp", "credssp")}.get(auth)
+    if wanted is None or (auth == "kerberos" and sys.platform == "win32"):
+        return
+    if importlib.util.find_spec(wanted[0]) is None:
+        raise TargetError(f"auth={auth} needs a library that is not installed: pip install 'pskernel[{wanted[1]}]'")
+
+
+def _require_identity(auth: str, target: Target) -> None:
+    """Without a user there must be a ticket."""
+    if auth in {"negotiate", "kerberos"} and (sys.platform == "win32" or importlib.util.find_spec("gssapi")):
+        return
+    raise TargetError(
+        f"Say who you are on {target.label}: {target.scheme}://user@{target.host}, or DOMAIN%5Cuser@ for a domain. "
+        "Without a user, a Kerberos ticket is used, for which pip install 'pskernel[kerberos]' is needed."
+    )

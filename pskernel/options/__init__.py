@@ -1,0 +1,5 @@
+"""The options of a target."""
+
+from pskernel.options.table import CREDENTIAL_ADVICE, OptionInfo, Options, check_option, describe, read_options
+
+__all__ = ["CREDENTIAL_ADVICE", "OptionInfo", "Options", "check_option", "describe", "read_options"]

@@ -1,0 +1,143 @@
+"""Options of ``winrm://`` and ``winrm+https://`` targets; in brackets, what New-PSSessionOption calls them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from pskernel.options.kinds import PATH, SECONDS, SWITCH, Kind, choice, number, option, string, whole
+
+__all__ = ["WINRM", "WinRMOptions"]
+
+WINRM: Final = ("winrm", "winrm+https")
+_HTTPS: Final = "winrm+https"
+_URI_PREFIX: Final = "http://schemas.microsoft.com/powershell/"
+
+
+def _read_configuration(value: object) -> str:
+    name = string(value)
+    if name.lower().startswith(_URI_PREFIX):
+        name = name[len(_URI_PREFIX) :]
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", name):
+        raise ValueError
+    return name
+
+
+def _read_fingerprint(value: object) -> str:
+    digits = string(value).replace(":", "").lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", digits):
+        raise ValueError
+    return digits
+
+
+def _read_proxy(value: object) -> str:
+    text = string(value)
+    if text.lower() in {"none", "environment"}:
+        return text.lower()
+    if not re.fullmatch(r"https?://(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?", text):
+        raise ValueError
+    return text.rstrip("/")
+
+
+def _read_spn(value: object) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,253}(?::[0-9]{1,5})?", text := string(value)):
+        raise ValueError
+    return text
+
+
+def _read_culture(value: object) -> str:
+    if not re.fullmatch(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}", text := string(value)):
+        raise ValueError
+    return text
+
+
+_CULTURE = Kind("the name of a culture, as en-US", _read_culture)
+
+
+@dataclass(frozen=True)
+class WinRMOptions:
+    """Each at its default unless given."""
+
+    configuration: str = option(
+        "Microsoft.PowerShell",
+        Kind("the name of a session configuration", _read_configuration),
+        "Session configuration of the server: PowerShell.7, or the name of a JEA endpoint.",
+        *WINRM,
+    )
+    auth: str = option(
+        "default",
+        choice("default", "negotiate", "kerberos", "ntlm", "basic", "credssp", "certificate"),
+        "How to log in; default is negotiate, which is Kerberos where there is a ticket or a realm, else NTLM.",
+        *WINRM,
+    )
+    certificate: str | None = option(
+        None, PATH, "Client certificate with its key to log in with, as PEM or PFX; implies auth=certificate.", _HTTPS
+    )
+    ca_file: str | None = option(
+        None, PATH, "Certificates of the authorities to trust, as PEM, instead of the system's.", _HTTPS
+    )
+    accept_certificate: str | None = option(
+        None,
+        Kind("a SHA-256 fingerprint of 64 hexadecimal digits", _read_fingerprint),
+        "Fingerprint of the server's certificate that you vouch for: that one is accepted, and no other.",
+        _HTTPS,
+    )
+    skip_ca_check: bool = option(
+        False, SWITCH, "Whether any certificate is believed; only together with skip_cn_check (SkipCACheck).", _HTTPS
+    )
+    skip_cn_check: bool = option(False, SWITCH, "Whether the certificate may be another host's (SkipCNCheck).", _HTTPS)
+    no_encryption: bool = option(
+        False, SWITCH, "Whether messages travel readable; only together with allow_unencrypted (NoEncryption).", "winrm"
+    )
+    allow_unencrypted: bool = option(
+        False,
+        SWITCH,
+        "Whether you accept that anybody on the way reads everything, a Basic password included.",
+        "winrm",
+    )
+    proxy: str = option(
+        "none",
+        Kind("http://host:port, environment or none", _read_proxy),
+        "HTTP proxy to go through; environment is what HTTP_PROXY, HTTPS_PROXY and NO_PROXY say (ProxyAccessType).",
+        *WINRM,
+    )
+    spn: str | None = option(
+        None,
+        Kind("SERVICE/host", _read_spn),
+        "Kerberos name of the service, where it is not host/ and the name of the host.",
+        *WINRM,
+    )
+    delegate: bool = option(False, SWITCH, "Whether the server may use your Kerberos ticket for a second hop.", *WINRM)
+    culture: str = option("en-US", _CULTURE, "Culture of numbers and dates in the session (Culture).", *WINRM)
+    ui_culture: str = option("en-US", _CULTURE, "Language of messages in the session (UICulture).", *WINRM)
+    machine_profile: bool = option(
+        True, SWITCH, "Whether Windows loads the user's profile for the session (NoMachineProfile).", *WINRM
+    )
+    idle_timeout: float | None = option(
+        None,
+        number(60, 2_147_483, "seconds"),
+        "Time without a client until the server ends the session; the server's own otherwise (IdleTimeout).",
+        *WINRM,
+    )
+    output_buffering: str = option(
+        "none",
+        choice("none", "block", "drop"),
+        "What a disconnected session does when its buffer is full: wait, or drop output (OutputBufferingMode).",
+        *WINRM,
+    )
+    operation_timeout: float = option(
+        180.0, SECONDS, "Time the server may take for one operation (OperationTimeout).", *WINRM
+    )
+    reconnect_timeout: float = option(
+        240.0,
+        number(0, 3600, "seconds"),
+        "Time for which a connection that was cut is tried again, while the session lives on at the server.",
+        *WINRM,
+    )
+    allow_redirection: bool = option(
+        False, SWITCH, "Whether the server may send the session to another address (AllowRedirection).", *WINRM
+    )
+    max_redirections: int = option(
+        5, whole(0, 100, "redirections"), "Redirections followed at most (MaximumConnectionRedirectionCount).", *WINRM
+    )

@@ -1,0 +1,207 @@
+"""Connections to one endpoint: as many as there are requests under way at a time, each with a login of its own.
+
+A WSMan object that two threads use at a time seals messages for the wrong connection; so each request has one to
+itself. All share the session id, which is what the server knows them by.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import threading
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+from uuid import uuid4
+
+from pypsrp.wsman import NAMESPACES, OptionSet, SelectorSet, WSMan
+
+from pskernel.errors import RemoteProtocolError
+from pskernel.transports.winrm.endpoint import WinRMEndpoint, WinRMLogin
+from pskernel.transports.winrm.http import GuardedHttp
+from pskernel.transports.winrm.line import Line
+from pskernel.transports.winrm.tls import Certificates
+
+__all__ = ["RECEIVE_SECONDS", "Channels"]
+
+# They write whole messages to their logs, and to standard error where nobody configured any.
+for _library in ("pypsrp", "spnego", "urllib3"):
+    logging.getLogger(_library).setLevel(logging.CRITICAL)
+
+# How long the server holds a Receive that has nothing to answer. Some hold it for 30 seconds whatever they are told.
+RECEIVE_SECONDS: Final = 20
+_SLACK_SECONDS: Final = 20.0
+_FIRST_ENVELOPE: Final = 153_600
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class _Channel:
+    """One connection. Whoever uses it has it alone."""
+
+    wsman: WSMan
+    http: GuardedHttp
+
+
+class Channels:
+    """The connections.
+
+    Args:
+        endpoint: where.
+        line: the state of the network.
+        certificates: how the server and this side prove who they are.
+    """
+
+    def __init__(self, endpoint: WinRMEndpoint, line: Line, certificates: Certificates) -> None:
+        self._endpoint = endpoint
+        self._line = line
+        self._certificates = certificates
+        self._session_id = str(uuid4())
+        self._free: list[_Channel] = []
+        self.use_envelope(_FIRST_ENVELOPE)
+
+    def use_envelope(self, size: int) -> None:
+        """Note the largest message, in bytes, that the server takes and may send."""
+        self._envelope = size
+        # WSMan knows how much room the rest of a message takes.
+        self.max_payload = int(
+            WSMan(self._endpoint.host, path=self._endpoint.path, max_envelope_size=size).max_payload_size
+        )
+
+    async def call(
+        self,
+        action: str,
+        resource_uri: str,
+        body: ET.Element | None = None,
+        *,
+        options: OptionSet | None = None,
+        selectors: SelectorSet | None = None,
+        timeout: float = RECEIVE_SECONDS,  # noqa: ASYNC109 - it is part of the message
+        twice: bool = False,
+    ) -> ET.Element:
+        """Send a request on a connection of its own and return the body of the answer.
+
+        Args:
+            action: what.
+            resource_uri: of what kind of shell.
+            body: what it says.
+            options: of the operation.
+            selectors: which shell.
+            timeout: seconds the server may take.
+            twice: whether it does no harm if the server sees the request twice.
+
+        Raises:
+            pypsrp.exceptions.WinRMError, requests.RequestException, PSKernelError: there is no answer, or a fault.
+        """
+
+        def request() -> ET.Element:
+            channel = self._take()
+            channel.wsman.operation_timeout = math.ceil(timeout)
+            channel.http.answer_within = timeout + _SLACK_SECONDS
+            try:
+                answer = channel.wsman.invoke(
+                    action, resource_uri, body, options, selectors, retries_on_read_timeout=int(twice)
+                )
+            except ET.ParseError:
+                raise RemoteProtocolError("The server's answer is not XML.") from None
+            finally:
+                self._give_back(channel)
+            found = answer.find("s:Body", NAMESPACES)
+            if found is None:
+                raise RemoteProtocolError("The server's answer has no body.")
+            return found
+
+        return await _in_thread(request)
+
+    def close(self) -> None:
+        """Drop all connections that are not in use; the others end with their requests."""
+        self._line.close()
+        while self._free:
+            self._free.pop().http.close()
+
+    def _take(self) -> _Channel:
+        try:
+            channel = self._free.pop()
+        except IndexError:
+            channel = self._build()
+        channel.wsman.max_envelope_size = self._envelope
+        return channel
+
+    def _give_back(self, channel: _Channel) -> None:
+        if self._line.closed:
+            channel.http.close()
+        else:
+            self._free.append(channel)
+
+    def _build(self) -> _Channel:
+        endpoint, login = self._endpoint, self._endpoint.login
+        sealed = endpoint.encrypted and not endpoint.tls
+        wsman = WSMan(
+            endpoint.host,
+            port=endpoint.actual_port,
+            ssl=endpoint.tls,
+            path=endpoint.path,
+            auth=login.auth,
+            username=login.user,
+            password=None if login.secret is None else login.secret.reveal(),
+            encryption="always" if sealed else "never",
+            proxy=endpoint.proxy if "://" in endpoint.proxy else None,
+            no_proxy=endpoint.proxy == "none",
+            locale=endpoint.ui_culture,
+            data_locale=endpoint.culture,
+            **self._certificates.arguments(),
+            **_kerberos(login),
+        )
+        wsman.session_id = self._session_id
+        http = GuardedHttp(
+            wsman.transport,
+            self._certificates.prepare,
+            self._line,
+            encrypted=sealed,
+            connect_timeout=endpoint.connect_timeout,
+        )
+        wsman.transport = http  # type: ignore[assignment] # it has what WSMan uses
+        return _Channel(wsman, http)
+
+
+def _kerberos(login: WinRMLogin) -> dict[str, Any]:
+    if login.auth not in {"negotiate", "kerberos", "ntlm"}:
+        return {}
+    service, _, host = (login.spn or "").partition("/")
+    return {
+        "negotiate_delegate": login.delegate,
+        "negotiate_send_cbt": True,
+        **({"negotiate_service": service, "negotiate_hostname_override": host} if host else {}),
+    }
+
+
+async def _in_thread(work: Callable[[], _T]) -> _T:
+    """Run blocking work in a thread that does not keep the process from exiting.
+
+    Cancelled, the work goes on, and nobody learns how it ended.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[_T] = loop.create_future()
+
+    def settle(result: _T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type] # without an error it is one
+
+    def run() -> None:
+        result, failure = None, None
+        try:
+            result = work()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is waited for
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop is gone, and whoever waited with it
+            loop.call_soon_threadsafe(settle, result, failure)
+
+    threading.Thread(target=run, name="pskernel-winrm", daemon=True).start()
+    return await future

@@ -1,0 +1,212 @@
+"""What went wrong with WinRM, in PowerShell's terms and with what to do next."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import requests
+from pypsrp.exceptions import AuthenticationError, WinRMError, WinRMTransportError, WSManFaultError
+
+from pskernel.errors import (
+    AuthenticationFailed,
+    CertificateRejected,
+    ConnectError,
+    NotPowerShell,
+    PSKernelError,
+    RemoteProtocolError,
+    TargetUnreachable,
+    TransportClosed,
+)
+from pskernel.transports.streams import plain_text
+from pskernel.transports.winrm.endpoint import WinRMEndpoint
+
+__all__ = ["DISCONNECTED", "FAILURES", "NO_SUCH_SHELL", "TIMED_OUT", "as_closed", "as_connect_error", "code_of"]
+
+# MS-WSMV, and what Windows' own wsmerror.h calls them.
+TIMED_OUT: Final = 0x80338029
+NO_SUCH_SHELL: Final = 0x8033805B
+DISCONNECTED: Final = 0x803381DE
+_ACCESS_DENIED: Final = {5, 0x80070005}
+_QUOTAS: Final = range(0x803381A0, 0x803381B0)
+_TAGS: Final = re.compile(r"<(style|script).*?</\1>|<[^>]{0,500}>", re.DOTALL | re.IGNORECASE)
+_MAX_QUOTED: Final = 1_000
+# What a request can end with, other than our own errors.
+FAILURES: Final = (WinRMError, requests.RequestException, ValueError)
+
+
+def code_of(error: BaseException) -> int | None:
+    """The number of a WSMan fault, where it has one."""
+    code = error.code if isinstance(error, WSManFaultError) else None
+    return code & 0xFFFFFFFF if isinstance(code, int) else None
+
+
+def as_connect_error(error: Exception, endpoint: WinRMEndpoint) -> PSKernelError:
+    """The error of a session that could not be opened."""
+    if isinstance(error, PSKernelError) and not isinstance(error, RemoteProtocolError):
+        return error
+    kind, why = _explain(error, endpoint)
+    return kind(f"Connecting to remote server {endpoint.host} failed with the following error message : {why}")
+
+
+def as_closed(error: Exception, endpoint: WinRMEndpoint) -> PSKernelError:
+    """The error of a session that was open."""
+    if isinstance(error, PSKernelError):
+        return error
+    if code_of(error) == NO_SUCH_SHELL:
+        return TransportClosed(f"The session on {endpoint.host} does not exist any more: the server has ended it.")
+    if code_of(error) == DISCONNECTED:
+        return TransportClosed(f"The session on {endpoint.host} was disconnected, or taken over by another client.")
+    return TransportClosed(f"The connection to {endpoint.host} is lost: {_explain(error, endpoint)[1]}")
+
+
+def _explain(error: Exception, endpoint: WinRMEndpoint) -> tuple[type[ConnectError], str]:
+    if isinstance(error, AuthenticationError):
+        return AuthenticationFailed, _denied(endpoint)
+    if isinstance(error, WSManFaultError):
+        return _fault(error, endpoint)
+    if isinstance(error, WinRMTransportError):
+        return _status(error, endpoint)
+    if isinstance(error, requests.RequestException):
+        return _network(error, endpoint)
+    if type(error).__module__.startswith("spnego"):
+        return AuthenticationFailed, _spnego(error, endpoint)
+    return NotPowerShell, f"{_quoted(error)} What answers at {endpoint.url} may be no WinRM service."
+
+
+def _denied(endpoint: WinRMEndpoint) -> str:
+    login = endpoint.login
+    who = f" as {login.user}" if login.user else ""
+    more = {
+        "basic": " The service may not allow Basic (Service/Auth/Basic), which takes local accounts only.",
+        "certificate": " The certificate must be mapped to a user on the server, and its issuer be trusted there.",
+        "ntlm": " A domain account is written DOMAIN\\user or user@domain.",
+        "negotiate": " A domain account is written DOMAIN\\user or user@domain.",
+    }.get(login.auth, "")
+    return f"Access is denied. The server refused the login{who} by {login.auth}.{more}"
+
+
+def _fault(error: WSManFaultError, endpoint: WinRMEndpoint) -> tuple[type[ConnectError], str]:
+    said = " ".join(filter(None, (_quoted(error.reason), _quoted(error.provider_fault))))
+    code = code_of(error)
+    if code in _ACCESS_DENIED:
+        return AuthenticationFailed, (
+            f"Access is denied. {said} The user needs to be an administrator, or a member of Remote Management Users, "
+            f"and the configuration {endpoint.configuration} must let them in (Set-PSSessionConfiguration)."
+        )
+    advice = ""
+    if code in _QUOTAS:
+        advice = (
+            " Close sessions of this user there (Get-PSSession -ComputerName), or raise the quota (WSMan:\\localhost)."
+        )
+    elif endpoint.configuration.lower() in said.lower():
+        advice = " Get-PSSessionConfiguration, on the server, lists the configurations there are."
+    number = f" (WSMan fault {code}, 0x{code:08X})" if code is not None else ""
+    return ConnectError, f"{said or 'The server gave no reason.'}{number}{advice}"
+
+
+def _status(error: WinRMTransportError, endpoint: WinRMEndpoint) -> tuple[type[ConnectError], str]:
+    status, body = int(error.code), str(error.response_text or "")
+    if status == 404:
+        return TargetUnreachable, (
+            f"There is no WinRM service at {endpoint.url} (HTTP status 404). Check the port, and the application name "
+            "after the host, which is usually wsman."
+        )
+    if status == 403:
+        return AuthenticationFailed, f"The server forbids it (HTTP status 403). {_page(body)}".strip()
+    if status == 400 and endpoint.encrypted and not endpoint.tls:
+        return ConnectError, "The server could not read the encrypted message (HTTP status 400)."
+    if status >= 500 and not body.strip():
+        return ConnectError, f"The server failed and gave no reason (HTTP status {status}, empty answer)." + (
+            "" if endpoint.encrypted or endpoint.tls else " It may not allow unencrypted messages."
+        )
+    return (
+        NotPowerShell,
+        f"{endpoint.url} answered as no WinRM service does (HTTP status {status}). {_page(body)}".strip(),
+    )
+
+
+def _network(error: requests.RequestException, endpoint: WinRMEndpoint) -> tuple[type[ConnectError], str]:
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    text = str(reason or error)
+    if isinstance(error, requests.exceptions.SSLError):
+        return CertificateRejected, _certificate(text, endpoint)
+    if isinstance(error, requests.exceptions.ProxyError):
+        return TargetUnreachable, f"The proxy {endpoint.proxy} cannot be used: {_quoted(_last_words(text))}"
+    return TargetUnreachable, _unreachable(error, reason, text, endpoint)
+
+
+def _unreachable(error: requests.RequestException, reason: object, text: str, endpoint: WinRMEndpoint) -> str:
+    where = f"port {endpoint.actual_port}"
+    if type(reason).__name__ == "NameResolutionError":
+        return f"The name {endpoint.host} cannot be resolved. Check its spelling, and the DNS."
+    if isinstance(error, requests.ConnectTimeout):
+        return (
+            f"Nobody answered on {where} within {endpoint.connect_timeout:g} seconds. Check that the host is up, that "
+            "its firewall lets WinRM through, and that Enable-PSRemoting was run on it."
+        )
+    if "refused" in text:
+        other = "" if endpoint.tls else " For SSH, write ssh:// or -HostName."
+        return (
+            f"Nobody listens on {where}. Check that WinRM is enabled there (Enable-PSRemoting), with a listener for "
+            f"{'HTTPS' if endpoint.tls else 'HTTP'}.{other}"
+        )
+    if isinstance(error, requests.ReadTimeout):
+        return f"The server accepted the connection on {where} and never answered."
+    return f"The connection on {where} failed: {_quoted(_last_words(text))}"
+
+
+_TRUST: Final = (
+    "name its authority with ca_file, or vouch for this very certificate with accept_certificate=FINGERPRINT."
+)
+# What OpenSSL and urllib3 say of a certificate, and what there is to say to the user.
+_CERTIFICATES: Final = (
+    (("ingerprint",), "The server's certificate is not the one that accept_certificate vouches for."),
+    (("expired",), f"The certificate of {{host}} has expired. It must be renewed there; or {_TRUST}"),
+    (
+        ("doesn't match", "not valid for", "no appropriate"),
+        "The certificate is not one for {host}: {text} Use that name.",
+    ),
+    (("self-signed", "self signed"), f"The certificate of {{host}} is self-signed. If it is meant to be, {_TRUST}"),
+    (("unable to get",), f"The certificate of {{host}} was signed by an authority that is not trusted here: {_TRUST}"),
+    (("WRONG_VERSION", "record layer"), "{host} does not speak HTTPS on port {port}. For HTTP, write winrm://."),
+    (("",), "The server's certificate, or HTTPS as such, failed: {text}"),
+)
+
+
+def _certificate(text: str, endpoint: WinRMEndpoint) -> str:
+    sentence = next(said for needles, said in _CERTIFICATES if any(each in text for each in needles))
+    # Not str.format: a certificate's names are the server's, and may hold braces.
+    for name, value in (("host", endpoint.host), ("port", endpoint.actual_port), ("text", _quoted(_last_words(text)))):
+        sentence = sentence.replace("{" + name + "}", str(value))
+    return sentence
+
+
+def _spnego(error: Exception, endpoint: WinRMEndpoint) -> str:
+    text = str(error)
+    advice = ""
+    if "SPNEGO" in text or "No Kerberos" in text or "credential" in text.lower():
+        advice = " Get a ticket with kinit, or name a user."
+    if "skew" in text.lower():
+        advice = " The clocks of the two machines differ by more than five minutes."
+    if "not found in Kerberos database" in text:
+        advice = f" No service of that name is registered for {endpoint.host}: connect by its full name, or give spn."
+    return f"{_quoted(_last_words(text))}{advice}"
+
+
+def _page(body: str) -> str:
+    """What a page of HTML says, in a line."""
+    text = " ".join(
+        re.sub(r"<(style|script).*?</\1>|<[^>]{0,500}>", " ", body[:20_000], flags=re.DOTALL | re.IGNORECASE).split()
+    )
+    return f"It said: {_quoted(text)}" if text else ""
+
+
+def _last_words(text: str) -> str:
+    """An exception's text without the objects that are quoted in it."""
+    return re.sub(r"\s*\(_ssl\.c:\d+\)|<[^>]*object at 0x[0-9a-f]+>:?\s*|\[Errno -?\d+\]\s*", "", text).strip()
+
+
+def _quoted(what: object) -> str:
+    text = " ".join(plain_text(str(what or "")).split())[:_MAX_QUOTED]
+    return text if not text or text[-1] in ".!?" else text + "."

@@ -1,0 +1,275 @@
+"""The WinRM transport: one shell at a WSMan service carries one runspace pool (MS-PSRP 3.1.5.3, MS-WSMV).
+
+From Create to Delete one Receive for the pool is outstanding, and one for each pipeline until its state is Done:
+servers answer nothing else without it, and take a shell for abandoned. What a server owes it sends in order, and
+numbers it; so after an interruption nothing is shown twice, and what is missing is noticed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from pypsrp.wsman import WSManAction
+
+from pskernel.errors import PSKernelError, TransportClosed
+from pskernel.protocol.fragments import pool_of
+from pskernel.records import Notice
+from pskernel.transports.base import Payload
+from pskernel.transports.winrm import messages
+from pskernel.transports.winrm.arrivals import Arrivals
+from pskernel.transports.winrm.channels import RECEIVE_SECONDS, Channels
+from pskernel.transports.winrm.envelope import find_envelope
+from pskernel.transports.winrm.faults import FAILURES, TIMED_OUT, as_closed, as_connect_error, code_of
+from pskernel.transports.winrm.line import Line
+from pskernel.transports.winrm.redirection import Redirection
+from pskernel.transports.winrm.tls import Certificates
+
+if TYPE_CHECKING:
+    import xml.etree.ElementTree as ET
+
+    from pskernel.questions import Asker
+    from pskernel.transports.winrm.endpoint import WinRMEndpoint
+
+__all__ = ["WinRMTransport"]
+
+# Answers that may wait until the session takes them. While more do, the server is not asked.
+_MAX_WAITING: Final = 8
+
+
+class WinRMTransport:
+    """A :class:`pskernel.transports.base.Transport`. Nothing is contacted before :meth:`open`.
+
+    Args:
+        endpoint: where.
+        asker: whom to ask before a credential goes to another host than the one that was named.
+        tell: takes sentences for the user about the way there; otherwise they are notices.
+
+    Raises:
+        TargetError: a certificate cannot be used.
+    """
+
+    def __init__(self, endpoint: WinRMEndpoint, *, asker: Asker, tell: Callable[[str], None] | None = None) -> None:
+        self._endpoint = endpoint
+        self._tell = tell
+        self._redirection = Redirection(asker, self._notify)
+        self._loop = asyncio.get_running_loop()
+        self._arrived: asyncio.Queue[Payload | Notice | None] = asyncio.Queue(_MAX_WAITING)
+        self._news: list[Notice] = []
+        self._failure: PSKernelError | None = None
+        self._arrivals = Arrivals()
+        self._shell_id = UUID(int=0)
+        self._sending = asyncio.Lock()
+        self._pumps: dict[UUID | None, asyncio.Task[None]] = {}
+        self._use(endpoint)
+
+    def _use(self, endpoint: WinRMEndpoint) -> None:
+        self._endpoint = endpoint
+        self._line = Line(endpoint.host, endpoint.reconnect_timeout, self._notify)
+        self._channels = Channels(endpoint, self._line, Certificates(endpoint))
+
+    @property
+    def max_payload(self) -> int:
+        """Bytes of fragments that one message carries; more after :meth:`open`, if the server takes more."""
+        return self._channels.max_payload
+
+    async def open(self, data: bytes) -> None:
+        """Create the shell; the server may send us elsewhere first.
+
+        Raises:
+            ConnectError: the subclasses say why.
+        """
+        if self._line.session_exists:
+            await self.send(None, data)
+            return
+        self._shell_id = pool_of(data)
+        while not await self._create(data):
+            pass
+        self._line.session_exists = True
+        self._pump(None)
+        envelope = await find_envelope(self._channels)
+        if envelope is not None:
+            self._channels.use_envelope(envelope)
+
+    async def _create(self, data: bytes) -> bool:
+        """Returns whether the shell exists; otherwise the endpoint is another one now."""
+        endpoint = self._endpoint
+        body = messages.shell(
+            self._shell_id, data, name=f"Runspace-{str(self._shell_id)[:8]}", idle_timeout=endpoint.idle_timeout
+        )
+        wanted = {"protocolversion": messages.PROTOCOL_VERSION}
+        if not endpoint.machine_profile:
+            wanted["WINRS_NOPROFILE"] = "TRUE"
+        try:
+            await self._channels.call(
+                WSManAction.CREATE,
+                endpoint.resource_uri,
+                body,
+                options=messages.options(wanted, must_comply=True),
+                timeout=endpoint.operation_timeout,
+            )
+        except self._redirection.ERROR as error:
+            elsewhere = await self._redirection.follow(endpoint, error)
+            self._channels.close()
+            self._use(elsewhere)
+            return False
+        except (*FAILURES, PSKernelError) as error:
+            self._fail(as_connect_error(error, endpoint))
+            raise self._failed from None
+        return True
+
+    async def command(self, pipeline_id: UUID, data: bytes) -> None:
+        """Create a pipeline, and begin to receive what it sends."""
+        async with self._sending:
+            await self._request(WSManAction.COMMAND, messages.command(pipeline_id, data))
+        self._pump(pipeline_id)
+
+    async def send(self, pipeline_id: UUID | None, data: bytes, *, prompt_response: bool = False) -> None:
+        """Send fragments, after those that were sent before."""
+        body = messages.send(pipeline_id, data, prompt_response=prompt_response)
+        async with self._sending:
+            await self._request(WSManAction.SEND, body)
+
+    async def signal(self, pipeline_id: UUID) -> None:
+        """Ask for a stop. A server may end the whole shell over a signal for a pipeline that is gone."""
+        if self._runs(pipeline_id):
+            await self._request(WSManAction.SIGNAL, messages.signal(pipeline_id, messages.CODE_STOP), twice=True)
+
+    async def close_pipeline(self, pipeline_id: UUID) -> None:
+        """Wait until the server has sent all of it, and let it forget the pipeline."""
+        pump = self._pumps.get(pipeline_id)
+        if pump is None:
+            return
+        await asyncio.wait({pump})
+        self._pumps.pop(pipeline_id, None)
+        if self._failure is None:
+            await self._request(WSManAction.SIGNAL, messages.signal(pipeline_id, messages.CODE_TERMINATE))
+            if self._line.take_interrupted():
+                self._report(self._arrivals.missing())
+
+    async def receive(self) -> list[Payload | Notice]:
+        """Return what has arrived.
+
+        Raises:
+            TransportClosed: the shell, or the way to it, is gone.
+            RemoteProtocolError: an answer makes no sense.
+        """
+        while True:
+            if self._news:
+                news, self._news = self._news, []
+                return list(news)
+            if self._failure is not None and self._arrived.empty():
+                raise self._failure
+            item = await self._arrived.get()
+            if item is not None:
+                return [item]
+
+    async def close_pool(self) -> None:
+        """End the shell. That it is gone already is no error."""
+        with contextlib.suppress(TransportClosed):
+            await self._request(WSManAction.DELETE, None, twice=True)
+
+    async def aclose(self) -> None:
+        """Drop the connections."""
+        self._fail(TransportClosed("The connection was closed on this side."))
+        self._channels.close()
+        pumps = [pump for pump in self._pumps.values() if not pump.done()]
+        for pump in pumps:
+            pump.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+
+    def diagnostics(self) -> str:
+        """There is nothing but the protocol."""
+        return ""
+
+    def _runs(self, pipeline_id: UUID | None) -> bool:
+        pump = self._pumps.get(pipeline_id)
+        return pump is not None and not pump.done()
+
+    async def _request(self, action: str, body: ET.Element | None, *, twice: bool = False) -> ET.Element:
+        if self._failure is not None:
+            raise self._failed
+        try:
+            return await self._channels.call(
+                action,
+                self._endpoint.resource_uri,
+                body,
+                selectors=messages.selectors(self._shell_id),
+                timeout=self._endpoint.operation_timeout,
+                twice=twice,
+            )
+        except (*FAILURES, PSKernelError) as error:
+            closed = as_closed(error, self._endpoint)
+            raise TransportClosed(str(closed)) from None
+
+    def _pump(self, pipeline_id: UUID | None) -> None:
+        self._pumps[pipeline_id] = asyncio.create_task(self._receive_all(pipeline_id), name="pskernel-winrm-receive")
+
+    async def _receive_all(self, pipeline_id: UUID | None) -> None:
+        """Receive until the pipeline is done, or the pool gone. The only place that asks for output."""
+        try:
+            done = False
+            while not done:
+                answer = await self._receive_once(pipeline_id)
+                done = answer is not None and answer.done
+                for data in answer.streams if answer is not None else ():
+                    new = self._arrivals.take(data)
+                    if new:
+                        await self._arrived.put(Payload(pipeline_id, new))
+            if pipeline_id is None:
+                self._fail(TransportClosed(f"The server {self._endpoint.host} has ended the session."))
+        except PSKernelError as error:
+            self._fail(error)
+        except FAILURES as error:
+            self._fail(as_closed(error, self._endpoint))
+
+    async def _receive_once(self, pipeline_id: UUID | None) -> messages.Received | None:
+        """None where the server had nothing to say in its time."""
+        try:
+            body = await self._channels.call(
+                WSManAction.RECEIVE,
+                self._endpoint.resource_uri,
+                messages.receive(pipeline_id),
+                options=messages.options(messages.KEEP_ALIVE),
+                selectors=messages.selectors(self._shell_id),
+                timeout=RECEIVE_SECONDS,
+                twice=True,
+            )
+        except FAILURES as error:
+            if code_of(error) != TIMED_OUT:
+                raise
+            return None
+        return messages.read_received(body)
+
+    @property
+    def _failed(self) -> PSKernelError:
+        return self._failure or TransportClosed("The connection was closed.")
+
+    def _fail(self, error: PSKernelError) -> None:
+        if self._failure is None:
+            self._failure = error
+        with contextlib.suppress(asyncio.QueueFull):  # then somebody who receives will find it later
+            self._arrived.put_nowait(None)
+
+    def _report(self, missing: int) -> None:
+        if missing:
+            self._notify(
+                f"{missing} messages of {self._endpoint.host} were lost when the connection was interrupted: output "
+                "of this session is missing."
+            )
+
+    def _notify(self, text: str) -> None:
+        """From any thread."""
+        if self._tell is not None and not self._line.session_exists:
+            self._tell(text)
+            return
+        with contextlib.suppress(RuntimeError):  # the loop is gone
+            self._loop.call_soon_threadsafe(self._add_news, text)
+
+    def _add_news(self, text: str) -> None:
+        self._news.append(Notice(text))
+        with contextlib.suppress(asyncio.QueueFull):
+            self._arrived.put_nowait(None)
