@@ -7,6 +7,7 @@ from pskernel.connect import connect
 from pskernel.credentials import PSCredential
 from pskernel.errors import (
     AuthenticationFailed,
+    CertificateRejected,
     ConnectError,
     HostKeyRejected,
     NotPowerShell,
@@ -37,6 +38,7 @@ from pskernel.remoting.pssession import PSSession
 from pskernel.remoting.sessions import get_pssession, new_pssession
 from pskernel.session.pipeline import Pipeline
 from pskernel.session.runspace import Runspace, RunspaceState
+from pskernel.sessionoption import PSSessionOption
 from pskernel.target import Target
 
 __version__ = "0.1.0.dev0"
@@ -44,6 +46,7 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "Asker",
     "AuthenticationFailed",
+    "CertificateRejected",
     "ConnectError",
     "ErrorRecord",
     "HostCall",
@@ -57,6 +60,7 @@ __all__ = [
     "PSKernelError",
     "PSObject",
     "PSSession",
+    "PSSessionOption",
     "Pipeline",
     "PipelineEnd",
     "PipelineFailed",

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 MODULES = sorted([*(ROOT / "pskernel").rglob("*.py"), *(ROOT / "magics" / "psmagic").rglob("*.py")])
 
-VALUES = {"errors", "records", "questions", "options", "target"}
+VALUES = {"errors", "records", "questions", "options", "sessionoption", "target"}
 # layer -> the layers it may import, itself always included.
 ALLOWED = {
     "errors": {"records"},
@@ -20,6 +20,7 @@ ALLOWED = {
     "questions": {"errors"},
     "options": {"errors", "credentials"},
     "target": {"errors", "options"},
+    "sessionoption": {"errors"},
     "directives": {"errors"},
     "answers": {"credentials", "errors", "questions"},
     "resolve": {"errors", "target"},
@@ -27,7 +28,7 @@ ALLOWED = {
     "protocol": {"errors", "records"},
     "transports": {"errors", "records", "questions", "protocol", "pskernel"},
     "session": {"errors", "records", "questions", "protocol", "transports.base"},
-    "connect": VALUES | {"credentials", "protocol.pipelines", "session", "transports"},
+    "connect": VALUES | {"credentials", "protocol.pipelines", "protocol.runspace", "session", "transports"},
     "render": {"records"},
     # Running a cell, for whoever has cells: the kernel, IPython.
     "cells": VALUES | {"directives", "protocol.pipelines", "render", "session"},
@@ -68,7 +69,18 @@ ALLOWED = {
         "wildcards",
     },
     "psmagic": VALUES
-    | {"answers", "cells", "connect", "copying", "directives", "remoting", "render", "session", "pskernel"},
+    | {
+        "answers",
+        "cells",
+        "connect",
+        "copying",
+        "credentials",
+        "directives",
+        "remoting",
+        "render",
+        "session",
+        "pskernel",
+    },
 }
 # library -> the modules (with all below them) that may import it. What is not here may be imported nowhere.
 AT_HOME = {
@@ -86,7 +98,14 @@ AT_HOME = {
     "nbclient": {"runbook"},
     "nbformat": {"runbook"},
     "pandas": {"remoting.objects"},
-    "platformdirs": {"cli", "credentials.index", "kernel", "runbook", "transports.hostkeys"},
+    "platformdirs": {
+        "cli",
+        "credentials.certificates",
+        "credentials.index",
+        "kernel",
+        "runbook",
+        "transports.hostkeys",
+    },
     "cryptography": {"transports.winrm.tls"},
     "pypsrp": {"transports.winrm"},
     "requests": {"transports.winrm"},

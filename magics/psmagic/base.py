@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from IPython.core.magic import Magics
@@ -13,12 +13,13 @@ from IPython.core.magic import Magics
 from pskernel.cells.outcome import CellError
 from pskernel.errors import PipelineFailed, PSKernelError
 from pskernel.render.ansi import neutralise, strip
+from pskernel.sessionoption import PSSessionOption
 from psmagic.arguments import ArgumentError, read_arguments
 from psmagic.binding import Bound, bind
 from psmagic.errors import MagicError, RemoteError, remote_error
 from psmagic.parameters import Command, syntax
 
-__all__ = ["PowerShellMagics", "command_magic", "raised", "refused", "shown_errors"]
+__all__ = ["PowerShellMagics", "command_magic", "raised", "refused", "shown_errors", "with_defaults"]
 
 _HELP = {"-?", "--help", "-help", "/?"}
 _Result = TypeVar("_Result")
@@ -50,12 +51,22 @@ def command_magic(
                 return None
             with shown_errors(command.short_name):
                 bound: Bound = bind(command, read_arguments(line, self.shell.user_ns))
+                bound = with_defaults(command, bound, self.shell.user_ns)
                 return method(self, bound, *cell)
 
         magic.__doc__ = f"{method.__doc__}\n\n" + "\n".join(syntax(command))
         return magic
 
     return decorate
+
+
+def with_defaults(command: Command, bound: Bound, variables: Mapping[str, Any]) -> Bound:
+    """PowerShell's preference variable: a Python one of that name, and that type, is -SessionOption's default."""
+    default = variables.get("PSSessionOption")
+    takes = any(each.name == "SessionOption" and bound.set_name in each.sets for each in command.parameters)
+    if not takes or bound.get("SessionOption") is not None or not isinstance(default, PSSessionOption):
+        return bound
+    return Bound(bound.set_name, {**bound.values, "SessionOption": default})
 
 
 @contextlib.contextmanager

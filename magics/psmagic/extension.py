@@ -10,6 +10,7 @@ from psmagic.commands.enter_pssession import ENTER_PSSESSION
 from psmagic.commands.invoke_command import INVOKE_COMMAND
 from psmagic.commands.job import GET_JOB, RECEIVE_JOB, REMOVE_JOB, STOP_JOB, WAIT_JOB
 from psmagic.commands.pssession import GET_PSSESSION, NEW_PSSESSION, REMOVE_PSSESSION
+from psmagic.commands.session_option import NEW_PSSESSION_OPTION
 from psmagic.completion import matcher
 from psmagic.copy_magics import CopyMagics
 from psmagic.invoke_magics import InvokeMagics
@@ -20,8 +21,8 @@ from psmagic.session_magics import SessionMagics
 __all__ = ["COMMANDS", "Extension"]
 
 COMMANDS = (
-    ENTER_PSSESSION, NEW_PSSESSION, GET_PSSESSION, REMOVE_PSSESSION, INVOKE_COMMAND, GET_JOB, RECEIVE_JOB, WAIT_JOB,
-    STOP_JOB, REMOVE_JOB, COPY_ITEM,
+    ENTER_PSSESSION, NEW_PSSESSION, GET_PSSESSION, REMOVE_PSSESSION, NEW_PSSESSION_OPTION, INVOKE_COMMAND, GET_JOB,
+    RECEIVE_JOB, WAIT_JOB, STOP_JOB, REMOVE_JOB, COPY_ITEM,
 )  # fmt: skip
 
 

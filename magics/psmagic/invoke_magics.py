@@ -22,7 +22,7 @@ from psmagic.commands.invoke_command import INVOKE_COMMAND
 from psmagic.commands.job import GET_JOB, RECEIVE_JOB, REMOVE_JOB, STOP_JOB, WAIT_JOB
 from psmagic.pump import Pump
 from psmagic.selection import jobs_of
-from psmagic.targets import targets_of
+from psmagic.targets import credential_of, targets_of
 
 __all__ = ["InvokeMagics"]
 
@@ -42,7 +42,13 @@ class InvokeMagics(PowerShellMagics):
         places = _places(bound)
         throttle = bound.get("ThrottleLimit", THROTTLE)
         if bound.get("AsJob"):
-            return JOBS.start(places, work, name=bound.get("JobName"), throttle=throttle)
+            return JOBS.start(
+                places,
+                work,
+                name=bound.get("JobName"),
+                throttle=throttle,
+                credential=credential_of(bound, ask=self.can_ask()),
+            )
         variable = _variable(bound.get("OutVariable"))
         # A cell shows what a console would; whoever takes the objects gets them, and their own display.
         objects = Objects() if cell is None or variable else None
@@ -66,6 +72,7 @@ class InvokeMagics(PowerShellMagics):
             asker,
             collect=objects.append if objects is not None else None,
             throttle=throttle,
+            credential=credential_of(bound, ask=self.can_ask()),
             hide_computer_name=bool(bound.get("HideComputerName")),
         )
         return pump.run(fan_out.run(), fan_out.interrupt)

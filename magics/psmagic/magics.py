@@ -19,7 +19,7 @@ from psmagic.progress import progress_of
 from psmagic.redirect import CELL_MAGIC, Redirect
 from psmagic.remote import LEAVE_OR_ENTER, Remote
 from psmagic.selection import session_of
-from psmagic.targets import target_of
+from psmagic.targets import credential_of, target_of
 
 __all__ = ["EnterMagics"]
 
@@ -50,7 +50,8 @@ class EnterMagics(PowerShellMagics):
                 "SessionIsEntered",
             )
         kept = session_of(bound)
-        remote = Remote(kept or target_of(bound), LOOP, progress_of(self.shell))
+        credential = None if kept is not None else credential_of(bound, ask=self.can_ask())
+        remote = Remote(kept or target_of(bound), LOOP, progress_of(self.shell), credential=credential)
         if kept is None:
             remote.connect(interactive=self.can_ask())
         self.leave()  # of a session that is over

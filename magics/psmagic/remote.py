@@ -11,6 +11,7 @@ from pskernel.cells.outcome import Outcome
 from pskernel.cells.progress import ProgressDisplay
 from pskernel.cells.where import where
 from pskernel.connect import opener
+from pskernel.credentials import GivenCredential
 from pskernel.directives import read_directives
 from pskernel.errors import PSKernelError, TargetError
 from pskernel.questions import Asker, NobodyToAsk
@@ -47,9 +48,17 @@ class Remote:
         where: the target, for a session that ends when it is left; or one of the list, which stays.
         loop: where sessions live.
         progress: draws the progress of cells.
+        credential: the password for a target.
     """
 
-    def __init__(self, where: Target | PSSession, loop: LoopThread, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        where: Target | PSSession,
+        loop: LoopThread,
+        progress: Progress | None = None,
+        *,
+        credential: GivenCredential | None = None,
+    ) -> None:
         self._loop = loop
         self._progress = progress
         self._exited = False
@@ -62,7 +71,8 @@ class Remote:
             self.kept = None
             self.target = where
             self.name = where.host or where.label
-            self._session = InteractiveSession(opener(where), where.label, self.name, afterwards=LEAVE_OR_ENTER)
+            opening = opener(where, credential=credential)
+            self._session = InteractiveSession(opening, where.label, self.name, afterwards=LEAVE_OR_ENTER)
         self._language = LanguageService(self._session)
 
     @property

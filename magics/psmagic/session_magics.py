@@ -13,13 +13,15 @@ from pskernel.questions import Asker, NobodyToAsk
 from pskernel.remoting.loop import LOOP
 from pskernel.remoting.pssession import PSSession, PSSessions
 from pskernel.remoting.sessions import SESSIONS
+from pskernel.sessionoption import PSSessionOption
 from psmagic.arguments import ArgumentError
 from psmagic.base import PowerShellMagics, command_magic
 from psmagic.binding import Bound
 from psmagic.commands.pssession import GET_PSSESSION, NEW_PSSESSION, REMOVE_PSSESSION
+from psmagic.commands.session_option import FIELDS, NEW_PSSESSION_OPTION
 from psmagic.pump import Pump
 from psmagic.selection import sessions_of
-from psmagic.targets import targets_of
+from psmagic.targets import credential_of, targets_of
 
 if TYPE_CHECKING:
     from pskernel.target import Target
@@ -43,13 +45,16 @@ class SessionMagics(PowerShellMagics):
         """Open sessions, which stay open until %remove_pssession."""
         targets, names = targets_of(bound), bound.get("Name") or []
         if not targets:
-            raise ArgumentError("Say where: -HostName [user@]host[:port].", "MissingMandatoryParameter")
+            raise ArgumentError(
+                "Say where: -HostName [user@]host[:port], or -ComputerName.", "MissingMandatoryParameter"
+            )
+        credential = credential_of(bound, ask=self.can_ask())
         pump = Pump(LOOP, interactive=self.can_ask())
         asker: Asker = pump if self.can_ask() else NobodyToAsk()
         opening: list[asyncio.Task[PSSession]] = []
 
         async def one(target: Target, name: str | None) -> PSSession:
-            return await SESSIONS.open(target, asker, name)
+            return await SESSIONS.open(target, asker, name, credential=credential)
 
         async def work() -> PSSessions:
             for at, target in enumerate(targets):
@@ -61,6 +66,13 @@ class SessionMagics(PowerShellMagics):
 
         found = pump.run(work(), lambda: [task.cancel() for task in opening])
         return found[0] if len(found) == 1 else found
+
+    @line_magic
+    @no_var_expand
+    @command_magic(NEW_PSSESSION_OPTION)
+    def new_pssessionoption(self, bound: Bound) -> PSSessionOption:
+        """Make options for -SessionOption $name. One with the name PSSessionOption counts where none is given."""
+        return PSSessionOption(**{FIELDS[name]: value for name, value in bound.values.items()})
 
     @line_magic
     @no_var_expand

@@ -7,8 +7,9 @@ import re
 from pskernel.target import Target
 from psmagic.arguments import ArgumentError
 from psmagic.binding import Bound
+from psmagic.wsman_targets import credential_of, require_one_login, uri_target, wsman_target
 
-__all__ = ["target_of", "targets_of"]
+__all__ = ["credential_of", "target_of", "targets_of"]
 
 # What has a meaning in a URL is no part of a name.
 _HOST = re.compile(r"(?:(?P<user>[^@/?#]+)@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^:@\[\]/?#\s]+)(?::(?P<port>[0-9]{1,5}))?")
@@ -20,8 +21,6 @@ _SSH_OPTIONS = {
     "userknownhostsfile": "known_hosts",
 }
 _NOT_YET = {
-    "ComputerName": "WinRM",
-    "Uri": "WinRM",
     "VMId": "a virtual machine's socket",
     "VMName": "a virtual machine's socket",
     "ContainerId": "a container",
@@ -35,9 +34,19 @@ def target_of(bound: Bound) -> Target:
         ArgumentError: the host is none, or this version cannot reach such targets.
         TargetError: a value cannot be part of a target.
     """
-    if bound.set_name != "SSHHost":
-        raise _not_built(bound)
-    return _ssh_target(bound, bound.get("HostName"))
+    require_one_login(bound)
+    match bound.set_name:
+        case "SSHHost":
+            return _ssh_target(bound, bound.get("HostName"))
+        case "ComputerName":
+            return wsman_target(bound, bound.get("ComputerName"))
+        case "Uri" if bound.get("ConnectionUri"):
+            return uri_target(bound, bound.get("ConnectionUri"))
+        case "Uri":
+            raise ArgumentError(
+                "Say where: -ConnectionUri http(s)://host:port/application.", "MissingMandatoryParameter"
+            )
+    raise ArgumentError(f"This version cannot reach {_NOT_YET[bound.set_name]} yet.", "NotSupported")
 
 
 def targets_of(bound: Bound) -> list[Target]:
@@ -46,9 +55,12 @@ def targets_of(bound: Bound) -> list[Target]:
     Raises:
         ArgumentError, TargetError: as :func:`target_of`; no target is returned if one cannot be used.
     """
-    if bound.get("ComputerName"):
-        raise _not_built(Bound("ComputerName", {"ComputerName": ",".join(bound.get("ComputerName"))}))
-    return [_ssh_target(bound, host) for host in bound.get("HostName") or []]
+    require_one_login(bound)
+    return [
+        *(wsman_target(bound, computer) for computer in bound.get("ComputerName") or []),
+        *(uri_target(bound, uri) for uri in bound.get("ConnectionUri") or []),
+        *(_ssh_target(bound, host) for host in bound.get("HostName") or []),
+    ]
 
 
 def _ssh_target(bound: Bound, host: str) -> Target:
@@ -82,9 +94,3 @@ def _ssh_option(name: str, value: object) -> tuple[str, str]:
             f"-Options takes {known} here. Put {name[:40]} into ~/.ssh/config, which is read as ssh reads it.",
             "NotSupported",
         ) from None
-
-
-def _not_built(bound: Bound) -> ArgumentError:
-    how = _NOT_YET[bound.set_name]
-    hint = f" For SSH, write -HostName {bound.get('ComputerName')}." if bound.get("ComputerName") else ""
-    return ArgumentError(f"This version cannot reach {how} yet.{hint}", "NotSupported")

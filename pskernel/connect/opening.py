@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from pskernel.credentials import CredentialReference, GivenCredential, Secret, resolve
 from pskernel.errors import ConnectError, TargetError
 from pskernel.protocol.pipelines import Screen
+from pskernel.protocol.runspace import PoolSettings
 from pskernel.questions import Asker, NobodyToAsk, Question
 from pskernel.session.runspace import Runspace
 from pskernel.transports.outofproc import OutOfProcTransport
@@ -57,11 +59,12 @@ async def connect(
         from pskernel.transports.recording import RecordingTransport
 
         transport = RecordingTransport(transport, target=target.redacted, save_to=record_to)
-    return await Runspace.open(
-        transport,
-        screen=Screen(width=target.options.width),
-        open_timeout=target.options.open_timeout,
+    settings = PoolSettings(
+        Screen(width=target.options.width),
+        target.options.max_received_object,
+        json.loads(target.options.application_arguments or "{}"),
     )
+    return await Runspace.open(transport, settings=settings, open_timeout=target.options.open_timeout)
 
 
 def opener(

@@ -1,4 +1,4 @@
-"""From a target to an endpoint, and from what is known of the user to a login."""
+"""From a WinRM target to an endpoint, and from what is known of the user to a login."""
 
 from __future__ import annotations
 
@@ -59,6 +59,7 @@ async def endpoint_of(target: Target, secret: Secret | None, asker: Asker) -> Wi
         operation_timeout=options.operation_timeout,
         reconnect_timeout=options.reconnect_timeout,
         redirections=options.max_redirections if options.allow_redirection else 0,
+        max_received=options.max_received_per_command,
     )
 
 

@@ -5,6 +5,7 @@ into a :class:`Secret` at the moment of the login. No error here contains, or is
 contains, what was found.
 """
 
+from pskernel.credentials.certificates import certificate_folder, find_certificate
 from pskernel.credentials.index import Index
 from pskernel.credentials.keyrings import KEYRING_SERVICE, delete, find, store
 from pskernel.credentials.places import MAX_SECRET_BYTES, from_line, resolve
@@ -19,9 +20,11 @@ __all__ = [
     "Index",
     "PSCredential",
     "Secret",
+    "certificate_folder",
     "check_user",
     "delete",
     "find",
+    "find_certificate",
     "from_line",
     "read_credential",
     "resolve",

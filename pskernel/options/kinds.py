@@ -136,5 +136,5 @@ def read(field_: Field[Any], value: object) -> object:
         return kind.read(value)
     except TargetError as error:
         raise TargetError(f"The option {field_.name} is wrong. {error}") from None
-    except ValueError:  # its text would repeat the value
+    except (ValueError, TypeError):  # its text would repeat the value
         raise TargetError(f"The option {field_.name} must be {kind.expects}.") from None

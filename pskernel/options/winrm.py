@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import Final
 
-from pskernel.options.kinds import PATH, SECONDS, SWITCH, Kind, choice, number, option, string, whole
+from pskernel.options.kinds import MAX_TEXT, PATH, SECONDS, SWITCH, Kind, choice, number, option, string, whole
 
 __all__ = ["WINRM", "WinRMOptions"]
 
@@ -48,6 +49,13 @@ def _read_spn(value: object) -> str:
 
 def _read_culture(value: object) -> str:
     if not re.fullmatch(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}", text := string(value)):
+        raise ValueError
+    return text
+
+
+def _read_arguments(value: object) -> str:
+    found = json.loads(value) if isinstance(value, str) else value
+    if not isinstance(found, dict) or not found or len(text := json.dumps(found, separators=(",", ":"))) > MAX_TEXT:
         raise ValueError
     return text
 
@@ -124,6 +132,24 @@ class WinRMOptions:
         "none",
         choice("none", "block", "drop"),
         "What a disconnected session does when its buffer is full: wait, or drop output (OutputBufferingMode).",
+        *WINRM,
+    )
+    max_received_object: int = option(
+        209_715_200,
+        whole(1_000, 1_000_000_000, "bytes"),
+        "Size of the largest object that is taken from the server (MaximumReceivedObjectSize).",
+        *WINRM,
+    )
+    max_received_per_command: int | None = option(
+        None,
+        whole(1_000, 10**15, "bytes"),
+        "What one command may send in all; without a limit otherwise (MaximumReceivedDataSizePerCommand).",
+        *WINRM,
+    )
+    application_arguments: str | None = option(
+        None,
+        Kind("a JSON object", _read_arguments),
+        "What $PSSenderInfo.ApplicationArguments shows to scripts of the server (ApplicationArguments).",
         *WINRM,
     )
     operation_timeout: float = option(

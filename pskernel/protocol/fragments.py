@@ -16,8 +16,8 @@ from uuid import UUID
 from pskernel.errors import RemoteProtocolError
 
 __all__ = [
-    "Message", "MessageType", "Reassembler", "build_message", "fragment", "is_last", "parse_message", "pool_of",
-    "split_fragments",
+    "MAX_MESSAGE_BYTES", "Message", "MessageType", "Reassembler", "build_message", "fragment", "is_last",
+    "parse_message", "pool_of", "split_fragments",
 ]  # fmt: skip
 
 # Object id, fragment id, flags (1 = first, 2 = last), length of the blob: big-endian.

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -21,6 +21,7 @@ from psrpcore import types as ps
 from pskernel.errors import LocalProtocolError, RemoteProtocolError, RunspaceStateError
 from pskernel.protocol import clixml, decode, hostvalues
 from pskernel.protocol.fragments import (
+    MAX_MESSAGE_BYTES,
     Message,
     MessageType,
     Reassembler,
@@ -31,7 +32,16 @@ from pskernel.protocol.fragments import (
 from pskernel.protocol.pipelines import PipelineShape, Screen, Statements, Templates, host_info
 from pskernel.records import HostCall, Notice, Record
 
-__all__ = ["KeyExchanged", "Outgoing", "PoolEvent", "PoolOpened", "PoolReset", "PoolStopped", "RunspaceProtocol"]
+__all__ = [
+    "KeyExchanged",
+    "Outgoing",
+    "PoolEvent",
+    "PoolOpened",
+    "PoolReset",
+    "PoolSettings",
+    "PoolStopped",
+    "RunspaceProtocol",
+]
 
 # psrpcore writes whole messages, secrets included, to its debug log.
 logging.getLogger("psrpcore").setLevel(logging.WARNING)
@@ -95,6 +105,17 @@ class KeyExchanged:
 PoolEvent = PoolOpened | PoolStopped | PoolReset | KeyExchanged
 
 
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """What a pool is opened with: the size output is formatted for, the largest object that is taken, and what scripts
+    find in ``$PSSenderInfo.ApplicationArguments``.
+    """
+
+    screen: Screen = field(default_factory=Screen)
+    max_object_bytes: int = MAX_MESSAGE_BYTES
+    application_arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
 class RunspaceProtocol:
     """The client's side of one runspace pool.
 
@@ -102,15 +123,19 @@ class RunspaceProtocol:
     :class:`PoolOpened`.
     """
 
-    def __init__(self, screen: Screen, max_payload: int) -> None:
+    def __init__(
+        self,
+        settings: PoolSettings,
+        max_payload: int,
+    ) -> None:
         # Bytes of one payload; a transport may learn that its server takes more.
         self.max_payload = max_payload
-        self._reassembler = Reassembler()
+        self._reassembler = Reassembler(settings.max_object_bytes)
         self._next_object_id = _FIRST_OBJECT_ID
         self._templates: Templates | None = None
         self._pool = psrpcore.ClientRunspacePool(
-            host=host_info(screen),
-            application_arguments={"PSVersionTable": _version_table()},
+            host=host_info(settings.screen),
+            application_arguments={**settings.application_arguments, "PSVersionTable": _version_table()},
         )
 
     @property

@@ -11,6 +11,7 @@ from pskernel.cells.invocation import Invocation
 from pskernel.cells.outcome import CellError, interrupted, own_error
 from pskernel.cells.output import Output
 from pskernel.connect import opener
+from pskernel.credentials import GivenCredential
 from pskernel.errors import PipelineFailed
 from pskernel.protocol.clixml import PSObject
 from pskernel.questions import Asker, NobodyToAsk
@@ -47,6 +48,7 @@ class FanOut:
         asker: whom hosts may ask.
         collect: takes each object as it comes; None lets the remotes format them, so that they are text.
         throttle: how many are at it at the same time.
+        credential: the password for the targets.
         hide_computer_name: whether lines do without their host.
 
     Raises:
@@ -62,6 +64,7 @@ class FanOut:
         *,
         collect: Callable[[Any], object] | None = None,
         throttle: int = THROTTLE,
+        credential: GivenCredential | None = None,
         hide_computer_name: bool = False,
     ) -> None:
         _claim([place for place in places if isinstance(place, ListedSession)])
@@ -70,6 +73,7 @@ class FanOut:
         self._output = output
         self._asker = asker
         self._collect = collect
+        self._credential = credential
         self._turns = asyncio.Semaphore(throttle)
         self._labels = _labels(places)
         self._labelled = len(places) > 1 and not hide_computer_name
@@ -107,7 +111,7 @@ class FanOut:
         if isinstance(place, ListedSession):
             return await self._in(place.session, place.computer_name, label, place.target)
         computer = place.host or "localhost"
-        session = InteractiveSession(opener(place), place.label, computer)
+        session = InteractiveSession(opener(place, credential=self._credential), place.label, computer)
         try:
             return await self._in(session, computer, label, place)
         finally:

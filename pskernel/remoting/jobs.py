@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pskernel.credentials import GivenCredential
 from pskernel.questions import NobodyToAsk
 from pskernel.remoting.errors import RemotingError
 from pskernel.remoting.invocation import THROTTLE, FanOut
@@ -38,7 +39,14 @@ class Job:
     """
 
     def __init__(
-        self, number: int, name: str, places: Sequence[ListedSession | Target], work: Work, throttle: int
+        self,
+        number: int,
+        name: str,
+        places: Sequence[ListedSession | Target],
+        work: Work,
+        *,
+        throttle: int,
+        credential: GivenCredential | None,
     ) -> None:
         self.id = number
         self.name = name
@@ -51,7 +59,15 @@ class Job:
         self._objects: list[Any] = []
         self._stopped = False
         self._reported = 0
-        self._fan_out = FanOut(places, work, self._kept, NobodyToAsk(), collect=self._objects.append, throttle=throttle)
+        self._fan_out = FanOut(
+            places,
+            work,
+            self._kept,
+            NobodyToAsk(),
+            collect=self._objects.append,
+            throttle=throttle,
+            credential=credential,
+        )
         self._running = LOOP.start(self._fan_out.run())
 
     @property
@@ -143,11 +159,19 @@ class JobTable:
         self._jobs: dict[int, Job] = {}
 
     def start(
-        self, places: Sequence[ListedSession | Target], work: Work, *, name: str | None = None, throttle: int = THROTTLE
+        self,
+        places: Sequence[ListedSession | Target],
+        work: Work,
+        *,
+        name: str | None = None,
+        throttle: int = THROTTLE,
+        credential: GivenCredential | None = None,
     ) -> Job:
         """Start a script in the background."""
         number = next(self._numbers)
-        job = self._jobs[number] = Job(number, name or f"Job{number}", places, work, throttle)
+        job = self._jobs[number] = Job(
+            number, name or f"Job{number}", places, work, throttle=throttle, credential=credential
+        )
         return job
 
     def all(self) -> Jobs:

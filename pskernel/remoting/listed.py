@@ -12,12 +12,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
 
+    from pskernel.credentials import GivenCredential
     from pskernel.questions import Asker
     from pskernel.target import Target
 
 __all__ = ["ListedSession"]
 
-_TRANSPORTS = {"ssh": "SSH", "process": "Process", "unix": "NamedPipe", "pid": "NamedPipe", "replay": "Recording"}
+_TRANSPORTS = {
+    "ssh": "SSH",
+    "winrm": "WSMan",
+    "winrm+https": "WSMan",
+    "process": "Process",
+    "unix": "NamedPipe",
+    "pid": "NamedPipe",
+    "replay": "Recording",
+}
 _GONE = "Open another one with New-PSSession; %remove_pssession takes this one from the list."
 
 
@@ -31,12 +40,23 @@ class ListedSession:
         session: the interactive session, for whoever enters it.
     """
 
-    def __init__(self, number: int, name: str, target: Target, forget: Callable[[int], object]) -> None:
+    def __init__(
+        self,
+        number: int,
+        name: str,
+        target: Target,
+        forget: Callable[[int], object],
+        credential: GivenCredential | None = None,
+    ) -> None:
         self.id = number
         self.name = name
         self.target = target
         self.session = InteractiveSession(
-            opener(target), target.label, self.computer_name, afterwards=_GONE, outlives_exit=True
+            opener(target, credential=credential),
+            target.label,
+            self.computer_name,
+            afterwards=_GONE,
+            outlives_exit=True,
         )
         self._instance_id: UUID | None = None
         self._closed = False
@@ -50,7 +70,7 @@ class ListedSession:
 
     @property
     def transport(self) -> str:
-        """``SSH``, ``Process``, ``NamedPipe`` or ``Recording``."""
+        """``SSH``, ``WSMan``, ``Process``, ``NamedPipe`` or ``Recording``."""
         return _TRANSPORTS[self.target.scheme]
 
     @property
@@ -60,7 +80,9 @@ class ListedSession:
 
     @property
     def configuration_name(self) -> str:
-        """The SSH subsystem where one was chosen, else ``DefaultShell``, as PowerShell has it for such sessions."""
+        """WinRM's; the SSH subsystem where one was chosen, else ``DefaultShell``, as PowerShell has it for such."""
+        if self.target.is_winrm:
+            return self.target.options.configuration
         chosen = self.target.options.changed()
         return self.target.options.subsystem if "subsystem" in chosen else "DefaultShell"
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pskernel.credentials import GivenCredential, PSCredential, read_credential
 from pskernel.questions import Asker, NobodyToAsk
 from pskernel.remoting.errors import RemotingError
 from pskernel.remoting.loop import LOOP
@@ -25,14 +27,16 @@ class SessionTable:
         self._numbers = itertools.count(1)
         self._sessions: dict[int, PSSession] = {}
 
-    async def open(self, target: Target, asker: Asker, name: str | None = None) -> PSSession:
+    async def open(
+        self, target: Target, asker: Asker, name: str | None = None, *, credential: GivenCredential | None = None
+    ) -> PSSession:
         """Open a session and keep it in the table.
 
         Raises:
             ConnectError: it cannot be opened; nothing is kept.
         """
         number = next(self._numbers)
-        session = PSSession(number, name or f"Runspace{number}", target, self._forget)
+        session = PSSession(number, name or f"Runspace{number}", target, self._forget, credential)
         try:
             await session.open(asker)
         except BaseException:
@@ -93,20 +97,30 @@ class SessionTable:
 SESSIONS = SessionTable()
 
 
-def new_pssession(target: Target | str, *, name: str | None = None, asker: Asker | None = None) -> PSSession:
+def new_pssession(
+    target: Target | str,
+    *,
+    name: str | None = None,
+    asker: Asker | None = None,
+    credential: PSCredential | None = None,
+) -> PSSession:
     """Open a session and wait until it is open.
 
     Args:
         target: where; a text is read as :meth:`pskernel.Target.parse` does.
         name: its name; ``Runspace`` and its number otherwise.
         asker: whom to ask for passwords and codes; None asks nobody.
+        credential: the user and the password, for WinRM or SSH.
 
     Raises:
         TargetError: the target or its credential cannot be used; nothing was contacted.
         ConnectError: no session could be opened; the subclasses say why.
     """
     where = target if isinstance(target, Target) else Target.parse(target)
-    return LOOP.run(SESSIONS.open(where, asker or NobodyToAsk(), name))
+    given = None
+    if credential is not None:
+        where, given = replace(where, user=credential.user_name), read_credential(credential)
+    return LOOP.run(SESSIONS.open(where, asker or NobodyToAsk(), name, credential=given))
 
 
 def get_pssession(name: str = "*") -> PSSessions:

@@ -25,6 +25,7 @@ from pskernel.protocol.runspace import (
     PoolEvent,
     PoolOpened,
     PoolReset,
+    PoolSettings,
     PoolStopped,
     RunspaceProtocol,
 )
@@ -51,9 +52,9 @@ class Runspace:
     Use :meth:`open` to make one; close it with :meth:`aclose` or ``async with``.
     """
 
-    def __init__(self, transport: Transport, screen: Screen) -> None:
+    def __init__(self, transport: Transport, protocol: RunspaceProtocol) -> None:
         self._transport = transport
-        self._protocol = RunspaceProtocol(screen, transport.max_payload)
+        self._protocol = protocol
         self._state = RunspaceState.OPENING
         self._opened = asyncio.Event()
         self._ended = asyncio.Event()
@@ -70,19 +71,21 @@ class Runspace:
         self._reader = asyncio.create_task(self._read(), name="pskernel-reader")
 
     @classmethod
-    async def open(cls, transport: Transport, *, screen: Screen | None = None, open_timeout: float = 60.0) -> Runspace:
+    async def open(
+        cls, transport: Transport, *, settings: PoolSettings | None = None, open_timeout: float = 60.0
+    ) -> Runspace:
         """Open a runspace pool of one runspace over a connected transport, which it takes over.
 
         Args:
             transport: a connected transport; closed here if opening fails.
-            screen: the size that output is formatted for (default 120 columns).
+            settings: of the pool.
             open_timeout: seconds until the server must have opened the pool.
 
         Raises:
             NotPowerShell: whoever is there does not answer as PowerShell does.
             ConnectError: the server refused to open the pool, or the line was cut meanwhile.
         """
-        runspace, opened = cls(transport, screen or Screen()), False
+        runspace, opened = cls(transport, RunspaceProtocol(settings or PoolSettings(), transport.max_payload)), False
         try:
             async with asyncio.timeout(open_timeout):
                 await runspace._send(runspace._protocol.open())

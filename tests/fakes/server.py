@@ -20,7 +20,6 @@ import psrpcore
 from psrpcore import types as ps
 
 from pskernel.errors import TransportClosed
-from pskernel.protocol.pipelines import Screen
 from pskernel.session.runspace import Runspace
 from pskernel.transports.base import ByteStream
 from pskernel.transports.outofproc import OutOfProcTransport
@@ -225,7 +224,7 @@ async def far_end(
 async def opened(behaviour: Behaviour = echo, *, limit: int = 65_536) -> AsyncIterator[tuple[Runspace, Server]]:
     """An open runspace and its server."""
     async with far_end(behaviour, limit=limit) as (transport, server):
-        runspace = await Runspace.open(transport, screen=Screen(), open_timeout=10)
+        runspace = await Runspace.open(transport, open_timeout=10)
         try:
             yield runspace, server
         finally:

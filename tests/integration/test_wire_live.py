@@ -12,6 +12,7 @@ import pytest
 
 from pskernel.connect import open_stream
 from pskernel.protocol.pipelines import Screen
+from pskernel.protocol.runspace import PoolSettings
 from pskernel.questions import NobodyToAsk
 from pskernel.session.runspace import Runspace
 from pskernel.target import Target
@@ -26,7 +27,7 @@ CELL = "1+1"
 
 async def our_console(pwsh: str) -> list[Line]:
     tap = Tap(await open_stream(Target.parse(f"process:{pwsh}"), NobodyToAsk()))
-    async with await Runspace.open(OutOfProcTransport(tap), screen=Screen(120, 50)) as runspace:
+    async with await Runspace.open(OutOfProcTransport(tap), settings=PoolSettings(Screen(120, 50))) as runspace:
         for text in (CELL, "'x' * 3"):
             async for _ in await runspace.run_cell(text):
                 pass

@@ -15,8 +15,7 @@ from psrpcore import types as ps
 
 from pskernel.protocol import clixml
 from pskernel.protocol.fragments import build_message, fragment
-from pskernel.protocol.pipelines import Screen
-from pskernel.protocol.runspace import RunspaceProtocol
+from pskernel.protocol.runspace import PoolSettings, RunspaceProtocol
 from pskernel.questions import Question
 from pskernel.records import HostCall, HostText, PipelineEnd
 from pskernel.render.text import error_traceback, render
@@ -59,7 +58,7 @@ def replayed(golden: Path) -> list[str]:
 
 def _pipelines(messages: Iterator[dict[str, Any]]) -> list[_Pipeline]:
     """The pipelines in the order in which they were started, with what the server said for each."""
-    client = RunspaceProtocol(Screen(), 32_768)
+    client = RunspaceProtocol(PoolSettings(), 32_768)
     client.open()
     started: dict[str, _Pipeline] = {}
     for number, message in enumerate(messages):

@@ -53,7 +53,13 @@ ACCEPTED: list[tuple[str, str, str, dict[str, Any]]] = [
         "WinRM+HTTPS://CORP%5Cops@[2001:db8::1]:443/wsman/x?auth=kerberos",
         "winrm+https://CORP%5Cops@[2001:db8::1]:443/wsman/x?auth=kerberos",
         r"CORP\ops@[2001:db8::1]:443",
-        {"host": "2001:db8::1", "port": 443, "user": "CORP\\ops", "path": "wsman/x"},
+        {
+            "host": "2001:db8::1",
+            "port": 443,
+            "user": "CORP\\ops",
+            "path": "wsman/x",
+            "options": Options(auth="kerberos"),
+        },
     ),
     (
         "ssh://web01?Width=90&connect-timeout=5",

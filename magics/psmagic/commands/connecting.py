@@ -2,32 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from psmagic.parameters import Kind, Parameter, Place
 
-__all__ = ["ssh_parameters", "wsman_parameters"]
+__all__ = ["AUTHENTICATIONS", "ssh_parameters", "wsman_parameters"]
 
 
-def wsman_parameters(sets: Mapping[str, Place]) -> tuple[Parameter, ...]:
-    """-ComputerName, over WinRM, with its place in each set."""
+AUTHENTICATIONS = (
+    "Default", "Basic", "Negotiate", "NegotiateWithImplicitCredential", "Credssp", "Digest", "Kerberos",
+)  # fmt: skip
+
+
+def wsman_parameters(computers: Mapping[str, Place], uris: Mapping[str, Place]) -> tuple[Parameter, ...]:
+    """-ComputerName and -ConnectionUri, with their places in each set, and what belongs to them, over WinRM."""
+    both = dict.fromkeys([*computers, *uris], Place())
+    by_name, by_uri = dict.fromkeys(computers, Place()), dict.fromkeys(uris, Place())
     return (
         Parameter(
-            "ComputerName", Kind.STRING, sets, "The computers, over WinRM.", ("Cn",),
+            "ComputerName", Kind.STRING, computers, "The computers, over WinRM.", ("Cn",),
             not_empty=True, many=True,
         ),
+        Parameter(
+            "ConnectionUri", Kind.URI, uris, "The endpoints' URIs: http(s)://host:port/application.", ("URI", "CU"),
+            not_empty=True, many=True,
+        ),
+        Parameter(
+            "Credential", Kind.CREDENTIAL, both,
+            "A user, who is asked for the password; keyring:NAME; or a credential: $name.",
+        ),
+        Parameter("ConfigurationName", Kind.STRING, both, "The session configuration."),
+        Parameter("EnableNetworkAccess", Kind.SWITCH, both, "Local sessions may reach others."),
+        Parameter("UseSSL", Kind.SWITCH, by_name, "HTTPS."),
+        Parameter("ApplicationName", Kind.STRING, by_name, "The application part of the endpoint's URI."),
+        Parameter("AllowRedirection", Kind.SWITCH, by_uri, "Follow the endpoint to another URI."),
+        Parameter("SessionOption", Kind.SESSION_OPTION, both, "Options: $name.", not_empty=True),
+        Parameter("Authentication", Kind.AUTHENTICATION, both, "How to log in.", choices=AUTHENTICATIONS),
+        Parameter("CertificateThumbprint", Kind.STRING, both, "The client certificate."),
     )  # fmt: skip
 
 
-def ssh_parameters(sets: Mapping[str, Place]) -> tuple[Parameter, ...]:
-    """-HostName, with its place in each set, and what belongs to it, over SSH."""
+def ssh_parameters(sets: Mapping[str, Place], *, ports: Iterable[str] = ()) -> tuple[Parameter, ...]:
+    """-HostName, with its place in each set, and what belongs to it, over SSH; -Port also for the sets ``ports``."""
     named = dict.fromkeys(sets, Place())
     return (
         Parameter(
             "HostName", Kind.STRING, sets, "[user@]host[:port] of each host, over SSH.", not_empty=True,
             many=True,
         ),
-        Parameter("Port", Kind.INT, named, "The port.", lowest=1, highest=65535),
+        Parameter("Port", Kind.INT, named | dict.fromkeys(ports, Place()), "The port.", lowest=1, highest=65535),
         Parameter("UserName", Kind.STRING, named, "The user on the hosts.", not_empty=True),
         Parameter("KeyFilePath", Kind.STRING, named, "The private key.", ("IdentityFilePath",), not_empty=True),
         Parameter("Subsystem", Kind.STRING, named, "The SSH subsystem that runs PowerShell."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from psmagic.commands.connecting import AUTHENTICATIONS
 from psmagic.parameters import Command, Kind, Parameter, Place
 
 __all__ = ["ENTER_PSSESSION"]
@@ -51,7 +52,7 @@ _PARAMETERS = (
     Parameter("SessionOption", Kind.SESSION_OPTION, _in("ComputerName", "Uri"), "Options: $name.", not_empty=True),
     Parameter(
         "Authentication", Kind.AUTHENTICATION, _in("ComputerName", "Uri"), "How to log in.",
-        choices=("Default", "Basic", "Negotiate", "NegotiateWithImplicitCredential", "Credssp", "Digest", "Kerberos"),
+        choices=AUTHENTICATIONS,
     ),
     Parameter("CertificateThumbprint", Kind.STRING, _in("ComputerName", "Uri"), "The client certificate."),
     Parameter("RunAsAdministrator", Kind.SWITCH, _in("ContainerId"), "As administrator of the container."),

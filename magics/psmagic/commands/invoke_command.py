@@ -18,7 +18,7 @@ INVOKE_COMMAND = Command(
     "ComputerName",
     (
         Parameter("Session", Kind.SESSION, {"Session": Place(0)}, "Open sessions: $a, $b.", not_empty=True, many=True),
-        *wsman_parameters({"Session": Place(), "ComputerName": Place(0)}),
+        *wsman_parameters({"Session": Place(), "ComputerName": Place(0)}, _NAMED),
         *ssh_parameters(_NAMED),
         Parameter(
             "ScriptBlock", Kind.SCRIPT_BLOCK, dict.fromkeys(_SETS, Place(1)), "{ the script }; a cell's is its text.",

@@ -7,15 +7,15 @@ from psmagic.parameters import Command, Kind, Parameter, Place
 
 __all__ = ["GET_PSSESSION", "NEW_PSSESSION", "REMOVE_PSSESSION"]
 
-_NEW_SETS = ("ComputerName", "SSHHost")
+_NEW_SETS = ("ComputerName", "Uri", "SSHHost")
 NEW_PSSESSION = Command(
     "%new_pssession",
     "New-PSSession",
     _NEW_SETS,
     "ComputerName",
     (
-        *wsman_parameters({"ComputerName": Place(0)}),
-        *ssh_parameters({"SSHHost": Place(0, mandatory=True)}),
+        *wsman_parameters({"ComputerName": Place(0)}, {"Uri": Place(0, mandatory=True)}),
+        *ssh_parameters({"SSHHost": Place(0, mandatory=True)}, ports=["ComputerName"]),
         Parameter("Name", Kind.STRING, dict.fromkeys(_NEW_SETS, Place()), "The names of the sessions.", many=True),
     ),
 )

@@ -69,6 +69,7 @@ class WinRMEndpoint:
     operation_timeout: float = 180.0
     reconnect_timeout: float = 240.0
     redirections: int = 0
+    max_received: int | None = None
 
     def __post_init__(self) -> None:
         auth = self.login.auth

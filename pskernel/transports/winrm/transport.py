@@ -15,7 +15,7 @@ from uuid import UUID
 
 from pypsrp.wsman import WSManAction
 
-from pskernel.errors import PSKernelError, TransportClosed
+from pskernel.errors import PSKernelError, RemoteProtocolError, TransportClosed
 from pskernel.protocol.fragments import pool_of
 from pskernel.records import Notice
 from pskernel.transports.base import Payload
@@ -211,11 +211,16 @@ class WinRMTransport:
     async def _receive_all(self, pipeline_id: UUID | None) -> None:
         """Receive until the pipeline is done, or the pool gone. The only place that asks for output."""
         try:
-            done = False
+            done, size, limit = False, 0, self._endpoint.max_received
             while not done:
                 answer = await self._receive_once(pipeline_id)
                 done = answer is not None and answer.done
                 for data in answer.streams if answer is not None else ():
+                    size += len(data)
+                    if limit is not None and pipeline_id is not None and size > limit:
+                        raise RemoteProtocolError(
+                            f"A command has sent more than {limit} bytes (MaximumReceivedDataSizePerCommand)."
+                        )
                     new = self._arrivals.take(data)
                     if new:
                         await self._arrived.put(Payload(pipeline_id, new))

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pskernel.protocol.pipelines import Command, PipelineShape, Screen, Templates
-from pskernel.protocol.runspace import RunspaceProtocol
+from pskernel.protocol.runspace import PoolSettings, RunspaceProtocol
 from tests.parts.wire import (
     CREATE_PIPELINE,
     INIT_RUNSPACEPOOL,
@@ -41,7 +41,7 @@ def cell(text: str) -> Any:
 
 
 def our_opening() -> list[tuple[int, Any]]:
-    opening = RunspaceProtocol(Screen(120, 50), 32_768).open()
+    opening = RunspaceProtocol(PoolSettings(Screen(120, 50)), 32_768).open()
     return messages(piece for message in opening for piece in message.fragments)
 
 

@@ -18,8 +18,8 @@ from psrpcore import types as ps
 from pskernel.errors import LocalProtocolError, RemoteProtocolError, RunspaceStateError
 from pskernel.protocol.clixml import EncryptedString, PSObject
 from pskernel.protocol.fragments import build_message, fragment
-from pskernel.protocol.pipelines import PipelineShape, Screen
-from pskernel.protocol.runspace import Outgoing, PoolOpened, PoolReset, PoolStopped, RunspaceProtocol
+from pskernel.protocol.pipelines import PipelineShape
+from pskernel.protocol.runspace import Outgoing, PoolOpened, PoolReset, PoolSettings, PoolStopped, RunspaceProtocol
 from pskernel.records import HostCall, HostText, Notice, Output, PipelineEnd, PipelineState, TextKind
 from tests.parts.sessions import SAMPLE
 
@@ -50,7 +50,7 @@ def server() -> psrpcore.ServerRunspacePool:
 
 @pytest.fixture
 def client(server: psrpcore.ServerRunspacePool) -> RunspaceProtocol:
-    opened = RunspaceProtocol(Screen(), 32_768)
+    opened = RunspaceProtocol(PoolSettings(), 32_768)
     assert [PoolOpened()] == exchange(opened, server, opened.open())
     return opened
 
@@ -72,7 +72,7 @@ def server_message(kind: int, body: bytes, pipeline: UUID | None = PIPELINE) -> 
 
 def test_nothing_starts_before_the_pool_is_open() -> None:
     with pytest.raises(RunspaceStateError, match="BeforeOpen"):
-        RunspaceProtocol(Screen(), 32_768).start(PipelineShape.CELL, "1")
+        RunspaceProtocol(PoolSettings(), 32_768).start(PipelineShape.CELL, "1")
 
 
 def test_output_and_end(client: RunspaceProtocol, server: psrpcore.ServerRunspacePool) -> None:
@@ -294,7 +294,7 @@ MESSAGES = sample_messages()
 
 @given(st.data())
 def test_any_damage_is_a_notice_or_the_end_of_the_framing(data: st.DataObject) -> None:
-    client = RunspaceProtocol(Screen(), 32_768)
+    client = RunspaceProtocol(PoolSettings(), 32_768)
     client.open()
     for _ in range(3):
         message = bytearray(data.draw(st.sampled_from(MESSAGES)))
@@ -318,7 +318,7 @@ def test_any_damage_is_a_notice_or_the_end_of_the_framing(data: st.DataObject) -
 @given(st.lists(st.sampled_from(range(len(MESSAGES))), max_size=6), st.integers(40, 400))
 def test_any_fragmentation_says_the_same(numbers: list[int], size: int) -> None:
     def heard(pieces: list[bytes]) -> list[str]:
-        client = RunspaceProtocol(Screen(), 32_768)
+        client = RunspaceProtocol(PoolSettings(), 32_768)
         client.open()
         return [repr(record) for piece in pieces for _, record in client.receive(piece)]
 
@@ -362,7 +362,7 @@ def test_a_server_that_cannot_reset_is_told(client: RunspaceProtocol) -> None:
 
 
 def test_a_long_text_goes_out_in_fragments_of_the_size_allowed(server: psrpcore.ServerRunspacePool) -> None:
-    client = RunspaceProtocol(Screen(), 1000)
+    client = RunspaceProtocol(PoolSettings(), 1000)
     exchange(client, server, client.open())
     pipeline_id, create = client.start(PipelineShape.CELL, "x" * 5000)
     psrpcore.ServerPipeline(server, pipeline_id)
@@ -419,7 +419,7 @@ class Both:
 
     def __init__(self) -> None:
         self.server = psrpcore.ServerRunspacePool()
-        self.ours = RunspaceProtocol(Screen(), 32_768)
+        self.ours = RunspaceProtocol(PoolSettings(), 32_768)
         exchange(self.ours, self.server, self.ours.open())
         self.pipeline = running(self.ours, self.server)
         self.theirs = psrpcore.ClientRunspacePool()
@@ -496,7 +496,7 @@ def golden_messages(golden: Path) -> Iterator[tuple[str, int, UUID | None, bytes
 
 @pytest.mark.golden
 def test_every_recorded_message_is_understood(golden: Path) -> None:
-    client, files, nothing = RunspaceProtocol(Screen(), 32_768), set(), set()
+    client, files, nothing = RunspaceProtocol(PoolSettings(), 32_768), set(), set()
     client.open()
     for where, kind, pipeline, body in golden_messages(golden):
         said = list(client.receive(server_message(kind, body, pipeline)))
@@ -514,7 +514,7 @@ def test_every_recorded_message_is_understood(golden: Path) -> None:
 
 @pytest.mark.golden
 def test_recorded_objects_are_what_psrpcore_reads(golden: Path) -> None:
-    client, pool, compared = RunspaceProtocol(Screen(), 32_768), psrpcore.ClientRunspacePool(), 0
+    client, pool, compared = RunspaceProtocol(PoolSettings(), 32_768), psrpcore.ClientRunspacePool(), 0
     for _, kind, pipeline, body in golden_messages(golden):
         if kind == 0x00041004:
             message = server_message(kind, body, pipeline)
@@ -550,7 +550,7 @@ def shape(value: Any) -> Any:
 @pytest.mark.golden
 def test_recorded_lines_are_what_the_screen_showed(golden: Path) -> None:
     screens = {c["cell"]: c["screen"] for c in json.loads((golden / "console-7.7.json").read_text()) if c["screen"]}
-    client = RunspaceProtocol(Screen(), 32_768)
+    client = RunspaceProtocol(PoolSettings(), 32_768)
     texts: dict[UUID | None, str] = {}
     for where, kind, pipeline, body in golden_messages(golden):
         if where.startswith("console") and kind == 0x00041100 and b"WriteLine2" in body:

@@ -23,7 +23,6 @@ from pskernel.errors import (
     TransportClosed,
 )
 from pskernel.protocol.outofproc import encode_data
-from pskernel.protocol.pipelines import Screen
 from pskernel.records import ErrorRecord, HostCall, HostText, Notice, Output, PipelineEnd, PipelineState, Record
 from pskernel.session.pipeline import Pipeline
 from pskernel.session.runspace import Runspace, RunspaceState
@@ -279,7 +278,7 @@ def test_opening_takes_no_longer_than_allowed() -> None:
             server.opens = False
             await server.raw(b"Last login: today\n")
             with pytest.raises(NotPowerShell, match=r"within 0.1 seconds.*Last login: today"):
-                await Runspace.open(transport, screen=Screen(), open_timeout=0.1)
+                await Runspace.open(transport, open_timeout=0.1)
 
     run(main)
 
@@ -288,7 +287,7 @@ def test_a_refused_opening_says_why() -> None:
     async def main() -> None:
         async with far_end() as (transport, server):
             server.opens = False
-            opening = asyncio.create_task(Runspace.open(transport, screen=Screen(), open_timeout=10))
+            opening = asyncio.create_task(Runspace.open(transport, open_timeout=10))
             await server.wait_for("Data")
             server.pool._send_buffer.clear()
             server.pool.set_broken(
@@ -312,7 +311,7 @@ def test_a_peer_that_echoes_is_not_powershell() -> None:
 
             server._packet = echo  # type: ignore[method-assign]
             with pytest.raises(NotPowerShell, match="sends back what it was sent"):
-                await Runspace.open(transport, screen=Screen(), open_timeout=10)
+                await Runspace.open(transport, open_timeout=10)
 
     run(main)
 
@@ -321,7 +320,7 @@ def test_cancelling_the_opening_leaves_nothing() -> None:
     async def main() -> None:
         async with far_end() as (transport, server):
             server.opens = False
-            opening = asyncio.create_task(Runspace.open(transport, screen=Screen(), open_timeout=10))
+            opening = asyncio.create_task(Runspace.open(transport, open_timeout=10))
             await server.wait_for("Data")
             opening.cancel()
             with pytest.raises(asyncio.CancelledError):

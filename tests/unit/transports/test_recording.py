@@ -11,8 +11,8 @@ import pytest
 
 from pskernel.errors import ReplayError, TransportClosed
 from pskernel.protocol.hostvalues import Secret
-from pskernel.protocol.pipelines import PipelineShape, Screen
-from pskernel.protocol.runspace import PoolReset, RunspaceProtocol
+from pskernel.protocol.pipelines import PipelineShape
+from pskernel.protocol.runspace import PoolReset, PoolSettings, RunspaceProtocol
 from pskernel.records import HostCall, HostText, Notice
 from pskernel.session.runspace import Runspace
 from pskernel.transports import recording as module
@@ -93,7 +93,7 @@ class Client:
 
     def __init__(self, cassette: Cassette) -> None:
         self.recorder = RecordingTransport(ReplayTransport(cassette, speed=0), target="here")
-        self.protocol = RunspaceProtocol(Screen(), 32_768)
+        self.protocol = RunspaceProtocol(PoolSettings(), 32_768)
 
     async def open(self) -> None:
         for outgoing in self.protocol.open():

@@ -16,8 +16,8 @@ import pytest
 from pskernel.errors import PipelineFailed, TransportClosed
 from pskernel.protocol.decode import decode_state
 from pskernel.protocol.fragments import fragment
-from pskernel.protocol.pipelines import PipelineShape, Screen
-from pskernel.protocol.runspace import PoolOpened, RunspaceProtocol
+from pskernel.protocol.pipelines import PipelineShape
+from pskernel.protocol.runspace import PoolOpened, PoolSettings, RunspaceProtocol
 from pskernel.records import ErrorRecord, HostCall, HostText, Notice, Output, PipelineEnd, PipelineState
 from pskernel.session.runspace import Runspace, RunspaceState
 from pskernel.transports.asked import Key
@@ -325,7 +325,7 @@ class Client:
 
     def __init__(self, transport: ReplayTransport) -> None:
         self.transport = transport
-        self.protocol = RunspaceProtocol(Screen(), transport.max_payload)
+        self.protocol = RunspaceProtocol(PoolSettings(), transport.max_payload)
 
     async def open(self) -> None:
         for outgoing in self.protocol.open():
