@@ -9,11 +9,19 @@ from psmagic.commands.copy_item import COPY_ITEM
 from psmagic.commands.enter_pssession import ENTER_PSSESSION
 from psmagic.commands.invoke_command import INVOKE_COMMAND
 from psmagic.commands.job import GET_JOB, RECEIVE_JOB, REMOVE_JOB, STOP_JOB, WAIT_JOB
-from psmagic.commands.pssession import GET_PSSESSION, NEW_PSSESSION, REMOVE_PSSESSION
+from psmagic.commands.pssession import (
+    CONNECT_PSSESSION,
+    DISCONNECT_PSSESSION,
+    GET_PSSESSION,
+    NEW_PSSESSION,
+    RECEIVE_PSSESSION,
+    REMOVE_PSSESSION,
+)
 from psmagic.commands.session_option import NEW_PSSESSION_OPTION
 from psmagic.completion import matcher
 from psmagic.copy_magics import CopyMagics
 from psmagic.invoke_magics import InvokeMagics
+from psmagic.leaving_magics import LeavingMagics
 from psmagic.magics import EnterMagics
 from psmagic.redirect import CELL_MAGIC
 from psmagic.session_magics import SessionMagics
@@ -21,8 +29,9 @@ from psmagic.session_magics import SessionMagics
 __all__ = ["COMMANDS", "Extension"]
 
 COMMANDS = (
-    ENTER_PSSESSION, NEW_PSSESSION, GET_PSSESSION, REMOVE_PSSESSION, NEW_PSSESSION_OPTION, INVOKE_COMMAND, GET_JOB,
-    RECEIVE_JOB, WAIT_JOB, STOP_JOB, REMOVE_JOB, COPY_ITEM,
+    ENTER_PSSESSION, NEW_PSSESSION, GET_PSSESSION, REMOVE_PSSESSION, DISCONNECT_PSSESSION, CONNECT_PSSESSION,
+    RECEIVE_PSSESSION, NEW_PSSESSION_OPTION, INVOKE_COMMAND, GET_JOB, RECEIVE_JOB, WAIT_JOB, STOP_JOB,
+    REMOVE_JOB, COPY_ITEM,
 )  # fmt: skip
 
 
@@ -35,6 +44,7 @@ class Extension:
         self._magics: list[PowerShellMagics] = [
             self._entered,
             SessionMagics(shell, self._entered),
+            LeavingMagics(shell, self._entered),
             InvokeMagics(shell),
             CopyMagics(shell),
         ]

@@ -8,11 +8,13 @@ from pathlib import Path
 from IPython.core.magic import line_cell_magic, line_magic, magics_class, no_var_expand
 
 from pskernel.questions import Asker, NobodyToAsk
+from pskernel.remoting import leaving
 from pskernel.remoting.invocation import THROTTLE, FanOut, HostOutcome
 from pskernel.remoting.jobs import JOBS, Job, Jobs
 from pskernel.remoting.loop import LOOP
 from pskernel.remoting.objects import Objects
-from pskernel.remoting.pssession import PSSession
+from pskernel.remoting.pssession import PSSession, PSSessions
+from pskernel.remoting.sessions import SESSIONS
 from pskernel.remoting.work import Work
 from pskernel.target import Target
 from psmagic.arguments import ArgumentError, ScriptBlock
@@ -36,7 +38,7 @@ class InvokeMagics(PowerShellMagics):
     @line_cell_magic
     @no_var_expand
     @command_magic(INVOKE_COMMAND)
-    def invoke_command(self, bound: Bound, cell: str | None = None) -> Objects | Job | None:
+    def invoke_command(self, bound: Bound, cell: str | None = None) -> Objects | Job | PSSession | PSSessions | None:
         """Run a script on one host or on many, and bring back what it returns."""
         work = Work.of(_script(bound, cell), bound.get("ArgumentList") or (), self.shell.user_ns)
         places = _places(bound)
@@ -49,6 +51,8 @@ class InvokeMagics(PowerShellMagics):
                 throttle=throttle,
                 credential=credential_of(bound, ask=self.can_ask()),
             )
+        if bound.get("InDisconnectedSession"):
+            return self._left_running(bound, work)
         variable = _variable(bound.get("OutVariable"))
         # A cell shows what a console would; whoever takes the objects gets them, and their own display.
         objects = Objects() if cell is None or variable else None
@@ -59,6 +63,27 @@ class InvokeMagics(PowerShellMagics):
             self.shell.user_ns[variable] = Objects([*before, *(objects or [])])
         _report(outcomes, bound.get("ErrorAction", "Stop"))
         return objects
+
+    def _left_running(self, bound: Bound, work: Work) -> PSSession | PSSessions:
+        """Start it in new sessions, and leave them to their servers."""
+        if bound.get("Session") or bound.get("HostName"):
+            raise ArgumentError(
+                "-InDisconnectedSession is for -ComputerName and -ConnectionUri.", "AmbiguousParameterSet"
+            )
+        credential = credential_of(bound, ask=self.can_ask())
+        pump = Pump(LOOP, interactive=self.can_ask())
+        asker: Asker = pump if self.can_ask() else NobodyToAsk()
+
+        async def start() -> PSSessions:
+            found = PSSessions()
+            for target in targets_of(bound):
+                session = await SESSIONS.open(target, asker, credential=credential)
+                found.append(session)
+                await leaving.start_and_leave(session, work)
+            return found
+
+        found = pump.run(start(), lambda: None)
+        return found[0] if len(found) == 1 else found
 
     def _run(
         self, bound: Bound, places: list[PSSession | Target], work: Work, objects: Objects | None, throttle: int

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pskernel.questions import Asker
 from pskernel.remoting.errors import RemotingError
 from pskernel.remoting.jobs import JOBS, Job, Jobs
 from pskernel.remoting.pssession import PSSession, PSSessions
 from pskernel.remoting.sessions import SESSIONS
+from pskernel.wildcards import matcher
 from psmagic.binding import Bound
+from psmagic.pump import Pump
+from psmagic.targets import credential_of, targets_of
 
-__all__ = ["jobs_of", "session_of", "sessions_of"]
+__all__ = ["jobs_of", "session_of", "sessions_at_servers", "sessions_of"]
 
 
 def sessions_of(bound: Bound) -> PSSessions | None:
@@ -17,6 +21,8 @@ def sessions_of(bound: Bound) -> PSSessions | None:
     Raises:
         RemotingError: one of them does not exist.
     """
+    if bound.get("ComputerName") or bound.get("ConnectionUri"):
+        return None
     if bound.get("Session") is not None:
         return PSSessions(_listed(bound.get("Session")))
     if bound.get("Id") is not None:
@@ -26,6 +32,28 @@ def sessions_of(bound: Bound) -> PSSessions | None:
     if bound.get("Name") is not None:
         return PSSessions(session for name in _listed(bound.get("Name")) for session in SESSIONS.by_name(name))
     return None
+
+
+def sessions_at_servers(bound: Bound, pump: Pump, asker: Asker, *, ask: bool) -> PSSessions:
+    """The sessions that the WinRM servers of -ComputerName or -ConnectionUri keep, as -Name and -InstanceId choose.
+
+    Raises:
+        ConnectError: a server cannot be asked.
+    """
+    credential = credential_of(bound, ask=ask)
+    targets = targets_of(bound)
+    matchers = [matcher(name)[0] for name in bound.get("Name") or []]
+
+    async def work() -> PSSessions:
+        lists = [await SESSIONS.find(target, asker, credential=credential) for target in targets]
+        return PSSessions(session for each in lists for session in each)
+
+    return PSSessions(
+        session
+        for session in pump.run(work(), lambda: None)
+        if (not matchers or any(is_meant(session.name) for is_meant in matchers))
+        and (not bound.get("InstanceId") or session.instance_id in bound.get("InstanceId"))
+    )
 
 
 def session_of(bound: Bound) -> PSSession | None:

@@ -20,7 +20,7 @@ from psmagic.binding import Bound
 from psmagic.commands.pssession import GET_PSSESSION, NEW_PSSESSION, REMOVE_PSSESSION
 from psmagic.commands.session_option import FIELDS, NEW_PSSESSION_OPTION
 from psmagic.pump import Pump
-from psmagic.selection import sessions_of
+from psmagic.selection import sessions_at_servers, sessions_of
 from psmagic.targets import credential_of, targets_of
 
 if TYPE_CHECKING:
@@ -78,7 +78,10 @@ class SessionMagics(PowerShellMagics):
     @no_var_expand
     @command_magic(GET_PSSESSION)
     def get_pssession(self, bound: Bound) -> PSSessions:
-        """List the sessions of this process."""
+        """List the sessions of this process, or those that WinRM servers keep."""
+        if bound.get("ComputerName") or bound.get("ConnectionUri"):
+            pump = Pump(LOOP, interactive=self.can_ask())
+            return sessions_at_servers(bound, pump, pump if self.can_ask() else NobodyToAsk(), ask=self.can_ask())
         found = sessions_of(bound)
         return SESSIONS.all() if found is None else found
 

@@ -16,10 +16,13 @@ from pskernel.session.runspace import Runspace
 from pskernel.transports.outofproc import OutOfProcTransport
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from pskernel.target import Target
     from pskernel.transports.base import ByteStream, Transport
+    from pskernel.transports.winrm.shells import Shell
 
-__all__ = ["connect", "open_stream", "open_transport", "opener"]
+__all__ = ["connect", "find_shells", "open_stream", "open_transport", "opener", "reopener"]
 
 _SERVER_MODE = "-s"
 # Options that are fields of an SSHEndpoint under the same name.
@@ -41,6 +44,7 @@ async def connect(
     asker: Asker | None = None,
     credential: GivenCredential | None = None,
     record_to: str | None = None,
+    name: str = "",
 ) -> Runspace:
     """Open a runspace on a target.
 
@@ -49,12 +53,13 @@ async def connect(
         asker: whom to ask for passwords and codes; None asks nobody.
         credential: the password, or where it is, if the target does not say.
         record_to: a file; what the remote sends is recorded, and written there when the runspace closes.
+        name: what the session is called at a WinRM server.
 
     Raises:
         TargetError: the target or its credential cannot be used; nothing was contacted.
         ConnectError: no session could be opened; the subclasses say why.
     """
-    transport = await open_transport(target, asker or NobodyToAsk(), credential=credential)
+    transport = await open_transport(target, asker or NobodyToAsk(), credential=credential, name=name)
     if record_to is not None:
         from pskernel.transports.recording import RecordingTransport
 
@@ -68,7 +73,7 @@ async def connect(
 
 
 def opener(
-    target: Target, *, credential: GivenCredential | None = None, record_to: str | None = None
+    target: Target, *, credential: GivenCredential | None = None, record_to: str | None = None, name: str = ""
 ) -> Callable[[Asker], Awaitable[Runspace]]:
     """What an :class:`pskernel.session.interactive.InteractiveSession` opens its runspaces with.
 
@@ -83,7 +88,7 @@ def opener(
                 f"The session on {target.label} that was recorded is over, and its recording is in {record_to}. No "
                 "second session was opened, because its recording would replace that one. Record again from the start."
             )
-        runspace = await connect(target, asker=asker, credential=credential, record_to=record_to)
+        runspace = await connect(target, asker=asker, credential=credential, record_to=record_to, name=name)
         recorded = record_to is not None
         return runspace
 
@@ -96,6 +101,7 @@ async def open_transport(
     *,
     credential: GivenCredential | None = None,
     tell: Callable[[str], None] | None = None,
+    name: str = "",
 ) -> Transport:
     """Reach a target, without opening a runspace on it; a WinRM service is only reached when one is opened.
 
@@ -104,6 +110,7 @@ async def open_transport(
         asker: whom to ask for passwords and codes.
         credential: the password, or where it is, if the target does not say.
         tell: takes sentences for the user about the way there; otherwise they are the transport's first notices.
+        name: what the session is called at a WinRM server.
 
     Raises:
         TargetError, ConnectError: as :func:`connect`.
@@ -115,7 +122,11 @@ async def open_transport(
         cassette = Cassette.load(target.path or "")
         return ReplayTransport(cassette, speed=target.options.speed, strict=target.options.strict)
     if target.is_winrm:
-        return await _winrm(target, asker, await _secret(target, asker, credential), tell)
+        winrm = _winrm()
+        secret = await _secret(target, asker, credential)
+        endpoint = await winrm.endpoint_of(target, secret, asker, name)
+        over_winrm: Transport = winrm.WinRMTransport(endpoint, asker=asker, tell=tell)
+        return over_winrm
     news: list[str] = []
     stream = await open_stream(target, asker, tell or news.append, credential=credential)
     return OutOfProcTransport(stream, news=news)
@@ -163,15 +174,34 @@ async def _open_ssh(
     return await open_ssh(endpoint, asker=asker, secret=secret, tell=tell)
 
 
-async def _winrm(target: Target, asker: Asker, secret: Secret | None, tell: Callable[[str], None] | None) -> Transport:
+def reopener(
+    target: Target, shell: Shell, *, credential: GivenCredential | None = None
+) -> Callable[[Asker], Awaitable[Runspace]]:
+    """Like :func:`opener`, for a session that the server of ``target`` keeps."""
+
+    async def open_with(asker: Asker) -> Runspace:
+        transport = await open_transport(target, asker, credential=credential)
+        return await Runspace.attach(transport, shell.shell_id, shell.running, open_timeout=target.options.open_timeout)
+
+    return open_with
+
+
+async def find_shells(target: Target, asker: Asker, *, credential: GivenCredential | None = None) -> list[Shell]:
+    """The sessions that the WinRM server of ``target`` keeps. Raises as :func:`connect`."""
+    winrm = _winrm()
+    secret = await _secret(target, asker, credential)
+    found: list[Shell] = await winrm.list_shells(await winrm.endpoint_of(target, secret, asker))
+    return found
+
+
+def _winrm() -> ModuleType:
     try:
-        from pskernel.connect.winrm import endpoint_of
-        from pskernel.transports.winrm.transport import WinRMTransport
+        from pskernel.connect import winrm
     except ImportError as error:
         raise TargetError(
             f"WinRM needs a library that is not installed ({error.name}): pip install 'pskernel[winrm]'"
         ) from None
-    return WinRMTransport(await endpoint_of(target, secret, asker), asker=asker, tell=tell)
+    return winrm
 
 
 async def _secret(target: Target, asker: Asker, credential: GivenCredential | None) -> Secret | None:

@@ -10,20 +10,23 @@ from pskernel.credentials import Secret
 from pskernel.errors import TargetError
 from pskernel.questions import Asker, Question
 from pskernel.transports.winrm.endpoint import Auth, Trust, WinRMEndpoint, WinRMLogin
+from pskernel.transports.winrm.shells import list_shells
+from pskernel.transports.winrm.transport import WinRMTransport
 
 if TYPE_CHECKING:
     from pskernel.target import Target
 
-__all__ = ["endpoint_of"]
+__all__ = ["WinRMTransport", "endpoint_of", "list_shells"]
 
 
-async def endpoint_of(target: Target, secret: Secret | None, asker: Asker) -> WinRMEndpoint:
+async def endpoint_of(target: Target, secret: Secret | None, asker: Asker, name: str = "") -> WinRMEndpoint:
     """The endpoint that a WinRM target means.
 
     Args:
         target: where.
         secret: the password that is known already.
         asker: whom to ask for it otherwise.
+        name: what the session is to be called at the server.
 
     Raises:
         TargetError: options contradict each other, or a library is missing.
@@ -45,6 +48,7 @@ async def endpoint_of(target: Target, secret: Secret | None, asker: Asker) -> Wi
         target.port,
         tls=tls,
         path=target.path or "wsman",
+        name=name or "Runspace1",
         configuration=options.configuration,
         login=await _login(target, secret, asker),
         trust=Trust(options.ca_file, options.accept_certificate, options.skip_ca_check, options.skip_cn_check),

@@ -127,6 +127,7 @@ class RunspaceProtocol:
         self,
         settings: PoolSettings,
         max_payload: int,
+        pool_id: UUID | None = None,
     ) -> None:
         # Bytes of one payload; a transport may learn that its server takes more.
         self.max_payload = max_payload
@@ -135,6 +136,7 @@ class RunspaceProtocol:
         self._templates: Templates | None = None
         self._pool = psrpcore.ClientRunspacePool(
             host=host_info(settings.screen),
+            runspace_pool_id=pool_id,
             application_arguments={**settings.application_arguments, "PSVersionTable": _version_table()},
         )
 
@@ -146,6 +148,11 @@ class RunspaceProtocol:
     def open(self) -> list[Outgoing]:
         """SESSION_CAPABILITY and INIT_RUNSPACEPOOL."""
         self._pool.open()
+        return self._drain()
+
+    def connect(self) -> list[Outgoing]:
+        """SESSION_CAPABILITY and CONNECT_RUNSPACEPOOL, for a pool that exists already (MS-PSRP 3.1.5.4.10)."""
+        self._pool.connect()
         return self._drain()
 
     def start(
@@ -271,6 +278,10 @@ class RunspaceProtocol:
         return event
 
     def _pool_event(self, event: Any) -> PoolEvent | None:
+        if isinstance(event, psrpcore.RunspacePoolInitDataEvent):
+            # The answer to connect(). The server says no more, and psrpcore waits for more.
+            self._pool._change_state(ps.RunspacePoolState.Opened)  # noqa: SLF001
+            return PoolOpened()
         if isinstance(event, psrpcore.RunspacePoolStateEvent):
             if event.state is ps.RunspacePoolState.Opened:
                 return PoolOpened()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pskernel.connect import opener
+from pskernel.connect import opener, reopener
 from pskernel.remoting.errors import RemotingError
 from pskernel.session.interactive import InteractiveSession
+from pskernel.session.runspace import RunspaceState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pskernel.credentials import GivenCredential
     from pskernel.questions import Asker
     from pskernel.target import Target
+    from pskernel.transports.winrm.shells import Shell
 
 __all__ = ["ListedSession"]
 
@@ -38,6 +40,7 @@ class ListedSession:
         name: its name.
         target: where it is.
         session: the interactive session, for whoever enters it.
+        shell: for a session that was found at its server, what the server says of it.
     """
 
     def __init__(
@@ -46,19 +49,25 @@ class ListedSession:
         name: str,
         target: Target,
         forget: Callable[[int], object],
+        *,
         credential: GivenCredential | None = None,
+        shell: Shell | None = None,
     ) -> None:
         self.id = number
         self.name = name
         self.target = target
+        self.shell = shell
         self.session = InteractiveSession(
-            opener(target, credential=credential),
+            opener(target, credential=credential, name=name)
+            if shell is None
+            else reopener(target, shell, credential=credential),
             target.label,
             self.computer_name,
             afterwards=_GONE,
             outlives_exit=True,
         )
-        self._instance_id: UUID | None = None
+        self._instance_id: UUID | None = None if shell is None else shell.shell_id
+        self._was_open = False
         self._closed = False
         self._users = 0
         self._forget = forget
@@ -93,16 +102,25 @@ class ListedSession:
 
     @property
     def state(self) -> str:
-        """``Opened``, ``Broken`` where the connection was lost, or ``Closed``."""
+        """``Opened``, ``Disconnected``, ``Broken`` where the connection was lost, or ``Closed``."""
+        runspace = self.session.runspace
         if self._closed:
             return "Closed"
+        if runspace is None and not self._was_open and self.shell is not None:
+            return "Disconnected"
+        if runspace is not None and runspace.state is RunspaceState.DISCONNECTED:
+            return "Disconnected"
         return "Opened" if self.session.is_open else "Broken"
 
     @property
     def availability(self) -> str:
         """``Available``, ``Busy`` while a command runs there, or ``None``."""
         if self.state != "Opened":
-            return "None"
+            # Another client may have it.
+            taken = self.shell is not None and self.shell.connected and not self._was_open
+            return "Busy" if taken and self.state == "Disconnected" else "None"
+        if self.session.runspace is not None and self.session.runspace.left:
+            return "Busy"
         return "Busy" if self._users or self.session.stopped is not None else "Available"
 
     async def open(self, asker: Asker) -> None:
@@ -113,6 +131,7 @@ class ListedSession:
         """
         runspace = await self.session.ready(asker)
         self._instance_id = runspace.instance_id
+        self._was_open = True
 
     async def aclose(self) -> None:
         """End it, on the remote too."""

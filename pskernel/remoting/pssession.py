@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from pskernel.questions import NobodyToAsk
+from pskernel.remoting import leaving
 from pskernel.remoting.invocation import invoke
 from pskernel.remoting.listed import ListedSession
 from pskernel.remoting.loop import LOOP
@@ -33,6 +35,22 @@ class PSSession(ListedSession):
     def close(self) -> None:
         """End it, on the remote too: variables and what runs there are gone."""
         LOOP.run(self.aclose())
+
+    def disconnect(self) -> None:
+        """Leave it, and what runs in it, to its server; over WinRM only.
+
+        Raises:
+            RemotingError: it is not open, or not over WinRM.
+        """
+        LOOP.run(leaving.disconnect(self))
+
+    def connect(self) -> None:
+        """Come back to it.
+
+        Raises:
+            RemotingError: it is not there any more.
+        """
+        LOOP.run(leaving.connect(self, NobodyToAsk()))
 
     def invoke(self, script: str, arguments: Sequence[Any] = (), *, using: Mapping[str, Any] | None = None) -> Objects:
         """Run a script and wait for its end.

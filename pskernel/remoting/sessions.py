@@ -6,8 +6,10 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pskernel.connect import find_shells
 from pskernel.credentials import GivenCredential, PSCredential, read_credential
 from pskernel.questions import Asker, NobodyToAsk
+from pskernel.remoting import leaving
 from pskernel.remoting.errors import RemotingError
 from pskernel.remoting.loop import LOOP
 from pskernel.remoting.pssession import PSSession, PSSessions
@@ -36,7 +38,7 @@ class SessionTable:
             ConnectError: it cannot be opened; nothing is kept.
         """
         number = next(self._numbers)
-        session = PSSession(number, name or f"Runspace{number}", target, self._forget, credential)
+        session = PSSession(number, name or f"Runspace{number}", target, self._forget, credential=credential)
         try:
             await session.open(asker)
         except BaseException:
@@ -44,6 +46,33 @@ class SessionTable:
             raise
         self._sessions[number] = session
         return session
+
+    async def find(self, target: Target, asker: Asker, *, credential: GivenCredential | None = None) -> PSSessions:
+        """The sessions that a WinRM server keeps. Those that are not of this process are numbered when they are found.
+
+        Raises:
+            ConnectError: the server cannot be asked.
+        """
+        known = {session.instance_id: session for session in self._sessions.values()}
+        found = PSSessions()
+        for shell in await find_shells(target, asker, credential=credential):
+            session = known.get(shell.shell_id)
+            if session is None:
+                number = next(self._numbers)
+                session = PSSession(
+                    number, shell.name or f"Runspace{number}", target, self._forget, credential=credential, shell=shell
+                )
+            found.append(session)
+        return found
+
+    async def connect(self, session: PSSession, asker: Asker) -> None:
+        """Come back to a session, which is one of the table from then on.
+
+        Raises:
+            RemotingError: it cannot be come back to.
+        """
+        await leaving.connect(session, asker)
+        self._sessions[session.id] = session
 
     def all(self) -> PSSessions:
         """All sessions, oldest first."""

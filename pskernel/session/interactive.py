@@ -160,6 +160,8 @@ class InteractiveSession:
 
     def refusal(self, *, keep: bool = False) -> SessionLost | None:
         """Why the next cell must not be sent, if there is a reason; said once unless ``keep``."""
+        if self._runspace is not None and self._runspace.state is RunspaceState.DISCONNECTED:
+            return _refusal(f"The session on {self.label} is disconnected.", "Connect it with %connect_pssession.")
         if self._runspace is not None and not self.is_open:
             self._lost(self._runspace)
         refusal = self._refusal
@@ -245,8 +247,10 @@ class InteractiveSession:
             self._failed_at = asyncio.get_running_loop().time()
             raise
         try:
-            self.facts = await _ask_facts(runspace, self.label)
-            await debugger.enable(runspace)
+            # A session that is taken over may be at work: then nothing can be asked.
+            if not runspace.is_busy:
+                self.facts = await _ask_facts(runspace, self.label)
+                await debugger.enable(runspace)
         except BaseException:
             await runspace.abandon("The session was not wanted any more.")
             raise

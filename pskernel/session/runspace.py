@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
 from pskernel.errors import (
     NotPowerShell,
-    PipelineFailed,
     ProtocolError,
     PSKernelError,
     RemoteProtocolError,
@@ -29,13 +28,13 @@ from pskernel.protocol.runspace import (
     PoolStopped,
     RunspaceProtocol,
 )
-from pskernel.records import ErrorRecord, HostCall, HostText, Notice, Output, PipelineEnd, Record
-from pskernel.session.idle import IdleRecords
-from pskernel.session.pipeline import NO_HOST_NOW, Pipeline, collect, take_back
+from pskernel.records import HostCall, Notice, PipelineEnd, Record
+from pskernel.session.pipeline import NO_HOST_NOW, Pipeline, take_back
 from pskernel.session.replies import Replies
 from pskernel.session.running import RunningPipelines
+from pskernel.session.runs import RunsPipelines
 from pskernel.session.state import RunspaceState, opening_error
-from pskernel.transports.base import FileAccess, OffersFiles, Payload, Transport
+from pskernel.transports.base import Disconnects, FileAccess, OffersFiles, Payload, Transport
 
 __all__ = ["Runspace", "RunspaceState"]
 
@@ -46,13 +45,14 @@ _LAST_WORDS_SECONDS = 2.0
 _CLOSE_SECONDS = 60.0
 
 
-class Runspace:
+class Runspace(RunsPipelines):
     """The client's end of a remote runspace. Owns the transport and the one task that reads from it.
 
     Use :meth:`open` to make one; close it with :meth:`aclose` or ``async with``.
     """
 
     def __init__(self, transport: Transport, protocol: RunspaceProtocol) -> None:
+        super().__init__()
         self._transport = transport
         self._protocol = protocol
         self._state = RunspaceState.OPENING
@@ -62,8 +62,8 @@ class Runspace:
         self._turn = asyncio.Lock()
         self._nested_turn = asyncio.Lock()
         self._running = RunningPipelines()
-        # What the remote said while no pipeline was running, for whoever runs the next one.
-        self.idle = IdleRecords()
+        # Pipelines of another client, for whoever wants what they send.
+        self.left: list[Pipeline] = []
         self._received = 0
         self._reset_answer: asyncio.Future[bool] | None = None
         self._chores: set[asyncio.Task[None]] = set()
@@ -85,25 +85,48 @@ class Runspace:
             NotPowerShell: whoever is there does not answer as PowerShell does.
             ConnectError: the server refused to open the pool, or the line was cut meanwhile.
         """
-        runspace, opened = cls(transport, RunspaceProtocol(settings or PoolSettings(), transport.max_payload)), False
+        runspace = cls(transport, RunspaceProtocol(settings or PoolSettings(), transport.max_payload))
+        await runspace._open(runspace._send(runspace._protocol.open()), open_timeout)
+        return runspace
+
+    @classmethod
+    async def attach(
+        cls, transport: Transport, pool_id: UUID, running: Sequence[UUID] = (), *, open_timeout: float = 60.0
+    ) -> Runspace:
+        """Come to a runspace pool that another client has left at its server.
+
+        Args:
+            transport: reaches the server; closed here if it fails.
+            pool_id: the pool.
+            running: its pipelines; they are :attr:`left`.
+            open_timeout: seconds until the server must have answered.
+
+        Raises:
+            ConnectError: there is no such pool, somebody is connected to it, or the server keeps none.
+        """
+        runspace = cls(transport, RunspaceProtocol(PoolSettings(), transport.max_payload, pool_id))
+        await runspace._open(runspace._attach(pool_id, running), open_timeout)
+        return runspace
+
+    async def _open(self, first: Coroutine[Any, Any, None], open_timeout: float) -> None:
+        opened = False
         try:
             async with asyncio.timeout(open_timeout):
-                await runspace._send(runspace._protocol.open())
-                await runspace._opened.wait()
-            opened = runspace._state is RunspaceState.OPEN
+                await first
+                await self._opened.wait()
+            opened = self._state is RunspaceState.OPEN
         except TimeoutError:
-            text = f"No PowerShell answered within {open_timeout:g} seconds. {transport.diagnostics()}"
+            text = f"No PowerShell answered within {open_timeout:g} seconds. {self._transport.diagnostics()}"
             raise NotPowerShell(text.strip()) from None
         except TransportClosed:
             # Whoever writes only learns that the line is gone; the reader hears what the far side said at its end.
-            await asyncio.wait({runspace._reader}, timeout=_LAST_WORDS_SECONDS)
+            await asyncio.wait({self._reader}, timeout=_LAST_WORDS_SECONDS)
         finally:
             # It may have opened in the moment in which the time was up, or the caller gone.
             if not opened:
-                await runspace.abandon("The runspace could not be opened.")
+                await self.abandon("The runspace could not be opened.")
         if not opened:
-            raise opening_error(runspace._error)
-        return runspace
+            raise opening_error(self._error)
 
     async def __aenter__(self) -> Self:
         return self
@@ -128,64 +151,14 @@ class Runspace:
         """The runspace pool's id, as ``(Get-PSSession).InstanceId`` shows it."""
         return self._protocol.runspace_id
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a pipeline is running."""
+        return self._running.innermost is not None
+
     async def wait_ended(self) -> None:
         """Wait until the runspace is closed or broken."""
         await self._ended.wait()
-
-    async def run_cell(self, cell: str | Statements, *, width: int | None = None) -> Pipeline:
-        """Run a cell as Enter-PSSession runs a typed line: verbatim, as script, formatted by the remote's Out-Default.
-
-        Args:
-            cell: the text, unchanged, or the commands it consists of, for an endpoint that takes no script.
-            width: the columns to format for, if not the runspace's own.
-
-        Raises:
-            RunspaceStateError: the runspace is closed or broken; nothing was sent.
-            TransportClosed: the connection broke while the cell was being sent.
-        """
-        return await self._start(PipelineShape.CELL, cell, Screen(width) if width else None)
-
-    async def show(self, statements: Statements) -> Pipeline:
-        """Run a script with arguments, formatted as a cell's, but not in the remote's history. Raises as above."""
-        return await self._start(PipelineShape.SHOWN, statements)
-
-    async def invoke(self, script: str | Statements) -> Pipeline:
-        """Run a script, or one statement of commands; it yields :class:`pskernel.records.Output`, errors as records.
-
-        Raises:
-            RunspaceStateError: the runspace is closed or broken; nothing was sent.
-            TransportClosed: the connection broke while the script was being sent.
-        """
-        return await self._start(PipelineShape.QUERY, script)
-
-    async def run_nested(self, what: str | Statements, *, shown: bool = False) -> Pipeline:
-        """Run something while the pipeline that runs is stopped in the debugger.
-
-        Args:
-            what: a script, or one statement of commands.
-            shown: whether it is formatted by the remote's Out-Default, as a cell's; otherwise it yields objects.
-
-        Raises:
-            RunspaceStateError: the runspace is closed or broken; nothing was sent.
-            TransportClosed: the connection broke while it was being sent.
-        """
-        return await self._start(PipelineShape.NESTED if shown else PipelineShape.DEBUGGER, what)
-
-    async def query(self, script: str | Statements, *, timeout: float = 10.0) -> list[Any]:  # noqa: ASYNC109
-        """Run a short script of our own, or one statement of commands, and return its objects.
-
-        Raises:
-            PipelineFailed: it ended with an error.
-            TimeoutError: it took longer than ``timeout`` seconds, waiting for its turn included; it was told to stop.
-            TransportClosed: the connection was lost.
-            RemoteProtocolError: it returned more than a short script can mean.
-        """
-        async with asyncio.timeout(timeout):
-            pipeline = await self.invoke(script)
-            found = await collect(pipeline, Output, self.idle.add)
-        if pipeline.end is not None and pipeline.end.error is not None:
-            raise PipelineFailed(pipeline.end.error)
-        return [output.value for output in found]
 
     async def open_files(self) -> FileAccess | None:
         """The remote's files, where the connection reaches them beside PowerShell."""
@@ -194,17 +167,6 @@ class Runspace:
     async def exchange_key(self) -> None:
         """Wait until secrets can be sent as arguments, or the connection is lost."""
         await self._replies.exchange_key()
-
-    async def display_error(self, error: ErrorRecord) -> list[HostText]:
-        """Let the remote render a terminating error as its console would (its ``$ErrorView``, its ``$PSStyle``).
-
-        Returns:
-            the lines written, or none where the remote will not (a restricted endpoint).
-        """
-        if not error.clixml:
-            return []
-        pipeline = await self._start(PipelineShape.DISPLAY, input_clixml=error.clixml)
-        return await collect(pipeline, HostText, self.idle.add)
 
     async def reset(self) -> None:
         """Set the runspace's variables back, as a new session would have them, without a new connection.
@@ -222,6 +184,44 @@ class Runspace:
                 self._require_open()
                 raise RunspaceStateError("The server refused to reset the runspace.")
 
+    async def _attach(self, pool_id: UUID, running: Sequence[UUID]) -> None:
+        hello = b"".join(fragment for message in self._protocol.connect() for fragment in message.fragments)
+        for record in self._protocol.receive(await self._server().attach(pool_id, hello)):
+            self._take_pool_event(record[1])  # type: ignore[arg-type] # nothing else is in an answer to connect
+        for pipeline_id in running:
+            # The last one that was begun is the first to be waited for; whatever else there is has ended.
+            turn = asyncio.Lock() if self._turn.locked() else self._turn
+            await turn.acquire()
+            pipeline = Pipeline(self._replies, pipeline_id)
+            self._running.add(pipeline)
+            self.left.append(pipeline)
+            self._chore(self._see_off(pipeline, turn))
+            await self._server().resume(pipeline_id)
+
+    async def disconnect(self, *, idle_timeout: float | None = None, buffering: str | None = None) -> None:
+        """Leave it, and what runs in it, to the server; :meth:`reconnect` comes back. See :class:`Disconnects`.
+
+        Raises:
+            RunspaceStateError: it is not open, or this kind of connection cannot.
+            TransportClosed: the connection was lost meanwhile.
+        """
+        self._require_open()
+        await self._server().disconnect(idle_timeout=idle_timeout, buffering=buffering)
+        self._state = RunspaceState.DISCONNECTED
+
+    async def reconnect(self) -> None:
+        """Come back to it. Raises as :meth:`disconnect`."""
+        if self._state is RunspaceState.DISCONNECTED:
+            await self._server().reconnect()
+            self._state = RunspaceState.OPEN
+
+    def _server(self) -> Disconnects:
+        if isinstance(self._transport, Disconnects):
+            return self._transport
+        raise RunspaceStateError(
+            "The disconnection operation is not supported on the remote computer. Sessions over WinRM can be left."
+        )
+
     async def aclose(self, *, grace: float = 2.0) -> None:
         """Close the runspace on the remote, waiting at most ``grace`` seconds for its answer, then the connection."""
         try:
@@ -235,7 +235,7 @@ class Runspace:
 
     async def abandon(self, why: str) -> None:
         """Drop the connection without a word to the remote; whatever runs there may go on running."""
-        if self._state in (RunspaceState.OPEN, RunspaceState.OPENING):
+        if self._state in (RunspaceState.OPEN, RunspaceState.OPENING, RunspaceState.DISCONNECTED):
             self._break(self._error or TransportClosed(why))
         await self._shut(why)
 
@@ -365,7 +365,7 @@ class Runspace:
             self.idle.add(record, received)
 
     def _break(self, error: PSKernelError) -> None:
-        if self._state in (RunspaceState.OPEN, RunspaceState.OPENING):
+        if self._state in (RunspaceState.OPEN, RunspaceState.OPENING, RunspaceState.DISCONNECTED):
             self._state = RunspaceState.BROKEN
             self._error = error
         self._release(error)

@@ -11,10 +11,11 @@ __all__ = ["KeyExchange", "RunspaceState", "opening_error"]
 
 
 class RunspaceState(Enum):
-    """Where a runspace is in its life. BROKEN is for good: state on the remote may be lost."""
+    """Where a runspace is in its life. DISCONNECTED, the server keeps it; BROKEN is for good: its state may be lost."""
 
     OPENING = "opening"
     OPEN = "open"
+    DISCONNECTED = "disconnected"
     CLOSED = "closed"
     BROKEN = "broken"
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pskernel.records import Notice
 
-__all__ = ["ByteStream", "FileAccess", "OffersFiles", "Payload", "Secret", "Transport"]
+__all__ = ["ByteStream", "Disconnects", "FileAccess", "OffersFiles", "Payload", "Secret", "Transport"]
 
 
 class Secret(Protocol):
@@ -97,6 +97,30 @@ class OffersFiles(Protocol):
         Raises:
             FileAccessError: the server does not offer them.
         """
+
+
+@runtime_checkable
+class Disconnects(Protocol):
+    """A transport whose server keeps the pool, and what runs in it, while nobody is connected (MS-PSRP 3.1.4.9)."""
+
+    async def disconnect(self, *, idle_timeout: float | None = None, buffering: str | None = None) -> None:
+        """Leave the pool to the server. What it sends waits there.
+
+        Args:
+            idle_timeout: seconds for which the server keeps it; None leaves that to the transport.
+            buffering: ``none``, ``block`` or ``drop``; likewise.
+        """
+
+    async def reconnect(self) -> None:
+        """Come back to it."""
+
+    async def attach(self, pool_id: UUID, data: bytes) -> bytes:
+        """Come to a pool that another client has left, with the first fragments (SESSION_CAPABILITY,
+        CONNECT_RUNSPACEPOOL); returns those of the answer.
+        """
+
+    async def resume(self, pipeline_id: UUID) -> None:
+        """Receive what such a pool's pipeline sends from now on."""
 
 
 class Transport(Protocol):

@@ -30,6 +30,8 @@ INVOKE_COMMAND = Command(
         ),
         Parameter("ThrottleLimit", Kind.INT, _NAMED, "How many hosts at a time; 32 otherwise.", lowest=1),
         Parameter("AsJob", Kind.SWITCH, _NAMED, "In the background; what comes back is a job."),
+        Parameter("InDisconnectedSession", Kind.SWITCH, _NAMED, "Leave the sessions while it runs; %receive_pssession.",
+            ("Disconnected",)),
         Parameter("JobName", Kind.STRING, _NAMED, "The job's name."),
         Parameter("HideComputerName", Kind.SWITCH, _NAMED, "Lines do without their host.", ("HCN",)),
         Parameter(

@@ -1,11 +1,14 @@
-"""New-PSSession, Get-PSSession and Remove-PSSession."""
+"""New-PSSession, Get-PSSession and Remove-PSSession, and those that leave sessions and come back to them."""
 
 from __future__ import annotations
 
 from psmagic.commands.connecting import ssh_parameters, wsman_parameters
 from psmagic.parameters import Command, Kind, Parameter, Place
 
-__all__ = ["GET_PSSESSION", "NEW_PSSESSION", "REMOVE_PSSESSION"]
+__all__ = [
+    "CONNECT_PSSESSION", "DISCONNECT_PSSESSION", "GET_PSSESSION", "NEW_PSSESSION", "RECEIVE_PSSESSION",
+    "REMOVE_PSSESSION",
+]  # fmt: skip
 
 _NEW_SETS = ("ComputerName", "Uri", "SSHHost")
 NEW_PSSESSION = Command(
@@ -20,16 +23,76 @@ NEW_PSSESSION = Command(
     ),
 )
 
+_SERVERS = ("ComputerName", "Uri")
+
+
+def _at_servers(*, position: int | None) -> tuple[Parameter, ...]:
+    """Sessions that WinRM servers keep, of this client or another."""
+    first = Place(position, mandatory=True)
+    port = Parameter("Port", Kind.INT, {"ComputerName": Place()}, "The port.", lowest=1, highest=65535)
+    return (*wsman_parameters({"ComputerName": first}, {"Uri": first}), port)
+
+
+def _named(*sets: str) -> tuple[Parameter, ...]:
+    """By name or instance id, in sets of their own, or as a choice from what servers keep."""
+    at_servers = dict.fromkeys(_SERVERS, Place()) if sets else {}
+    return (
+        Parameter(
+            "Name", Kind.STRING, {"Name": Place(mandatory=not sets), **at_servers}, "Names, with * and ?.",
+            not_empty=True, many=True,
+        ),
+        Parameter(
+            "InstanceId", Kind.GUID, {"InstanceId": Place(mandatory=not sets), **at_servers}, "Instance ids.", many=True
+        ),
+    )  # fmt: skip
+
+
+_ID = Parameter("Id", Kind.INT, {"Id": Place(0, mandatory=True)}, "Numbers.", many=True)
+_SESSION = Parameter("Session", Kind.SESSION, {"Session": Place(0, mandatory=True)}, "Sessions: $name.", many=True)
+
 GET_PSSESSION = Command(
     "%get_pssession",
     "Get-PSSession",
-    ("Name", "InstanceId", "Id"),
+    ("Name", "InstanceId", "Id", *_SERVERS),
     "Name",
+    (*_named(*_SERVERS), _ID, *_at_servers(position=0)),
+)
+
+DISCONNECT_PSSESSION = Command(
+    "%disconnect_pssession",
+    "Disconnect-PSSession",
+    ("Session", "InstanceId", "Id", "Name"),
+    "Session",
     (
-        Parameter("Name", Kind.STRING, {"Name": Place()}, "Names, with * and ?.", not_empty=True, many=True),
-        Parameter("InstanceId", Kind.GUID, {"InstanceId": Place()}, "Instance ids.", many=True),
-        Parameter("Id", Kind.INT, {"Id": Place(0, mandatory=True)}, "Numbers.", many=True),
+        _SESSION,
+        *_named(),
+        _ID,
+        Parameter(
+            "IdleTimeoutSec", Kind.INT, dict.fromkeys(("Session", "InstanceId", "Id", "Name"), Place()),
+            "Seconds for which the server keeps it.", lowest=60,
+        ),
+        Parameter(
+            "OutputBufferingMode", Kind.CHOICE, dict.fromkeys(("Session", "InstanceId", "Id", "Name"), Place()),
+            "What happens to output that finds no room there.", choices=("None", "Drop", "Block"),
+        ),
     ),
+)  # fmt: skip
+
+_BACK = ("Session", "InstanceId", "Id", "Name", *_SERVERS)
+CONNECT_PSSESSION = Command(
+    "%connect_pssession",
+    "Connect-PSSession",
+    _BACK,
+    "Session",
+    (_SESSION, *_named(*_SERVERS), _ID, *_at_servers(position=0)),
+)
+
+RECEIVE_PSSESSION = Command(
+    "%receive_pssession",
+    "Receive-PSSession",
+    _BACK,
+    "Session",
+    (_SESSION, *_named(*_SERVERS), _ID, *_at_servers(position=0)),
 )
 
 REMOVE_PSSESSION = Command(

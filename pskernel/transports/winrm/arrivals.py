@@ -21,6 +21,7 @@ class Arrivals:
         # All messages up to this one are here, and these beyond it.
         self._all_up_to = 0
         self._beyond: set[int] = set()
+        self._late = False
         # Messages that are not complete, and how many fragments of each are here.
         self._begun: dict[int, int] = {}
 
@@ -39,18 +40,18 @@ class Arrivals:
 
     def missing(self) -> int:
         """How many messages have not come although later ones have. They are not waited for any longer."""
+        if self._late and self._beyond:
+            self._late, self._all_up_to = False, min(self._beyond) - 1
         latest = max(self._beyond, default=self._all_up_to)
         absent = latest - self._all_up_to - len(self._beyond)
         self._forget_up_to(latest)
         return absent
 
     def start_late(self) -> None:
-        """The messages before the next one were for somebody else."""
-        self._all_up_to = -1
+        """Earlier messages were for somebody else: which ones, is known when some of ours have come."""
+        self._late = True
 
     def _is_new(self, object_id: int, number: int, *, last: bool) -> bool:
-        if self._all_up_to < 0:
-            self._all_up_to = object_id - 1
         if object_id <= self._all_up_to or object_id in self._beyond:
             return False
         there = self._begun.get(object_id, 0)

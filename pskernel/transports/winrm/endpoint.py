@@ -55,6 +55,7 @@ class WinRMEndpoint:
     port: int | None = None
     tls: bool = False
     path: str = "wsman"
+    name: str = "Runspace1"
     configuration: str = "Microsoft.PowerShell"
     login: WinRMLogin = field(default_factory=WinRMLogin)
     trust: Trust = field(default_factory=Trust)

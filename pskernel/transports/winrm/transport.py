@@ -31,6 +31,8 @@ from pskernel.transports.winrm.tls import Certificates
 if TYPE_CHECKING:
     import xml.etree.ElementTree as ET
 
+    from pypsrp.wsman import OptionSet
+
     from pskernel.questions import Asker
     from pskernel.transports.winrm.endpoint import WinRMEndpoint
 
@@ -63,6 +65,9 @@ class WinRMTransport:
         self._arrivals = Arrivals()
         self._shell_id = UUID(int=0)
         self._sending = asyncio.Lock()
+        # Not while the shell is left to the server.
+        self._connected = asyncio.Event()
+        self._connected.set()
         self._pumps: dict[UUID | None, asyncio.Task[None]] = {}
         self._use(endpoint)
 
@@ -97,9 +102,7 @@ class WinRMTransport:
     async def _create(self, data: bytes) -> bool:
         """Returns whether the shell exists; otherwise the endpoint is another one now."""
         endpoint = self._endpoint
-        body = messages.shell(
-            self._shell_id, data, name=f"Runspace-{str(self._shell_id)[:8]}", idle_timeout=endpoint.idle_timeout
-        )
+        body = messages.shell(self._shell_id, data, name=endpoint.name, idle_timeout=endpoint.idle_timeout)
         wanted = {"protocolversion": messages.PROTOCOL_VERSION}
         if not endpoint.machine_profile:
             wanted["WINRS_NOPROFILE"] = "TRUE"
@@ -150,6 +153,47 @@ class WinRMTransport:
             if self._line.take_interrupted():
                 self._report(self._arrivals.missing())
 
+    async def disconnect(self, *, idle_timeout: float | None = None, buffering: str | None = None) -> None:
+        """Leave the shell to the server."""
+        self._connected.clear()
+        body = messages.disconnect(
+            idle_timeout=idle_timeout or self._endpoint.idle_timeout,
+            buffering=buffering or self._endpoint.output_buffering,
+        )
+        try:
+            await self._request(WSManAction.DISCONNECT, body)
+        except TransportClosed:
+            self._connected.set()
+            raise
+
+    async def reconnect(self) -> None:
+        """Come back to it."""
+        await self._request(WSManAction.RECONNECT, None)
+        self._connected.set()
+
+    async def attach(self, pool_id: UUID, data: bytes) -> bytes:
+        """Come to a shell that another client has left."""
+        self._shell_id = pool_id
+        try:
+            answer = await self._ask(
+                WSManAction.CONNECT,
+                messages.connect(data),
+                options=messages.options({"protocolversion": messages.PROTOCOL_VERSION}, must_comply=True),
+            )
+        except (*FAILURES, PSKernelError) as error:
+            self._fail(as_connect_error(error, self._endpoint))
+            raise self._failed from None
+        self._line.session_exists = True
+        self._arrivals.start_late()
+        self._pump(None)
+        return messages.connected(answer)
+
+    async def resume(self, pipeline_id: UUID) -> None:
+        """Receive from a pipeline of such a shell. Windows wants to be asked first; others refuse, and send it all."""
+        with contextlib.suppress(*FAILURES, PSKernelError):
+            await self._ask(WSManAction.CONNECT, messages.connect(None, pipeline_id))
+        self._pump(pipeline_id)
+
     async def receive(self) -> list[Payload | Notice]:
         """Return what has arrived.
 
@@ -193,17 +237,23 @@ class WinRMTransport:
         if self._failure is not None:
             raise self._failed
         try:
-            return await self._channels.call(
-                action,
-                self._endpoint.resource_uri,
-                body,
-                selectors=messages.selectors(self._shell_id),
-                timeout=self._endpoint.operation_timeout,
-                twice=twice,
-            )
+            return await self._ask(action, body, twice=twice)
         except (*FAILURES, PSKernelError) as error:
             closed = as_closed(error, self._endpoint)
             raise TransportClosed(str(closed)) from None
+
+    async def _ask(
+        self, action: str, body: ET.Element | None, *, options: OptionSet | None = None, twice: bool = False
+    ) -> ET.Element:
+        return await self._channels.call(
+            action,
+            self._endpoint.resource_uri,
+            body,
+            options=options,
+            selectors=messages.selectors(self._shell_id),
+            timeout=self._endpoint.operation_timeout,
+            twice=twice,
+        )
 
     def _pump(self, pipeline_id: UUID | None) -> None:
         self._pumps[pipeline_id] = asyncio.create_task(self._receive_all(pipeline_id), name="pskernel-winrm-receive")
@@ -244,7 +294,9 @@ class WinRMTransport:
                 twice=True,
             )
         except FAILURES as error:
-            if code_of(error) != TIMED_OUT:
+            if not self._connected.is_set():
+                await self._connected.wait()
+            elif code_of(error) != TIMED_OUT:
                 raise
             return None
         return messages.read_received(body)

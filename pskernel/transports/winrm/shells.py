@@ -1,0 +1,107 @@
+"""The sessions that a server keeps, for whoever wants to come back to one (MS-WSMV 3.1.4.13, Enumerate)."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from pypsrp.wsman import NAMESPACES, WSManAction
+
+from pskernel.errors import PSKernelError
+from pskernel.transports.streams import plain_text
+from pskernel.transports.winrm.channels import Channels
+from pskernel.transports.winrm.endpoint import WinRMEndpoint
+from pskernel.transports.winrm.faults import FAILURES, as_connect_error
+from pskernel.transports.winrm.line import Line
+from pskernel.transports.winrm.messages import selectors
+from pskernel.transports.winrm.tls import Certificates
+
+__all__ = ["Shell", "list_shells"]
+
+_SHELLS: Final = "http://schemas.microsoft.com/wbem/wsman/1/windows/shell"
+_COMMANDS: Final = f"{_SHELLS}/Command"
+_POWERSHELL: Final = "http://schemas.microsoft.com/powershell/"
+_FILTER: Final = "http://schemas.dmtf.org/wbem/wsman/1/wsman/SelectorFilter"
+_MOST: Final = 32_000
+_MAX_TEXT: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """One session at a server.
+
+    Attributes:
+        shell_id: the runspace pool's id.
+        name: what its client called it.
+        configuration: the session configuration.
+        owner: the user.
+        connected: whether a client is connected.
+        running: the ids of its pipelines, where the server tells them.
+    """
+
+    shell_id: UUID
+    name: str
+    configuration: str
+    owner: str
+    connected: bool
+    running: tuple[UUID, ...] = ()
+
+
+async def list_shells(endpoint: WinRMEndpoint) -> list[Shell]:
+    """The PowerShell sessions at an endpoint that its user may see.
+
+    Raises:
+        ConnectError: the subclasses say why.
+    """
+    channels = Channels(endpoint, Line(endpoint.host, 0, lambda _: None), Certificates(endpoint))
+    try:
+        answer = await channels.call(WSManAction.ENUMERATE, _SHELLS, _enumerate(), timeout=endpoint.operation_timeout)
+        found = [shell for each in answer.iter(f"{{{NAMESPACES['rsp']}}}Shell") if (shell := _read(each)) is not None]
+        return [await _with_commands(channels, shell) for shell in found]
+    except (*FAILURES, PSKernelError) as error:
+        raise as_connect_error(error, endpoint) from None
+    finally:
+        channels.close()
+
+
+async def _with_commands(channels: Channels, shell: Shell) -> Shell:
+    body = _enumerate()
+    chosen = ET.SubElement(body, f"{{{NAMESPACES['wsman']}}}Filter", Dialect=_FILTER)
+    chosen.append(selectors(shell.shell_id).pack())
+    try:
+        answer = await channels.call(WSManAction.ENUMERATE, _COMMANDS, body)
+    except (*FAILURES, PSKernelError):
+        return shell  # not every server tells
+    ids = (_uuid(each.text) for each in answer.iter(f"{{{NAMESPACES['rsp']}}}CommandId"))
+    running = tuple(each for each in ids if each is not None)
+    return Shell(shell.shell_id, shell.name, shell.configuration, shell.owner, shell.connected, running)
+
+
+def _enumerate() -> ET.Element:
+    body = ET.Element(f"{{{NAMESPACES['wsen']}}}Enumerate")
+    ET.SubElement(body, f"{{{NAMESPACES['wsman']}}}OptimizeEnumeration")
+    ET.SubElement(body, f"{{{NAMESPACES['wsman']}}}MaxElements").text = str(_MOST)
+    return body
+
+
+def _read(element: ET.Element) -> Shell | None:
+    """None for what is no PowerShell."""
+    uri, shell_id = _text(element, "ResourceUri"), _uuid(_text(element, "ShellId"))
+    if shell_id is None or not uri.lower().startswith(_POWERSHELL):
+        return None
+    connected = _text(element, "State").lower() == "connected"
+    return Shell(shell_id, _text(element, "Name"), uri[len(_POWERSHELL) :], _text(element, "Owner"), connected)
+
+
+def _text(element: ET.Element, name: str) -> str:
+    found = element.findtext(f"rsp:{name}", "", NAMESPACES)
+    return plain_text(found).replace("\n", " ").strip()[:_MAX_TEXT]
+
+
+def _uuid(text: str | None) -> UUID | None:
+    try:
+        return UUID((text or "").strip())
+    except ValueError:
+        return None
