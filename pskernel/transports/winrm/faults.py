@@ -69,8 +69,15 @@ def _explain(error: Exception, endpoint: WinRMEndpoint) -> tuple[type[ConnectErr
         return _status(error, endpoint)
     if isinstance(error, requests.RequestException):
         return _network(error, endpoint)
+    return _other(error, endpoint)
+
+
+def _other(error: Exception, endpoint: WinRMEndpoint) -> tuple[type[ConnectError], str]:
     if type(error).__module__.startswith("spnego"):
         return AuthenticationFailed, _spnego(error, endpoint)
+    if isinstance(error, UnicodeError):
+        # Its text would quote what cannot be encoded, which may be the password.
+        return ConnectError, "The user's name or the password cannot be sent as it is."
     return NotPowerShell, f"{_quoted(error)} What answers at {endpoint.url} may be no WinRM service."
 
 
@@ -167,8 +174,11 @@ _CERTIFICATES: Final = (
         ("doesn't match", "not valid for", "no appropriate"),
         "The certificate is not one for {host}: {text} Use that name.",
     ),
+    (
+        ("in certificate chain", "unable to get"),
+        f"An authority that is not trusted here signed {{host}}'s certificate: {_TRUST}",
+    ),
     (("self-signed", "self signed"), f"The certificate of {{host}} is self-signed. If it is meant to be, {_TRUST}"),
-    (("unable to get",), f"The certificate of {{host}} was signed by an authority that is not trusted here: {_TRUST}"),
     (("WRONG_VERSION", "record layer"), "{host} does not speak HTTPS on port {port}. For HTTP, write winrm://."),
     (("",), "The server's certificate, or HTTPS as such, failed: {text}"),
 )
