@@ -109,6 +109,7 @@ AT_HOME = {
     "cryptography": {"transports.winrm.tls"},
     "pypsrp": {"transports.winrm"},
     "requests": {"transports.winrm"},
+    "spnego": {"transports.winrm.faults"},
     "psrpcore": {"protocol", "transports.recording", "transports.replay"},
     "rich": {"cli"},
     "pygments": {"psmagic"},
