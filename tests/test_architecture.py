@@ -66,6 +66,7 @@ ALLOWED = {
         "protocol.values",
         "render",
         "session",
+        "transports.base",
         "wildcards",
     },
     "psmagic": VALUES
@@ -79,6 +80,7 @@ ALLOWED = {
         "remoting",
         "render",
         "session",
+        "wildcards",
         "pskernel",
     },
 }
