@@ -124,13 +124,11 @@ def advice(target: Target, service: Service) -> list[str]:
         found.append("There is no such application there: it is usually wsman.")
     needed = _NEEDED.get(target.options.auth, set())
     if service.schemes and needed and not needed & {each.lower() for each in service.schemes}:
-        found.append(
-            f"It does not offer {target.options.auth}: choose another auth, or allow it (WSMan:\\localhost\\Service\\Auth)."
-        )
+        where = "WSMan:\\localhost\\Service\\Auth"
+        found.append(f"It does not offer {target.options.auth}: choose another auth, or allow it there ({where}).")
     if service.ahead_seconds is not None and abs(service.ahead_seconds) > _MAX_SKEW_SECONDS:
-        minutes = (
-            f"{abs(service.ahead_seconds) / 60:.0f} minutes {'ahead of' if service.ahead_seconds > 0 else 'behind'}"
-        )
+        way = "ahead of" if service.ahead_seconds > 0 else "behind"
+        minutes = f"{abs(service.ahead_seconds) / 60:.0f} minutes {way}"
         found.append(f"Its clock is {minutes} this one's: Kerberos bears no more than 5.")
     if target.options.auth == "kerberos" and re.fullmatch(r"[0-9.]+|.*:.*", target.host or ""):
         found.append("Kerberos knows services by name, and this is an address: use the host's full name, or give spn.")
