@@ -137,8 +137,8 @@ def _from_cell(named: str, options: Mapping[str, str]) -> Target:
     if _WITH_SECRETS & set(options):
         raise TargetError(
             "This kernel was started with a credential, something that vouches for a host, or a file of answers, and "
-            "no target that they are for. They do not go to a host that a cell names: give the target where the options "
-            "are given, with --target."
+            "no target that they are for. They do not go to a host that a cell names: give the target where the "
+            "options are given, with --target."
         )
     refused = set(Target.parse(named).options.changed()) - _FROM_CELLS
     if refused:
