@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -166,3 +167,65 @@ def test_http_where_https_is_and_the_other_way_round(
                 Target.parse(f"winrm://a@127.0.0.1:{over_tls.port}"), credential=read_credential(PSCredential("a", "b"))
             )
         )
+
+
+class Tunnel:
+    """An HTTP proxy that knows CONNECT alone."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self._server: asyncio.Server | None = None
+        self._writers: list[asyncio.StreamWriter] = []
+        self.port = 0
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in self._writers:
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.asked.append(head.splitlines()[0])
+        host, port = head.split()[1].rsplit(":", 1)
+        far_reader, far_writer = await asyncio.open_connection(host, int(port))
+        self._writers += [writer, far_writer]
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        await asyncio.gather(_pass(reader, far_writer), _pass(far_reader, writer), return_exceptions=True)
+
+
+async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+    writer.close()
+
+
+def test_through_a_proxy_that_was_named(
+    bridge_factory: Factory, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bridge = https(bridge_factory, authority.server(), authority)
+
+    async def test() -> list[str]:
+        async with Tunnel() as tunnel:
+            url = f"http://127.0.0.1:{tunnel.port}"
+            common = f"auth=ntlm&ca_file={authority.file}"
+            assert "in" == await answer(bridge, f"{common}&proxy={url}", user="local")
+            named = len(tunnel.asked)
+            # What the environment says counts where it is asked for alone.
+            monkeypatch.setenv("HTTPS_PROXY", url)
+            monkeypatch.setenv("https_proxy", url)
+            assert "in" == await answer(bridge, common, user="local")
+            assert named == len(tunnel.asked)
+            assert "in" == await answer(bridge, f"{common}&proxy=environment", user="local")
+            assert named < len(tunnel.asked)
+            return tunnel.asked
+
+    assert {f"CONNECT 127.0.0.1:{bridge.port} HTTP/1.0", f"CONNECT 127.0.0.1:{bridge.port} HTTP/1.1"} >= set(
+        asyncio.run(test())
+    )
