@@ -61,7 +61,7 @@ async def connect(session: ListedSession, asker: Asker) -> None:
     try:
         if runspace is None:
             await session.open(asker)
-        else:
+        elif session.state == "Disconnected":
             await runspace.reconnect()
     except PSKernelError as error:
         raise RemotingError(

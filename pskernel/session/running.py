@@ -39,6 +39,12 @@ class RunningPipelines:
                 return True
         return False
 
+    def gone(self, pipeline_id: UUID, error: PSKernelError) -> None:
+        """A pipeline will not be heard of any more: tell it, if it has not ended."""
+        for pipeline in self._stack:
+            if pipeline.pipeline_id == pipeline_id:
+                pipeline.fail(error)
+
     def fail(self, error: PSKernelError) -> None:
         """The connection is lost: tell all of them."""
         for pipeline in self._stack:

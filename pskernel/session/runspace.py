@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Coroutine, Sequence
-from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
@@ -34,7 +33,7 @@ from pskernel.session.replies import Replies
 from pskernel.session.running import RunningPipelines
 from pskernel.session.runs import RunsPipelines
 from pskernel.session.state import RunspaceState, opening_error
-from pskernel.transports.base import Disconnects, FileAccess, OffersFiles, Payload, Transport
+from pskernel.transports.base import Disconnects, FileAccess, Gone, OffersFiles, Payload, Transport
 
 __all__ = ["Runspace", "RunspaceState"]
 
@@ -56,11 +55,9 @@ class Runspace(RunsPipelines):
         self._transport = transport
         self._protocol = protocol
         self._state = RunspaceState.OPENING
-        self._opened = asyncio.Event()
-        self._ended = asyncio.Event()
+        self._opened, self._ended = asyncio.Event(), asyncio.Event()
         self._error: PSKernelError | None = None
-        self._turn = asyncio.Lock()
-        self._nested_turn = asyncio.Lock()
+        self._turn, self._nested_turn = asyncio.Lock(), asyncio.Lock()
         self._running = RunningPipelines()
         # Pipelines of another client, for whoever wants what they send.
         self.left: list[Pipeline] = []
@@ -131,9 +128,7 @@ class Runspace(RunsPipelines):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     @property
@@ -189,7 +184,7 @@ class Runspace(RunsPipelines):
         for record in self._protocol.receive(await self._server().attach(pool_id, hello)):
             self._take_pool_event(record[1])  # type: ignore[arg-type] # nothing else is in an answer to connect
         for pipeline_id in running:
-            # The last one that was begun is the first to be waited for; whatever else there is has ended.
+            # One at a time; whatever else there is has ended.
             turn = asyncio.Lock() if self._turn.locked() else self._turn
             await turn.acquire()
             pipeline = Pipeline(self._replies, pipeline_id)
@@ -211,9 +206,8 @@ class Runspace(RunsPipelines):
 
     async def reconnect(self) -> None:
         """Come back to it. Raises as :meth:`disconnect`."""
-        if self._state is RunspaceState.DISCONNECTED:
-            await self._server().reconnect()
-            self._state = RunspaceState.OPEN
+        await self._server().reconnect()
+        self._state = RunspaceState.OPEN
 
     def _server(self) -> Disconnects:
         if isinstance(self._transport, Disconnects):
@@ -229,6 +223,8 @@ class Runspace(RunsPipelines):
                 self._state = RunspaceState.CLOSED
                 with contextlib.suppress(TimeoutError, TransportClosed):
                     async with asyncio.timeout(grace):
+                        if not self.is_busy:
+                            await self._turn.acquire()  # the last one is being seen off
                         await self._transport.close_pool()
         finally:
             await self._shut("The runspace was closed.")
@@ -322,10 +318,15 @@ class Runspace(RunsPipelines):
         except PSKernelError as error:
             self._show(Notice(str(error)))
 
-    def _take(self, item: Payload | Notice) -> None:
+    def _take(self, item: Payload | Gone | Notice) -> None:
         if isinstance(item, Notice):
             self._show(item)
-            return
+        elif isinstance(item, Gone):
+            self._running.gone(item.pipeline_id, TransportClosed(item.why))
+        else:
+            self._take_data(item)
+
+    def _take_data(self, item: Payload) -> None:
         self._received += len(item.data)
         for pipeline_id, record in self._protocol.receive(item.data):
             received, self._received = self._received, 0

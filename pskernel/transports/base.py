@@ -11,11 +11,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
     from pskernel.records import Notice
 
-__all__ = ["ByteStream", "Disconnects", "FileAccess", "KeptPool", "OffersFiles", "Payload", "Secret", "Transport"]
+__all__ = [
+    "ByteStream",
+    "Disconnects",
+    "FileAccess",
+    "Gone",
+    "KeptPool",
+    "OffersFiles",
+    "Payload",
+    "Secret",
+    "Transport",
+]
 
 
 class Secret(Protocol):
@@ -31,6 +42,14 @@ class Payload:
 
     pipeline_id: UUID | None
     data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The server will send no more for a pipeline, whether or not it has said how that ended."""
+
+    pipeline_id: UUID
+    why: str
 
 
 class ByteStream(Protocol):
@@ -169,7 +188,7 @@ class Transport(Protocol):
         Bounded by the caller's timeout. A pipeline that starts before can be refused: one is still running.
         """
 
-    async def receive(self) -> list[Payload | Notice]:
+    async def receive(self) -> Sequence[Payload | Gone | Notice]:
         """Return what has arrived since the last call, waiting for at least one item.
 
         Raises:

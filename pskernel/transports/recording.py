@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -14,7 +15,7 @@ from pskernel.errors import RemoteProtocolError, ReplayError
 from pskernel.protocol.fragments import Message, Reassembler, parse_message
 from pskernel.records import PipelineState
 from pskernel.transports.asked import ClientMessage, ClientReader, Request
-from pskernel.transports.base import FileAccess, OffersFiles, Payload, Transport
+from pskernel.transports.base import FileAccess, Gone, OffersFiles, Payload, Transport
 from pskernel.transports.cassette import MAX_BYTES, Act, Cassette, Event, Mark, Recording, Sent, final_state, opens
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class RecordingTransport:
         """Tell the server that this side is done with a pipeline."""
         await self._inner.close_pipeline(pipeline_id)
 
-    async def receive(self) -> list[Payload | Notice]:
+    async def receive(self) -> Sequence[Payload | Gone | Notice]:
         """Return what has arrived. Raises as the inner transport does."""
         items = await self._inner.receive()
         for item in items:

@@ -22,7 +22,16 @@ from pskernel.errors import (
 from pskernel.transports.streams import plain_text
 from pskernel.transports.winrm.endpoint import WinRMEndpoint
 
-__all__ = ["DISCONNECTED", "FAILURES", "NO_SUCH_SHELL", "TIMED_OUT", "as_closed", "as_connect_error", "code_of"]
+__all__ = [
+    "DISCONNECTED",
+    "FAILURES",
+    "NO_SUCH_SHELL",
+    "TIMED_OUT",
+    "about_command",
+    "as_closed",
+    "as_connect_error",
+    "code_of",
+]
 
 # MS-WSMV, and what Windows' own wsmerror.h calls them.
 TIMED_OUT: Final = 0x80338029
@@ -59,6 +68,11 @@ def as_closed(error: Exception, endpoint: WinRMEndpoint) -> PSKernelError:
     if code_of(error) == DISCONNECTED:
         return TransportClosed(f"The session on {endpoint.host} was disconnected, or taken over by another client.")
     return TransportClosed(f"The connection to {endpoint.host} is lost: {_explain(error, endpoint)[1]}")
+
+
+def about_command(error: WSManFaultError, endpoint: WinRMEndpoint) -> str:
+    """Why a command of an open session can be heard no more."""
+    return f"The server {endpoint.host} does not know the command any more: {_fault(error, endpoint)[1]}"
 
 
 def _explain(error: Exception, endpoint: WinRMEndpoint) -> tuple[type[ConnectError], str]:

@@ -17,8 +17,9 @@ from pypsrp.wsman import NAMESPACES, OptionSet, SelectorSet
 from pskernel.errors import RemoteProtocolError
 
 __all__ = [
-    "CODE_STOP", "CODE_TERMINATE", "KEEP_ALIVE", "PROTOCOL_VERSION", "Received", "command", "connect", "connected",
-    "disconnect", "options", "read_received", "receive", "selectors", "send", "shell", "signal",
+    "CODE_STOP", "CODE_TERMINATE", "KEEP_ALIVE", "PROTOCOL_VERSION", "Received", "command", "commanded", "connect",
+    "connected", "created", "disconnect", "options", "read_received", "receive", "selectors", "send", "shell",
+    "signal",
 ]  # fmt: skip
 
 _RSP: Final = NAMESPACES["rsp"]
@@ -116,6 +117,17 @@ def connected(body: ET.Element) -> bytes:
     return _bytes(found.text)
 
 
+def created(body: ET.Element) -> UUID | None:
+    """The id of the shell in the answer to Create; None where it says none."""
+    found = (each.text for each in body.iter(f"{{{NAMESPACES['wsman']}}}Selector") if each.get("Name") == "ShellId")
+    return _uuid(next(found, None))
+
+
+def commanded(body: ET.Element) -> UUID | None:
+    """The id of the command in the answer to Command; None where it says none."""
+    return _uuid(body.findtext(f".//{_q('CommandId')}"))
+
+
 def read_received(body: ET.Element) -> Received:
     """The answer to Receive.
 
@@ -151,6 +163,13 @@ def _q(tag: str) -> str:
 
 def _id(number: UUID) -> str:
     return str(number).upper()
+
+
+def _uuid(text: str | None) -> UUID | None:
+    try:
+        return UUID((text or "").strip())
+    except ValueError:
+        return None
 
 
 def _b64(data: bytes) -> str:

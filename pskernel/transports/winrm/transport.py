@@ -13,17 +13,18 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+from pypsrp.exceptions import WSManFaultError
 from pypsrp.wsman import WSManAction
 
 from pskernel.errors import PSKernelError, RemoteProtocolError, TransportClosed
 from pskernel.protocol.fragments import pool_of
 from pskernel.records import Notice
-from pskernel.transports.base import Payload
+from pskernel.transports.base import Gone, Payload
 from pskernel.transports.winrm import messages
 from pskernel.transports.winrm.arrivals import Arrivals
 from pskernel.transports.winrm.channels import RECEIVE_SECONDS, Channels
 from pskernel.transports.winrm.envelope import find_envelope
-from pskernel.transports.winrm.faults import FAILURES, TIMED_OUT, as_closed, as_connect_error, code_of
+from pskernel.transports.winrm.faults import FAILURES, TIMED_OUT, about_command, as_closed, as_connect_error, code_of
 from pskernel.transports.winrm.line import Line
 from pskernel.transports.winrm.redirection import Redirection
 from pskernel.transports.winrm.tls import Certificates
@@ -59,7 +60,7 @@ class WinRMTransport:
         self._tell = tell
         self._redirection = Redirection(asker, self._notify)
         self._loop = asyncio.get_running_loop()
-        self._arrived: asyncio.Queue[Payload | Notice | None] = asyncio.Queue(_MAX_WAITING)
+        self._arrived: asyncio.Queue[Payload | Gone | Notice | None] = asyncio.Queue(_MAX_WAITING)
         self._news: list[Notice] = []
         self._failure: PSKernelError | None = None
         self._arrivals = Arrivals()
@@ -68,6 +69,9 @@ class WinRMTransport:
         # Not while the shell is left to the server.
         self._connected = asyncio.Event()
         self._connected.set()
+        self._times_left = 0
+        # What the server calls our pipelines.
+        self._command_ids: dict[UUID, UUID] = {}
         self._pumps: dict[UUID | None, asyncio.Task[None]] = {}
         self._use(endpoint)
 
@@ -107,7 +111,7 @@ class WinRMTransport:
         if not endpoint.machine_profile:
             wanted["WINRS_NOPROFILE"] = "TRUE"
         try:
-            await self._channels.call(
+            answer = await self._channels.call(
                 WSManAction.CREATE,
                 endpoint.resource_uri,
                 body,
@@ -122,24 +126,27 @@ class WinRMTransport:
         except (*FAILURES, PSKernelError) as error:
             self._fail(as_connect_error(error, endpoint))
             raise self._failed from None
+        # Windows 7 chooses ids of its own.
+        self._shell_id = messages.created(answer) or self._shell_id
         return True
 
     async def command(self, pipeline_id: UUID, data: bytes) -> None:
         """Create a pipeline, and begin to receive what it sends."""
         async with self._sending:
-            await self._request(WSManAction.COMMAND, messages.command(pipeline_id, data))
+            answer = await self._request(WSManAction.COMMAND, messages.command(pipeline_id, data))
+            self._command_ids[pipeline_id] = messages.commanded(answer) or pipeline_id
         self._pump(pipeline_id)
 
     async def send(self, pipeline_id: UUID | None, data: bytes, *, prompt_response: bool = False) -> None:
         """Send fragments, after those that were sent before."""
-        body = messages.send(pipeline_id, data, prompt_response=prompt_response)
+        body = messages.send(self._command_id(pipeline_id), data, prompt_response=prompt_response)
         async with self._sending:
             await self._request(WSManAction.SEND, body)
 
     async def signal(self, pipeline_id: UUID) -> None:
         """Ask for a stop. A server may end the whole shell over a signal for a pipeline that is gone."""
         if self._runs(pipeline_id):
-            await self._request(WSManAction.SIGNAL, messages.signal(pipeline_id, messages.CODE_STOP), twice=True)
+            await self._signal(pipeline_id, messages.CODE_STOP, twice=True)
 
     async def close_pipeline(self, pipeline_id: UUID) -> None:
         """Wait until the server has sent all of it, and let it forget the pipeline."""
@@ -149,13 +156,19 @@ class WinRMTransport:
         await asyncio.wait({pump})
         self._pumps.pop(pipeline_id, None)
         if self._failure is None:
-            await self._request(WSManAction.SIGNAL, messages.signal(pipeline_id, messages.CODE_TERMINATE))
+            await self._signal(pipeline_id, messages.CODE_TERMINATE)
+            self._command_ids.pop(pipeline_id, None)
             if self._line.take_interrupted():
                 self._report(self._arrivals.missing())
+
+    async def _signal(self, pipeline_id: UUID, code: str, *, twice: bool = False) -> None:
+        body = messages.signal(self._command_ids.get(pipeline_id, pipeline_id), code)
+        await self._request(WSManAction.SIGNAL, body, twice=twice)
 
     async def disconnect(self, *, idle_timeout: float | None = None, buffering: str | None = None) -> None:
         """Leave the shell to the server."""
         self._connected.clear()
+        self._times_left += 1
         body = messages.disconnect(
             idle_timeout=idle_timeout or self._endpoint.idle_timeout,
             buffering=buffering or self._endpoint.output_buffering,
@@ -186,7 +199,8 @@ class WinRMTransport:
         self._line.session_exists = True
         self._arrivals.start_late()
         self._pump(None)
-        return messages.connected(answer)
+        # They are numbered with the others.
+        return self._arrivals.take(messages.connected(answer))
 
     async def resume(self, pipeline_id: UUID) -> None:
         """Receive from a pipeline of such a shell. Windows wants to be asked first; others refuse, and send it all."""
@@ -194,7 +208,7 @@ class WinRMTransport:
             await self._ask(WSManAction.CONNECT, messages.connect(None, pipeline_id))
         self._pump(pipeline_id)
 
-    async def receive(self) -> list[Payload | Notice]:
+    async def receive(self) -> list[Payload | Gone | Notice]:
         """Return what has arrived.
 
         Raises:
@@ -276,30 +290,44 @@ class WinRMTransport:
                         await self._arrived.put(Payload(pipeline_id, new))
             if pipeline_id is None:
                 self._fail(TransportClosed(f"The server {self._endpoint.host} has ended the session."))
+            else:
+                # Usually its state came before.
+                await self._arrived.put(Gone(pipeline_id, "The server ended the command, and did not say how."))
         except PSKernelError as error:
             self._fail(error)
+        except WSManFaultError as error:
+            if pipeline_id is None:
+                self._fail(as_closed(error, self._endpoint))
+            else:
+                # The server may know the shell, and this command no more. If it is the shell, the pool hears it too.
+                await self._arrived.put(Gone(pipeline_id, about_command(error, self._endpoint)))
         except FAILURES as error:
             self._fail(as_closed(error, self._endpoint))
 
     async def _receive_once(self, pipeline_id: UUID | None) -> messages.Received | None:
         """None where the server had nothing to say in its time."""
+        times_left = self._times_left
         try:
             body = await self._channels.call(
                 WSManAction.RECEIVE,
                 self._endpoint.resource_uri,
-                messages.receive(pipeline_id),
+                messages.receive(self._command_id(pipeline_id)),
                 options=messages.options(messages.KEEP_ALIVE),
                 selectors=messages.selectors(self._shell_id),
                 timeout=RECEIVE_SECONDS,
                 twice=True,
             )
         except FAILURES as error:
-            if not self._connected.is_set():
+            if times_left != self._times_left or not self._connected.is_set():
+                # That was for a Receive from before the shell was left; its fault may come after we are back.
                 await self._connected.wait()
             elif code_of(error) != TIMED_OUT:
                 raise
             return None
         return messages.read_received(body)
+
+    def _command_id(self, pipeline_id: UUID | None) -> UUID | None:
+        return None if pipeline_id is None else self._command_ids.get(pipeline_id, pipeline_id)
 
     @property
     def _failed(self) -> PSKernelError:
