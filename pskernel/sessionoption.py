@@ -86,7 +86,7 @@ class PSSessionOption:
         found: dict[str, object] = {}
         for each in fields(self):
             value = getattr(self, each.name)
-            if value in (None, False) or each.name in _NO_EFFECT:
+            if value is None or value is False or each.name in _NO_EFFECT:
                 continue
             if each.name in _MILLISECONDS:
                 found |= dict.fromkeys(_MILLISECONDS[each.name], _seconds(value))
@@ -101,8 +101,9 @@ class PSSessionOption:
         return found
 
     def __repr__(self) -> str:
-        given = ((each.name, getattr(self, each.name)) for each in fields(self))
-        return f"PSSessionOption({', '.join(f'{k}={v!r}' for k, v in given if v not in (None, False))})"
+        values = ((each.name, getattr(self, each.name)) for each in fields(self))
+        given = (f"{name}={value!r}" for name, value in values if value is not None and value is not False)
+        return f"PSSessionOption({', '.join(given)})"
 
 
 _SPECIAL: Final = {"no_machine_profile", "max_connection_retry_count", "proxy_access_type", "include_port_in_spn"}

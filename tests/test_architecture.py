@@ -66,6 +66,7 @@ ALLOWED = {
         "protocol.values",
         "render",
         "session",
+        "transports.base",
         "wildcards",
     },
     "psmagic": VALUES
@@ -79,6 +80,7 @@ ALLOWED = {
         "remoting",
         "render",
         "session",
+        "wildcards",
         "pskernel",
     },
 }
@@ -109,6 +111,7 @@ AT_HOME = {
     "cryptography": {"transports.winrm.tls"},
     "pypsrp": {"transports.winrm"},
     "requests": {"transports.winrm"},
+    "spnego": {"transports.winrm.faults"},
     "psrpcore": {"protocol", "transports.recording", "transports.replay"},
     "rich": {"cli"},
     "pygments": {"psmagic"},

@@ -11,19 +11,21 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tests.fakes.wsman_bridge import WsmanBridge
 from tests.parts.sshd import running_sshd
+from tests.parts.winrm import PASSWORD, USER
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 RECORDED = sorted(path.stem for path in (NOTEBOOKS / "recordings").glob("*.jsonl"))
 
 
-def _nbval(notebook: str, folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def _nbval(notebook: Path, folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Check a notebook against its saved outputs."""
     command = [
         *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", *words),
         *("--nbval-sanitize-with", str(NOTEBOOKS / "nbval_sanitize.cfg")),
-        str(NOTEBOOKS / f"{notebook}.ipynb"),
+        str(notebook),
     ]
     # From outside the project, so that its own pytest settings (timeouts, markers) do not apply to nbval's items.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "magics")]), **variables}
@@ -39,7 +41,9 @@ def _with_our_kernel(notebook: str, target: str, folder: Path) -> subprocess.Com
     argv = [sys.executable, "-m", "pskernel", "-f", "{connection_file}", f"--target={target}"]
     text = {"argv": argv, "display_name": "under test", "language": "powershell", "interrupt_mode": "message"}
     (spec / "kernel.json").write_text(json.dumps(text))
-    return _nbval(notebook, folder, "--nbval-kernel-name", "under-test", JUPYTER_PATH=str(folder))
+    return _nbval(
+        NOTEBOOKS / f"{notebook}.ipynb", folder, "--nbval-kernel-name", "under-test", JUPYTER_PATH=str(folder)
+    )
 
 
 @pytest.mark.parametrize("notebook", RECORDED)
@@ -68,10 +72,35 @@ def test_the_notebook_of_the_magics_gives_its_saved_outputs(tmp_path: Path, pwsh
         (tmp_path / ".ssh" / "config").write_text(
             f"Host web01\nHostName 127.0.0.1\nPort {server.port}\nUser {server.user}\n{server.config.read_text()}"
         )
-        result = _nbval("02-enter-pssession", tmp_path, HOME=str(tmp_path))
+        result = _nbval(NOTEBOOKS / "02-enter-pssession.ipynb", tmp_path, HOME=str(tmp_path))
 
     assert 0 == result.returncode, result.stdout + result.stderr
     assert " passed" in result.stdout
+
+
+@pytest.mark.live
+def test_the_notebook_of_windows_hosts_gives_its_saved_outputs(tmp_path: Path, pwsh: str) -> None:
+    copy = tmp_path / "03-windows-hosts.ipynb"
+    keyring = {
+        "PYTHON_KEYRING_BACKEND": "tests.parts.keyrings.FileKeyring",
+        "PSKERNEL_TEST_KEYRING": str(tmp_path / "keyring.json"),
+        "XDG_DATA_HOME": str(tmp_path),
+        "PYTHONPATH": str(ROOT),
+    }
+    set_it = [sys.executable, "-m", "pskernel.cli", "credential", "set", "web01", "--user", USER]
+    with WsmanBridge([pwsh, "-s", "-NoLogo", "-NoProfile"], {USER: PASSWORD}) as bridge:
+        # Nothing listens on WinRM's own port here, and the name means nothing.
+        where = f"-ComputerName 127.0.0.1 -Port {bridge.port}"
+        text = (NOTEBOOKS / copy.name).read_text()
+        copy.write_text(text.replace("-ComputerName web01", where))
+        subprocess.run(
+            set_it, input=PASSWORD, env={**os.environ, **keyring}, text=True, check=True, capture_output=True
+        )
+        result = _nbval(copy, tmp_path, **{name: value for name, value in keyring.items() if name != "PYTHONPATH"})
+
+    assert 0 == result.returncode, result.stdout + result.stderr
+    assert " passed" in result.stdout
+    assert PASSWORD not in text
 
 
 def test_there_is_a_recording_for_the_quickstart() -> None:

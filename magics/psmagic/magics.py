@@ -52,7 +52,7 @@ class EnterMagics(PowerShellMagics):
         kept = session_of(bound)
         credential = None if kept is not None else credential_of(bound, ask=self.can_ask())
         remote = Remote(kept or target_of(bound), LOOP, progress_of(self.shell), credential=credential)
-        if kept is None:
+        if kept is None or kept.state == "Disconnected":
             remote.connect(interactive=self.can_ask())
         self.leave()  # of a session that is over
         self._remote = remote

@@ -16,6 +16,7 @@ from pskernel.directives import read_directives
 from pskernel.errors import PSKernelError, TargetError
 from pskernel.questions import Asker, NobodyToAsk
 from pskernel.remoting.pssession import PSSession
+from pskernel.remoting.sessions import SESSIONS
 from pskernel.render.ansi import neutralise, strip
 from pskernel.session.interactive import InteractiveSession, SessionLost
 from pskernel.session.language import Completions, LanguageService
@@ -95,7 +96,10 @@ class Remote:
         asker: Asker = pump if interactive else NobodyToAsk()
 
         async def work() -> None:
-            await self._session.ready(asker)
+            if self.kept is not None:
+                await SESSIONS.connect(self.kept, asker)
+            else:
+                await self._session.ready(asker)
 
         pump.run(work(), self._give_up)
 

@@ -74,6 +74,8 @@ def session_of(bound: Bound) -> PSSession | None:
         )
         raise RemotingError(f"{what} {bound.get('Name')}.", error_id)
     session = found[0]
+    if session.state == "Disconnected" and session.availability == "None":
+        return session  # whoever enters it connects it
     if session.state != "Opened":
         raise RemotingError(
             f"Cannot enter session {session.name} because it is not in the disconnected state or is not available for "

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from pskernel.cli import network
+from pskernel.cli import network, winrm
 from pskernel.cli.console import clean
 from pskernel.connect import open_transport
 from pskernel.errors import (
@@ -136,6 +136,10 @@ def _advice(stage: str, visit: Visit) -> tuple[str, ...]:
 _RUNSPACE_ADVICE: Final = {
     "ssh": "The login worked, so look at what the server starts: the line Subsystem in its sshd_config must run "
     "PowerShell 7 as in: Subsystem powershell /usr/bin/pwsh -sshs -NoLogo -NoProfile",
+    "winrm": "Over HTTP, the host must be of your domain (Kerberos), or NTLM be allowed for the account. TrustedHosts "
+    "is a setting of Windows' own client, and means nothing here.",
+    "winrm+https": "Name the authority of the certificate with ca_file, or vouch for it with accept_certificate and "
+    "the fingerprint above, once you have compared it on the server.",
     "process": "Check that the program is PowerShell 7 (pwsh), and the option arguments if you changed it.",
     "unix": "Check that the socket belongs to a PowerShell 7 process.",
     "pid": "Check that the process is PowerShell 7.",
@@ -171,6 +175,19 @@ async def _knock(visit: Visit) -> _Finding:
     return _Finding((f"{address}, port {route.port}, answers: {software}",))
 
 
+async def _ask_service(visit: Visit) -> _Finding:
+    target = _target(visit)
+    service = await winrm.find(target, target.options.connect_timeout)
+    lines = [
+        f"{', '.join(service.addresses)} answers as {service.server or 'a server without a name'}.",
+        f"It offers {', '.join(service.schemes) or 'no way to log in'} (HTTP status {service.status}).",
+    ]
+    if service.fingerprint:
+        lines.append(f"The SHA-256 fingerprint of its certificate is {service.fingerprint}.")
+    warnings = winrm.advice(target, service)
+    return _Finding((*lines, *warnings), State.WARNING if warnings else State.OK)
+
+
 async def _log_in(visit: Visit) -> _Finding:
     subsystem = _target(visit).options.subsystem
     news = await _reach(visit, None)
@@ -181,6 +198,8 @@ async def _log_in(visit: Visit) -> _Finding:
 async def _connect(visit: Visit) -> _Finding:
     target = _target(visit)
     await _reach(visit, _CONNECT_SECONDS)
+    if target.is_winrm:
+        return _Finding(("It is made with the login, when the runspace is opened.",), State.SKIPPED)
     return _Finding((f"Connected to {target.label}.",))
 
 
@@ -273,6 +292,7 @@ def _runspace(visit: Visit) -> Runspace:
 
 _ALL = frozenset(SCHEMES)
 _SSH = frozenset({"ssh"})
+_WINRM = frozenset({"winrm", "winrm+https"})
 _LIVE = _ALL - {"replay"}
 
 # Name, for which targets, and what is done. They run in this order.
@@ -281,6 +301,7 @@ _STEPS: Final[tuple[tuple[str, frozenset[str], Callable[[Visit], Awaitable[_Find
     ("name", _SSH, _find_name),
     ("port", _SSH, _knock),
     ("login", _SSH, _log_in),
+    ("service", _WINRM, _ask_service),
     ("connection", _ALL - _SSH, _connect),
     ("runspace", _ALL, _open_runspace),
     ("PowerShell", _ALL, _ask_facts),

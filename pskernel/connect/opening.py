@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from pskernel.target import Target
-    from pskernel.transports.base import ByteStream, Transport
-    from pskernel.transports.winrm.shells import Shell
+    from pskernel.transports.base import ByteStream, KeptPool, Transport
 
 __all__ = ["connect", "find_shells", "open_stream", "open_transport", "opener", "reopener"]
 
@@ -175,22 +174,22 @@ async def _open_ssh(
 
 
 def reopener(
-    target: Target, shell: Shell, *, credential: GivenCredential | None = None
+    target: Target, shell: KeptPool, *, credential: GivenCredential | None = None
 ) -> Callable[[Asker], Awaitable[Runspace]]:
     """Like :func:`opener`, for a session that the server of ``target`` keeps."""
 
     async def open_with(asker: Asker) -> Runspace:
         transport = await open_transport(target, asker, credential=credential)
-        return await Runspace.attach(transport, shell.shell_id, shell.running, open_timeout=target.options.open_timeout)
+        return await Runspace.attach(transport, shell.pool_id, shell.running, open_timeout=target.options.open_timeout)
 
     return open_with
 
 
-async def find_shells(target: Target, asker: Asker, *, credential: GivenCredential | None = None) -> list[Shell]:
+async def find_shells(target: Target, asker: Asker, *, credential: GivenCredential | None = None) -> list[KeptPool]:
     """The sessions that the WinRM server of ``target`` keeps. Raises as :func:`connect`."""
     winrm = _winrm()
     secret = await _secret(target, asker, credential)
-    found: list[Shell] = await winrm.list_shells(await winrm.endpoint_of(target, secret, asker))
+    found: list[KeptPool] = await winrm.list_shells(await winrm.endpoint_of(target, secret, asker))
     return found
 
 

@@ -101,6 +101,7 @@ def _require_identity(auth: str, target: Target) -> None:
     if auth in {"negotiate", "kerberos"} and (sys.platform == "win32" or importlib.util.find_spec("gssapi")):
         return
     raise TargetError(
-        f"Say who you are on {target.label}: {target.scheme}://user@{target.host}, or DOMAIN%5Cuser@ for a domain. "
-        "Without a user, a Kerberos ticket is used, for which pip install 'pskernel[kerberos]' is needed."
+        f"Say who you are on {target.label}, over WinRM: -Credential user, or {target.scheme}://user@{target.host} "
+        "(DOMAIN%5Cuser for a domain). Without a user, a Kerberos ticket is used, for which pip install "
+        f"'pskernel[kerberos]' is needed. For SSH, write -HostName {target.host}, or ssh://{target.host}."
     )

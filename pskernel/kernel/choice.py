@@ -24,18 +24,27 @@ __all__ = ["SessionChoice"]
 # What a `#% target` line may choose: how to talk to the host, not whom to trust.
 _FROM_CELLS = {
     "backend",
+    "configuration",
     "connect_timeout",
+    "culture",
     "keepalive",
+    "machine_profile",
     "open_timeout",
+    "operation_timeout",
     "output_limit",
     "output_rate",
+    "reconnect_timeout",
     "speed",
     "stop_timeout",
     "strict",
     "subsystem",
+    "ui_culture",
     "width",
 }
-_WITH_SECRETS = {"credential", "accept_host_key", "answers"}
+_WITH_SECRETS = {
+    "accept_certificate", "accept_host_key", "allow_redirection", "allow_unencrypted", "answers", "certificate",
+    "credential", "delegate", "no_encryption", "skip_ca_check", "skip_cn_check",
+}  # fmt: skip
 
 
 class SessionChoice:
@@ -127,8 +136,8 @@ def _from_cell(named: str, options: Mapping[str, str]) -> Target:
     # host, or what this machine runs.
     if _WITH_SECRETS & set(options):
         raise TargetError(
-            "This kernel was started with a credential, an accepted host key or a file of answers, and no target that "
-            "they are for. They do not go to a host that a cell names: give the target where the options are given, "
+            "This kernel was started with a credential, an accepted host key or certificate, or a file of answers, and no "
+            "target that they are for. They do not go to a host that a cell names: give the target where the options are given, "
             "with --target."
         )
     refused = set(Target.parse(named).options.changed()) - _FROM_CELLS

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pskernel.credentials import GivenCredential
     from pskernel.questions import Asker
     from pskernel.target import Target
-    from pskernel.transports.winrm.shells import Shell
+    from pskernel.transports.base import KeptPool
 
 __all__ = ["ListedSession"]
 
@@ -51,7 +51,7 @@ class ListedSession:
         forget: Callable[[int], object],
         *,
         credential: GivenCredential | None = None,
-        shell: Shell | None = None,
+        shell: KeptPool | None = None,
     ) -> None:
         self.id = number
         self.name = name
@@ -66,7 +66,7 @@ class ListedSession:
             afterwards=_GONE,
             outlives_exit=True,
         )
-        self._instance_id: UUID | None = None if shell is None else shell.shell_id
+        self._instance_id: UUID | None = None if shell is None else shell.pool_id
         self._was_open = False
         self._closed = False
         self._users = 0
@@ -149,7 +149,7 @@ class ListedSession:
         if self.state != "Opened":
             raise RemotingError(
                 f"Because the session state for session {which} is not equal to Open, you cannot run a command in the "
-                f"session.  The session state is {self.state}.",
+                f"session.  The session state is {self.state}.{self._why_lost()}",
                 "InvokeCommandCommandInvalidSessionState",
             )
         if self.availability != "Available":
@@ -159,6 +159,9 @@ class ListedSession:
                 "InvokeCommandCommandInvalidSessionAvailability",
             )
         self._users += 1
+
+    def _why_lost(self) -> str:
+        return f" {self.session.loss}" if self.state == "Broken" and self.session.loss else ""
 
     def release(self) -> None:
         """The command is over."""

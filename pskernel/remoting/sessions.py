@@ -56,7 +56,7 @@ class SessionTable:
         known = {session.instance_id: session for session in self._sessions.values()}
         found = PSSessions()
         for shell in await find_shells(target, asker, credential=credential):
-            session = known.get(shell.shell_id)
+            session = known.get(shell.pool_id)
             if session is None:
                 number = next(self._numbers)
                 session = PSSession(

@@ -99,6 +99,8 @@ class InteractiveSession:
         self._closed = False
         self._failed_at = 0.0
         self._refusal: SessionLost | None = None
+        # Why the last connection was lost.
+        self.loss = ""
         self._check: asyncio.Task[str | None] | None = None
         self._watch: asyncio.Task[None] | None = None
 
@@ -269,6 +271,7 @@ class InteractiveSession:
     def _lost(self, runspace: Runspace) -> None:
         if self._runspace is runspace:
             self._runspace = None
+            self.loss = f"The connection was lost: {runspace.error}"
             self._refuse(
                 f"The connection to {self.label} was lost: {runspace.error} "
                 "The variables, functions and location of that session are gone."

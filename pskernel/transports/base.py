@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pskernel.records import Notice
 
-__all__ = ["ByteStream", "Disconnects", "FileAccess", "OffersFiles", "Payload", "Secret", "Transport"]
+__all__ = ["ByteStream", "Disconnects", "FileAccess", "KeptPool", "OffersFiles", "Payload", "Secret", "Transport"]
 
 
 class Secret(Protocol):
@@ -97,6 +97,27 @@ class OffersFiles(Protocol):
         Raises:
             FileAccessError: the server does not offer them.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPool:
+    """A runspace pool that a server keeps, of this client or another.
+
+    Attributes:
+        pool_id: its id.
+        name: what its client called it.
+        configuration: the session configuration.
+        owner: the user.
+        connected: whether a client is connected.
+        running: the ids of its pipelines, where the server tells them.
+    """
+
+    pool_id: UUID
+    name: str
+    configuration: str
+    owner: str
+    connected: bool
+    running: tuple[UUID, ...] = ()
 
 
 @runtime_checkable

@@ -4,10 +4,28 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.parts.certificates import authority
 from tests.parts.ipython import entering, shell
 from tests.parts.sshd import Sshd, sshd_factory
+from tests.parts.winrm import bridge_factory, winrm, winrm_url
 
-__all__ = ["engine_sshd", "entering", "shell", "sshd_factory"]
+__all__ = [
+    "anywhere",
+    "authority",
+    "bridge_factory",
+    "engine_sshd",
+    "entering",
+    "shell",
+    "sshd_factory",
+    "winrm",
+    "winrm_url",
+]
+
+
+@pytest.fixture(params=["process", "winrm"])
+def anywhere(request: pytest.FixtureRequest, pwsh: str) -> str:
+    """A target on the real engine, over every kind of transport."""
+    return str(request.getfixturevalue("winrm_url")) if request.param == "winrm" else f"process:{pwsh}"
 
 
 @pytest.fixture(scope="module")

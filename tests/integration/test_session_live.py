@@ -22,9 +22,9 @@ from pskernel.transports.process import open_process
 pytestmark = pytest.mark.live
 
 
-def live(pwsh: str, test: Callable[[Runspace], Awaitable[None]]) -> None:
+def live(target: str, test: Callable[[Runspace], Awaitable[None]]) -> None:
     async def main() -> None:
-        async with await connect(Target.parse(f"process:{pwsh}")) as runspace:
+        async with await connect(Target.parse(target)) as runspace:
             await test(runspace)
 
     asyncio.run(main())
@@ -38,7 +38,7 @@ def texts(records: list[Record]) -> list[str]:
     return [record.text for record in records if isinstance(record, HostText)]
 
 
-def test_state_errors_and_history_stay_right_from_cell_to_cell(pwsh: str) -> None:
+def test_state_errors_and_history_stay_right_from_cell_to_cell(anywhere: str) -> None:
     async def test(runspace: Runspace) -> None:
         await cell(runspace, "$x = 5; Get-Item /no/such/thing")
         # A query of ours in between must not be seen.
@@ -52,10 +52,10 @@ def test_state_errors_and_history_stay_right_from_cell_to_cell(pwsh: str) -> Non
         assert "$x = 5" in history
         assert "there" not in history
 
-    live(pwsh, test)
+    live(anywhere, test)
 
 
-def test_streams_come_in_order(pwsh: str) -> None:
+def test_streams_come_in_order(anywhere: str) -> None:
     async def test(runspace: Runspace) -> None:
         found = await cell(
             runspace,
@@ -72,16 +72,16 @@ def test_streams_come_in_order(pwsh: str) -> None:
         ]
         assert expected == kinds
 
-    live(pwsh, test)
+    live(anywhere, test)
 
 
-def test_progress_arrives_as_values(pwsh: str) -> None:
+def test_progress_arrives_as_values(anywhere: str) -> None:
     async def test(runspace: Runspace) -> None:
         found = await cell(runspace, "Write-Progress -Activity copy -Status half -PercentComplete 50")
         progress = [r for r in found if isinstance(r, ProgressRecord)]
         assert ("copy", "half", 50) == (progress[0].activity, progress[0].status, progress[0].percent)
 
-    live(pwsh, test)
+    live(anywhere, test)
 
 
 async def free(runspace: Runspace) -> None:
@@ -94,7 +94,7 @@ async def free(runspace: Runspace) -> None:
 
 
 @pytest.mark.parametrize("text", ["while($true){}", "1 | % { while ($true) { $_ } }", "Start-Sleep 100"])
-def test_a_stop_right_after_the_start_is_not_lost(pwsh: str, text: str) -> None:
+def test_a_stop_right_after_the_start_is_not_lost(anywhere: str, text: str) -> None:
     async def test(runspace: Runspace) -> None:
         for _ in range(10):
             pipeline = await runspace.run_cell(text)
@@ -106,27 +106,27 @@ def test_a_stop_right_after_the_start_is_not_lost(pwsh: str, text: str) -> None:
             await free(runspace)
         assert ["1\n"] == texts(await cell(runspace, "1"))
 
-    live(pwsh, test)
+    live(anywhere, test)
 
 
-def test_a_debugger_break_does_not_hang_a_cell(pwsh: str) -> None:
+def test_a_debugger_break_does_not_hang_a_cell(anywhere: str) -> None:
     async def test(runspace: Runspace) -> None:
         async with asyncio.timeout(30):
             assert ["a\n", "b\n"] == texts(await cell(runspace, "'a'; Wait-Debugger; 'b'"))
 
-    live(pwsh, test)
+    live(anywhere, test)
 
 
-def test_a_reset_forgets_variables(pwsh: str) -> None:
+def test_a_reset_forgets_variables(anywhere: str) -> None:
     async def test(runspace: Runspace) -> None:
         await cell(runspace, "$x = 5")
         await runspace.reset()
         assert [None] == await runspace.query("$x")
 
-    live(pwsh, test)
+    live(anywhere, test)
 
 
-def test_large_values_in_both_directions(pwsh: str) -> None:
+def test_large_values_in_both_directions(anywhere: str) -> None:
     async def test(runspace: Runspace) -> None:
         text = "é😀<&'_x000A_\r\n\t" * 20_000
         (length,) = await runspace.query("('" + text.replace("'", "''") + "').Length")
@@ -134,17 +134,17 @@ def test_large_values_in_both_directions(pwsh: str) -> None:
         (back,) = await runspace.query("'é<&😀' * 100000")
         assert "é<&😀" * 100_000 == back
 
-    live(pwsh, test)
+    live(anywhere, test)
 
 
-def test_a_million_strings_do_not_pile_up(pwsh: str) -> None:
+def test_a_million_strings_do_not_pile_up(anywhere: str) -> None:
     async def test(runspace: Runspace) -> None:
         count = 0
         async for batch in (await runspace.invoke("1..100000 | % { 'line' }")).batches():
             count += sum(isinstance(record, Output) for record in batch)
         assert 100_000 == count
 
-    live(pwsh, test)
+    live(anywhere, test)
 
 
 def test_a_killed_engine_is_a_lost_connection(pwsh: str) -> None:
@@ -224,7 +224,7 @@ def test_a_running_powershell_can_be_attached_to(pwsh: str) -> None:
     asyncio.run(main())
 
 
-def test_prompts_can_be_answered_refused_or_stopped(pwsh: str) -> None:
+def test_prompts_can_be_answered_refused_or_stopped(anywhere: str) -> None:
     async def test(runspace: Runspace) -> None:
         for answer in ("typed", None):
             pipeline = await runspace.run_cell('$x = $Host.UI.ReadLine(); "got $x"')
@@ -250,10 +250,10 @@ def test_prompts_can_be_answered_refused_or_stopped(pwsh: str) -> None:
         await free(runspace)
         assert ["1\n"] == texts(await cell(runspace, "1"))
 
-    live(pwsh, test)
+    live(anywhere, test)
 
 
-def test_a_session_that_nobody_reads_makes_the_engine_wait(pwsh: str) -> None:
+def test_a_session_that_nobody_reads_makes_the_engine_wait(anywhere: str) -> None:
     async def test(runspace: Runspace) -> None:
         pipeline = await runspace.run_cell("$n = 0; while ($true) { $n++; 'x' * 1000 }")
         async with asyncio.timeout(30):
@@ -273,10 +273,10 @@ def test_a_session_that_nobody_reads_makes_the_engine_wait(pwsh: str) -> None:
         (produced,) = await runspace.query("$n")
         assert shown <= produced < shown + 5000
 
-    live(pwsh, test)
+    live(anywhere, test)
 
 
-def test_a_query_that_takes_too_long_costs_only_itself(pwsh: str) -> None:
+def test_a_query_that_takes_too_long_costs_only_itself(anywhere: str) -> None:
     async def test(runspace: Runspace) -> None:
         await cell(runspace, "$x = 5")
         with pytest.raises(TimeoutError):
@@ -284,10 +284,10 @@ def test_a_query_that_takes_too_long_costs_only_itself(pwsh: str) -> None:
         await free(runspace)
         assert [5] == await runspace.query("$x")
 
-    live(pwsh, test)
+    live(anywhere, test)
 
 
-def test_a_terminating_error_is_shown_by_the_remote(pwsh: str) -> None:
+def test_a_terminating_error_is_shown_by_the_remote(anywhere: str) -> None:
     async def test(runspace: Runspace) -> None:
         for text, view, expected in (
             ("throw 'broken'", "ConciseView", "Error: broken"),
@@ -303,10 +303,10 @@ def test_a_terminating_error_is_shown_by_the_remote(pwsh: str) -> None:
             assert expected in shown
         assert ["False\n"] == texts(await cell(runspace, "$Error.Count -eq 0"))
 
-    live(pwsh, test)
+    live(anywhere, test)
 
 
-def test_events_between_cells_are_kept_and_their_prompts_refused(pwsh: str) -> None:
+def test_events_between_cells_are_kept_and_their_prompts_refused(anywhere: str) -> None:
     async def test(runspace: Runspace) -> None:
         await cell(
             runspace,
@@ -323,7 +323,7 @@ def test_events_between_cells_are_kept_and_their_prompts_refused(pwsh: str) -> N
         assert "no cell is running" in second
         assert ["1\n"] == texts(await cell(runspace, "1"))
 
-    live(pwsh, test)
+    live(anywhere, test)
 
 
 # ---- no process is left ----

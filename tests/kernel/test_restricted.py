@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.wsman_bridge import WsmanBridge
 from tests.parts.kernels import Kernel, Starter
+from tests.parts.winrm import PASSWORD, USER, url_of
 
 pytestmark = pytest.mark.live
 
@@ -28,14 +30,20 @@ CONFIGURATION = """\
 """
 
 
-@pytest.fixture(scope="module")
-def kernel(pwsh: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+@pytest.fixture(scope="module", params=["process", "winrm"])
+def kernel(request: pytest.FixtureRequest, pwsh: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     folder = tmp_path_factory.mktemp("restricted")
     file = Path(folder) / "jea.pssc"
     file.write_text(CONFIGURATION)
     starter = Starter(folder)
-    yield starter(f"process:{pwsh}", f"arguments=-NoLogo -NoProfile -ConfigurationFile {file}")
-    starter.end_all()
+    if request.param == "process":
+        yield starter(f"process:{pwsh}", f"arguments=-NoLogo -NoProfile -ConfigurationFile {file}")
+        starter.end_all()
+        return
+    engine = [pwsh, "-s", "-NoLogo", "-NoProfile", "-ConfigurationFile", str(file)]
+    with WsmanBridge(engine, {USER: PASSWORD}, configurations=["maintenance"]) as bridge:
+        yield starter(url_of(bridge, folder, "configuration=maintenance"))
+        starter.end_all()
 
 
 @pytest.mark.parametrize(

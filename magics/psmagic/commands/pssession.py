@@ -30,7 +30,9 @@ def _at_servers(*, position: int | None) -> tuple[Parameter, ...]:
     """Sessions that WinRM servers keep, of this client or another."""
     first = Place(position, mandatory=True)
     port = Parameter("Port", Kind.INT, {"ComputerName": Place()}, "The port.", lowest=1, highest=65535)
-    return (*wsman_parameters({"ComputerName": first}, {"Uri": first}), port)
+    ways = wsman_parameters({"ComputerName": first}, {"Uri": first})
+    # That is said of a session when it is made.
+    return (*(each for each in ways if each.name != "EnableNetworkAccess"), port)
 
 
 def _named(*sets: str) -> tuple[Parameter, ...]:

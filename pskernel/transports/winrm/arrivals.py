@@ -40,8 +40,8 @@ class Arrivals:
 
     def missing(self) -> int:
         """How many messages have not come although later ones have. They are not waited for any longer."""
-        if self._late and self._beyond:
-            self._late, self._all_up_to = False, min(self._beyond) - 1
+        if self._late and self._beyond and not self._all_up_to:
+            self._all_up_to = min(self._beyond) - 1
         latest = max(self._beyond, default=self._all_up_to)
         absent = latest - self._all_up_to - len(self._beyond)
         self._forget_up_to(latest)

@@ -145,8 +145,7 @@ class Channels:
             ssl=endpoint.tls,
             path=endpoint.path,
             auth=login.auth,
-            username=login.user,
-            password=None if login.secret is None else login.secret.reveal(),
+            **_account(login),
             encryption="always" if sealed else "never",
             proxy=endpoint.proxy if "://" in endpoint.proxy else None,
             no_proxy=endpoint.proxy == "none",
@@ -165,6 +164,14 @@ class Channels:
         )
         wsman.transport = http  # type: ignore[assignment] # it has what WSMan uses
         return _Channel(wsman, http)
+
+
+def _account(login: WinRMLogin) -> dict[str, Any]:
+    password = None if login.secret is None else login.secret.reveal()
+    if login.auth != "basic":
+        return {"username": login.user, "password": password}
+    # RFC 7617; requests would take Latin-1, and quote what is not.
+    return {"username": (login.user or "").encode(), "password": (password or "").encode()}
 
 
 def _kerberos(login: WinRMLogin) -> dict[str, Any]:

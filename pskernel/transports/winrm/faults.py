@@ -7,6 +7,7 @@ from typing import Final
 
 import requests
 from pypsrp.exceptions import AuthenticationError, WinRMError, WinRMTransportError, WSManFaultError
+from spnego.exceptions import BadMICError, SpnegoError
 
 from pskernel.errors import (
     AuthenticationFailed,
@@ -32,7 +33,7 @@ _QUOTAS: Final = range(0x803381A0, 0x803381B0)
 _TAGS: Final = re.compile(r"<(style|script).*?</\1>|<[^>]{0,500}>", re.DOTALL | re.IGNORECASE)
 _MAX_QUOTED: Final = 1_000
 # What a request can end with, other than our own errors.
-FAILURES: Final = (WinRMError, requests.RequestException, ValueError)
+FAILURES: Final = (WinRMError, requests.RequestException, SpnegoError, ValueError)
 
 
 def code_of(error: BaseException) -> int | None:
@@ -69,8 +70,17 @@ def _explain(error: Exception, endpoint: WinRMEndpoint) -> tuple[type[ConnectErr
         return _status(error, endpoint)
     if isinstance(error, requests.RequestException):
         return _network(error, endpoint)
-    if type(error).__module__.startswith("spnego"):
+    return _other(error, endpoint)
+
+
+def _other(error: Exception, endpoint: WinRMEndpoint) -> tuple[type[ConnectError], str]:
+    if isinstance(error, BadMICError):
+        return ConnectError, "The server's answer was changed on its way, or sealed for somebody else."
+    if isinstance(error, SpnegoError):
         return AuthenticationFailed, _spnego(error, endpoint)
+    if isinstance(error, UnicodeEncodeError):
+        # Its text would quote what cannot be encoded, which may be the password.
+        return ConnectError, "The user's name or the password cannot be sent as it is."
     return NotPowerShell, f"{_quoted(error)} What answers at {endpoint.url} may be no WinRM service."
 
 
@@ -89,6 +99,8 @@ def _denied(endpoint: WinRMEndpoint) -> str:
 def _fault(error: WSManFaultError, endpoint: WinRMEndpoint) -> tuple[type[ConnectError], str]:
     said = " ".join(filter(None, (_quoted(error.reason), _quoted(error.provider_fault))))
     code = code_of(error)
+    if error.code is None and not said:
+        return NotPowerShell, f"{endpoint.url} answered as no WinRM service does."
     if code in _ACCESS_DENIED:
         return AuthenticationFailed, (
             f"Access is denied. {said} The user needs to be an administrator, or a member of Remote Management Users, "
@@ -101,7 +113,7 @@ def _fault(error: WSManFaultError, endpoint: WinRMEndpoint) -> tuple[type[Connec
         )
     elif endpoint.configuration.lower() in said.lower():
         advice = " Get-PSSessionConfiguration, on the server, lists the configurations there are."
-    number = f" (WSMan fault {code}, 0x{code:08X})" if code is not None else ""
+    number = f" (WSMan fault {code}, 0x{code:08X})" if code is not None else f" ({_quoted(error.code)[:100]})"
     return ConnectError, f"{said or 'The server gave no reason.'}{number}{advice}"
 
 
@@ -167,8 +179,11 @@ _CERTIFICATES: Final = (
         ("doesn't match", "not valid for", "no appropriate"),
         "The certificate is not one for {host}: {text} Use that name.",
     ),
+    (
+        ("in certificate chain", "unable to get"),
+        f"An authority that is not trusted here signed {{host}}'s certificate: {_TRUST}",
+    ),
     (("self-signed", "self signed"), f"The certificate of {{host}} is self-signed. If it is meant to be, {_TRUST}"),
-    (("unable to get",), f"The certificate of {{host}} was signed by an authority that is not trusted here: {_TRUST}"),
     (("WRONG_VERSION", "record layer"), "{host} does not speak HTTPS on port {port}. For HTTP, write winrm://."),
     (("",), "The server's certificate, or HTTPS as such, failed: {text}"),
 )

@@ -8,6 +8,7 @@ interrupted, what may be sent twice is sent again, as the same message, for as l
 from __future__ import annotations
 
 import re
+import struct
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -25,6 +26,7 @@ __all__ = ["GuardedHttp", "Redirected"]
 _MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 # Windows drops connections that were idle for longer; with encryption, the next request on one would be refused.
 _IDLE_SECONDS: Final = 30.0
+_REDIRECTIONS: Final = 300
 _BAD_REQUEST: Final = 400
 _NOT_UTF8: Final = re.compile(rb"""\A[^>]{0,200}encoding\s*=\s*["'](?!utf-8["'])""", re.IGNORECASE)
 
@@ -106,13 +108,14 @@ class GuardedHttp:
                 if not (retries_on_read_timeout or _never_left(error)) or not self._line.lost():
                     raise
             except WinRMTransportError as error:
+                self._line.answered()
                 # Sealed for a connection that is gone: nobody could read it.
                 if error.code != _BAD_REQUEST or not self._encrypted or fresh or renewed:
                     raise
                 renewed = True
                 self._forget()
             else:
-                self._line.back()
+                self._line.answered()
                 return answer
 
     def _once(self, message: bytes) -> bytes:
@@ -126,6 +129,9 @@ class GuardedHttp:
         except WinRMTransportError as error:
             _require_plain_xml(str(error.response_text).encode("utf-8", "replace"))
             raise
+        except (LookupError, AttributeError, TypeError, struct.error, UnicodeDecodeError):
+            # pypsrp takes the parts of a sealed answer for granted.
+            raise RemoteProtocolError("An answer of the server is malformed.") from None
         finally:
             self._used = time.monotonic()
         _require_plain_xml(answer)
@@ -140,7 +146,7 @@ class GuardedHttp:
         for prefix in ("http://", "https://"):
             adapter = session.get_adapter(prefix)
             self._prepare(session, adapter)  # type: ignore[arg-type] # pypsrp mounts no others
-            session.mount(prefix, _Bounded(adapter, encrypted=self._encrypted))
+            session.mount(prefix, _Bounded(adapter, self._line.reached, encrypted=self._encrypted))
         return session
 
     def _forget(self) -> None:
@@ -152,37 +158,44 @@ class GuardedHttp:
 
 
 class _Bounded(BaseAdapter):
-    """An adapter whose answers have a limit, and are encrypted where they must be."""
+    """An adapter whose answers have a limit, and are encrypted where they must be.
 
-    def __init__(self, inner: BaseAdapter, *, encrypted: bool) -> None:
+    ``answered`` is called whenever the server has answered, be it only a step of the login.
+    """
+
+    def __init__(self, inner: BaseAdapter, answered: Callable[[], None], *, encrypted: bool) -> None:
         super().__init__()
         self._inner = inner
+        self._answered = answered
         self._encrypted = encrypted
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         response = self._inner.send(request, *args, **kwargs)
+        self._answered()
         # Whoever authenticates sends on by the adapter that a response names.
         response.connection = self  # type: ignore[assignment]
         raw: Any = response.raw
         readable = not self._encrypted or response.headers.get("content-type", "").startswith("multipart/")
-        if not readable and response.ok and request.body:
+        if not readable and response.status_code < _REDIRECTIONS and request.body:
+            response.close()
             raise RemoteProtocolError(
                 "The server answered an encrypted message with a readable one. Somebody may be in between."
             )
         stream = raw.stream
         # What is readable and need not be, is nobody's word: not even an error's.
-        raw.stream = lambda *a, **k: _limited(stream(*a, **k), 0 if not readable else _MAX_ANSWER_BYTES)
+        raw.stream = lambda *a, **k: _limited(response, stream(*a, **k), 0 if not readable else _MAX_ANSWER_BYTES)
         return response
 
     def close(self) -> None:
         self._inner.close()
 
 
-def _limited(chunks: Iterator[bytes], limit: int) -> Iterator[bytes]:
+def _limited(response: requests.Response, chunks: Iterator[bytes], limit: int) -> Iterator[bytes]:
     size = 0
     for chunk in chunks:
         size += len(chunk)
         if limit and size > limit:
+            response.close()
             raise RemoteProtocolError(f"An answer of the server is larger than {limit} bytes.")
         if limit:
             yield chunk

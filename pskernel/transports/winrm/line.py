@@ -27,7 +27,9 @@ class Line:
         self._tell = tell
         self._lock = threading.Lock()
         self._closed = threading.Event()
+        # Since when nothing was answered, and whether the user knows.
         self._lost_at: float | None = None
+        self._told = False
         self._pause = _FIRST_PAUSE
         self._interrupted = False
         # Before the session exists there is nothing worth waiting for.
@@ -55,6 +57,8 @@ class Line:
             self._interrupted = True
             if self._lost_at is None:
                 self._lost_at, self._pause = now, _FIRST_PAUSE
+            if not self._told:
+                self._told = True
                 self._tell(
                     f"The network connection to {self._host} has been interrupted. Attempting to reconnect for up to "
                     f"{self._window:g} seconds..."
@@ -63,13 +67,18 @@ class Line:
             pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE)
         return left > 0 and not self._closed.wait(min(pause, left))
 
-    def back(self) -> None:
-        """Note that a request was answered."""
+    def reached(self) -> None:
+        """Note that the server was reached: somebody answers there, be it only to a login."""
         with self._lock:
-            if self._lost_at is None:
+            if not self._told:
                 return
-            self._lost_at = None
+            self._told = False
         self._tell(f"The network connection to {self._host} has been restored.")
+
+    def answered(self) -> None:
+        """Note that a request was answered: the window begins anew with the next interruption."""
+        with self._lock:
+            self._lost_at = None
 
     def take_interrupted(self) -> bool:
         """Whether it was interrupted since this was last asked."""

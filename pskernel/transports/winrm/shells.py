@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 from pypsrp.wsman import NAMESPACES, WSManAction
 
 from pskernel.errors import PSKernelError
+from pskernel.transports.base import KeptPool
 from pskernel.transports.streams import plain_text
 from pskernel.transports.winrm.channels import Channels
 from pskernel.transports.winrm.endpoint import WinRMEndpoint
@@ -18,7 +18,7 @@ from pskernel.transports.winrm.line import Line
 from pskernel.transports.winrm.messages import selectors
 from pskernel.transports.winrm.tls import Certificates
 
-__all__ = ["Shell", "list_shells"]
+__all__ = ["list_shells"]
 
 _SHELLS: Final = "http://schemas.microsoft.com/wbem/wsman/1/windows/shell"
 _COMMANDS: Final = f"{_SHELLS}/Command"
@@ -28,28 +28,7 @@ _MOST: Final = 32_000
 _MAX_TEXT: Final = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Shell:
-    """One session at a server.
-
-    Attributes:
-        shell_id: the runspace pool's id.
-        name: what its client called it.
-        configuration: the session configuration.
-        owner: the user.
-        connected: whether a client is connected.
-        running: the ids of its pipelines, where the server tells them.
-    """
-
-    shell_id: UUID
-    name: str
-    configuration: str
-    owner: str
-    connected: bool
-    running: tuple[UUID, ...] = ()
-
-
-async def list_shells(endpoint: WinRMEndpoint) -> list[Shell]:
+async def list_shells(endpoint: WinRMEndpoint) -> list[KeptPool]:
     """The PowerShell sessions at an endpoint that its user may see.
 
     Raises:
@@ -66,17 +45,17 @@ async def list_shells(endpoint: WinRMEndpoint) -> list[Shell]:
         channels.close()
 
 
-async def _with_commands(channels: Channels, shell: Shell) -> Shell:
+async def _with_commands(channels: Channels, shell: KeptPool) -> KeptPool:
     body = _enumerate()
     chosen = ET.SubElement(body, f"{{{NAMESPACES['wsman']}}}Filter", Dialect=_FILTER)
-    chosen.append(selectors(shell.shell_id).pack())
+    chosen.append(selectors(shell.pool_id).pack())
     try:
         answer = await channels.call(WSManAction.ENUMERATE, _COMMANDS, body)
     except (*FAILURES, PSKernelError):
         return shell  # not every server tells
     ids = (_uuid(each.text) for each in answer.iter(f"{{{NAMESPACES['rsp']}}}CommandId"))
     running = tuple(each for each in ids if each is not None)
-    return Shell(shell.shell_id, shell.name, shell.configuration, shell.owner, shell.connected, running)
+    return KeptPool(shell.pool_id, shell.name, shell.configuration, shell.owner, shell.connected, running)
 
 
 def _enumerate() -> ET.Element:
@@ -86,13 +65,13 @@ def _enumerate() -> ET.Element:
     return body
 
 
-def _read(element: ET.Element) -> Shell | None:
+def _read(element: ET.Element) -> KeptPool | None:
     """None for what is no PowerShell."""
     uri, shell_id = _text(element, "ResourceUri"), _uuid(_text(element, "ShellId"))
     if shell_id is None or not uri.lower().startswith(_POWERSHELL):
         return None
     connected = _text(element, "State").lower() == "connected"
-    return Shell(shell_id, _text(element, "Name"), uri[len(_POWERSHELL) :], _text(element, "Owner"), connected)
+    return KeptPool(shell_id, _text(element, "Name"), uri[len(_POWERSHELL) :], _text(element, "Owner"), connected)
 
 
 def _text(element: ET.Element, name: str) -> str:

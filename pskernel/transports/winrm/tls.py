@@ -39,9 +39,10 @@ class Certificates:
 
     def arguments(self) -> dict[str, Any]:
         """For pypsrp's WSMan, which insists on file names that :meth:`prepare` then makes void."""
-        if self._certificate is None:
-            return {}
-        return {"certificate_pem": self._certificate, "certificate_key_pem": self._certificate}
+        chosen: dict[str, Any] = {"cert_validation": not self._trust.anything}
+        if self._certificate is not None:
+            chosen |= {"certificate_pem": self._certificate, "certificate_key_pem": self._certificate}
+        return chosen
 
     def prepare(self, session: requests.Session, adapter: HTTPAdapter) -> None:
         """Set a new session up."""

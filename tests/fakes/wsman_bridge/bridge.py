@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import ssl
 import struct
-import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from typing import Any, Self
 
 import spnego
 
-from tests.fakes.wsman_bridge.login import Login, Rules
+from tests.fakes.wsman_bridge.login import Login, Rules, add_accounts
 from tests.fakes.wsman_bridge.service import Service
 from tests.fakes.wsman_bridge.soap import Fault, Request, envelope, fault_body
 
@@ -72,23 +70,17 @@ class WsmanBridge:
         # Operations in the order in which they came.
         self.requests: list[str] = []
         self.tls = certificate is not None
-        self._orders: dict[str, list[Answer | Cut]] = {}
+        self._orders: dict[str, list[Answer | Cut | None]] = {}
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.bridge = self
         self._server.tls = _tls(certificate, self.rules) if certificate is not None else None
         self.port: int = self._server.server_address[1]
-        self._folder = tempfile.TemporaryDirectory(prefix="psk-wsman-")
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     def __enter__(self) -> Self:
-        # pyspnego's acceptor looks for the passwords of NTLM in a file.
-        file = Path(self._folder.name) / "ntlm"
-        lines = [f"{domain}:{user}:{password}" for (domain, user), password in self._accounts()]
-        file.touch(mode=0o600)
-        file.write_text("\n".join(lines) + "\n")
-        os.environ["NTLM_USER_FILE"] = str(file)
+        add_accounts(self.rules.users)
         self._thread.start()
         return self
 
@@ -97,13 +89,16 @@ class WsmanBridge:
         self._server.server_close()
         self.service.close()
         self.drop_connections()
-        self._folder.cleanup()
-        os.environ.pop("NTLM_USER_FILE", None)
 
-    def next(self, operation: str, *orders: Answer | Cut) -> None:
-        """Order what happens to the next requests of an operation, one by one; ``*`` is any."""
+    def next(self, operation: str, *orders: Answer | Cut | None) -> None:
+        """Order what happens to the next requests of an operation, one by one; ``*`` is any, None nothing unusual."""
         with self._lock:
             self._orders.setdefault(operation, []).extend(orders)
+
+    def forget_orders(self) -> None:
+        """What was ordered and did not come to pass, will not."""
+        with self._lock:
+            self._orders.clear()
 
     def drop_connections(self) -> None:
         """Break all connections, as a server does that found them idle."""
@@ -135,13 +130,6 @@ class WsmanBridge:
         """Forget a connection."""
         with self._lock:
             self._connections.discard(connection)
-
-    def _accounts(self) -> list[tuple[tuple[str, str], str]]:
-        found = []
-        for name, password in self.rules.users.items():
-            domain, _, user = name.rpartition("\\")
-            found.append(((domain, user), password))
-        return found
 
 
 class _Server(ThreadingHTTPServer):
@@ -208,7 +196,7 @@ class _Handler(BaseHTTPRequestHandler):
         except Fault as fault:
             status, body = 500, envelope(None, fault_body(fault))
         if order == Cut(after=True):
-            return self._cut(body)
+            return self._cut(*(self._login.seal(body, self.headers["Content-Type"]) if sealed else (body, _SOAP)))
         return self._send(status, body, _SOAP, sealed, None)
 
     def _send(self, status: int, body: bytes, kind: str, sealed: bool, headers: Mapping[str, str] | None) -> None:
@@ -229,9 +217,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._headers_buffer += [b"\r\n", body]  # type: ignore[attr-defined]
         self.flush_headers()
 
-    def _cut(self, body: bytes = b"") -> None:
+    def _cut(self, body: bytes = b"", kind: str = "") -> None:
         if body:
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body[: len(body) // 2]))
+            head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+            self.wfile.write(head.encode() + body[: len(body) // 2])
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
 

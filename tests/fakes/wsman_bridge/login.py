@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import hashlib
+import os
 import re
 import ssl
 import struct
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import spnego
 from cryptography import x509
 
-__all__ = ["Login", "Rules"]
+__all__ = ["Login", "Rules", "add_accounts"]
 
 _BOUNDARY = b"--Encrypted Boundary\r\n"
 _MUTUAL = "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/mutual"
@@ -30,6 +34,20 @@ class Rules:
     require_cbt: bool = False
     certificate: bytes = b""
     offers: list[str] = field(default_factory=list)
+
+
+def add_accounts(users: Mapping[str, str]) -> None:
+    """pyspnego's acceptor looks for the passwords of NTLM in a file, one for the process."""
+    known = os.environ.get("NTLM_USER_FILE")
+    if known is None or not Path(known).exists():
+        handle, known = tempfile.mkstemp(prefix="psk-ntlm-")
+        os.close(handle)
+        os.environ["NTLM_USER_FILE"] = known
+        atexit.register(Path(known).unlink, missing_ok=True)
+    with Path(known).open("a") as file:
+        for name, password in users.items():
+            domain, _, user = name.rpartition("\\")
+            file.write(f"{domain}:{user}:{password}\n")
 
 
 class Login:

@@ -54,6 +54,8 @@ class Service:
         # Receive's own answers when there is nothing: a fault, or as some servers do, an empty success.
         self.empty_when_idle = False
         self.idle_seconds = 60.0
+        # Whether a Receive that is sent again under its old id is a new one.
+        self.forgets = False
         # What was handed out, in order, by shell.
         self.sent: dict[str, list[bytes]] = {}
         self._command = command
@@ -148,7 +150,7 @@ class Service:
     def _receive(self, request: Request, _user: str) -> str:
         shell = self._shell(request)
         known = shell.answers.get(request.message_id)
-        if known is not None:
+        if known is not None and not self.forgets:
             return known
         if not shell.connected.is_set():
             raise _disconnected()

@@ -100,15 +100,26 @@ def test_a_line_is_refused(command: Command, line: str, error_id: str) -> None:
 @pytest.mark.live
 def test_every_parameter_is_one_of_the_engines_with_its_aliases(pwsh: str) -> None:
     ask = "; ".join(
-        f"(Get-Command {command.name}).Parameters.Values | "
+        f"(Get-Command {command.name} -ErrorAction Ignore).Parameters.Values | "
         f"ForEach-Object {{ '{command.name} ' + $_.Name + ' ' + ($_.Aliases -join ',') }}"
         for command in COMMANDS
     )
 
-    said = subprocess.run([pwsh, "-NoProfile", "-c", ask], capture_output=True, text=True, check=True, timeout=100)
+    said = subprocess.run(
+        [pwsh, "-NoProfile", "-c", f"{ask}; exit 0"], capture_output=True, text=True, check=True, timeout=100
+    )
 
-    theirs = {tuple(line.split(" ")[:2]): line.split(" ")[2].split(",") for line in said.stdout.splitlines()}
+    theirs = {
+        tuple(line.split(" ")[:2]): line.split(" ")[2].split(",")
+        for line in said.stdout.splitlines()
+        if line.split(" ")[1]
+    }
+    unknown = {command.name for command in COMMANDS} - {name for name, _ in theirs}
+    # PowerShell has these on Windows alone, and this one is not there.
+    assert unknown <= {"Connect-PSSession", "Disconnect-PSSession", "Receive-PSSession"}
     for command in COMMANDS:
+        if command.name in unknown:
+            continue
         # Outside of Windows this command has but two of its parameters; see test_session_option.py.
         for parameter in command.parameters if command is not NEW_PSSESSION_OPTION else ():
             assert set(parameter.aliases) <= set(theirs[command.name, parameter.name]), (command.name, parameter.name)

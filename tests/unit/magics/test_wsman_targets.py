@@ -1,0 +1,146 @@
+"""Parameters for WinRM: which target they mean, and what is refused before anything is contacted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from psmagic.arguments import ArgumentError, read_arguments
+from psmagic.base import with_defaults
+from psmagic.binding import bind
+from psmagic.commands.enter_pssession import ENTER_PSSESSION
+from psmagic.commands.pssession import NEW_PSSESSION
+from psmagic.commands.session_option import FIELDS, NEW_PSSESSION_OPTION
+from psmagic.targets import target_of, targets_of
+
+from pskernel.credentials import PSCredential
+from pskernel.errors import TargetError
+from pskernel.sessionoption import PSSessionOption
+
+NAMES: dict[str, Any] = {
+    "cred": PSCredential("CORP\\admin", "Zq9secret"),
+    "skip": PSSessionOption(skip_ca_check=True, skip_cn_check=True),
+    "plain": PSSessionOption(no_encryption=True, allow_unencrypted=True),
+    "spn": PSSessionOption(include_port_in_spn=True),
+    "all": PSSessionOption(
+        maximum_redirection=3, no_compression=True, no_machine_profile=True, culture="de-CH", ui_culture="fr-FR",
+        maximum_received_data_size_per_command=2000, maximum_received_object_size=3000, output_buffering_mode="Drop",
+        max_connection_retry_count=0, application_arguments={"a": "b"}, open_timeout=10_000, cancel_timeout=3_000,
+        idle_timeout=60_000, proxy_access_type="WinHttpConfig", skip_revocation_check=True, operation_timeout=0,
+    ),
+}  # fmt: skip
+EVERYTHING = (
+    "winrm://a?application_arguments=%7B%22a%22:%22b%22%7D&connect_timeout=10&culture=de-CH&idle_timeout=60"
+    "&machine_profile=false&max_received_object=3000&max_received_per_command=2000&max_redirections=3"
+    "&open_timeout=10&operation_timeout=3600&output_buffering=drop&proxy=environment&reconnect_timeout=0&stop_timeout=3"
+    "&ui_culture=fr-FR"
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "target"),
+    [
+        ("web01", "winrm://web01"),
+        (".", "winrm://localhost"),
+        ("web01 -UseSSL", "winrm+https://web01"),
+        ("web01 -Port 5985 -ApplicationName wsman2", "winrm://web01:5985/wsman2"),
+        ("::1 -Port 80", "winrm://[::1]:80"),
+        ("[::1]", "winrm://[::1]"),
+        ("web01 -Credential $cred", "winrm://CORP%5Cadmin@web01"),
+        ("web01 -Credential admin@corp.example", "winrm://admin%40corp.example@web01"),
+        ("web01 -ConfigurationName PowerShell.7", "winrm://web01?configuration=PowerShell.7"),
+        ("web01 -Authentication Kerberos", "winrm://web01?auth=kerberos"),
+        ("web01 -Authentication NegotiateWithImplicitCredential", "winrm://web01?auth=negotiate"),
+        ("web01 -Authentication Credssp -Credential $cred", "winrm://CORP%5Cadmin@web01?auth=credssp"),
+        ("web01 -UseSSL -SessionOption $skip", "winrm+https://web01?skip_ca_check=true&skip_cn_check=true"),
+        ("web01 -SessionOption $skip", "winrm://web01"),
+        ("web01 -SessionOption $plain", "winrm://web01?allow_unencrypted=true&no_encryption=true"),
+        ("web01 -SessionOption $spn", "winrm://web01?spn=HTTP/web01:5985"),
+        ("a -SessionOption $all", EVERYTHING),
+        ("-ConnectionUri http://web01/wsman", "winrm://web01:80/wsman"),
+        ("-ConnectionUri https://web01:5986/PowerShell-LiveID -AllowRedirection",
+            "winrm+https://web01:5986/PowerShell-LiveID?allow_redirection=true"),
+        ("-ConnectionUri https://web01", "winrm+https://web01:443"),
+    ],
+)  # fmt: skip
+def test_a_line_means_a_target(line: str, target: str) -> None:
+    found = target_of(bind(ENTER_PSSESSION, read_arguments(line, NAMES)))
+
+    asked, _, query = target.partition("?")
+    shown, _, options = str(found).partition("?")
+    assert (asked, sorted(filter(None, query.split("&")))) == (shown, sorted(filter(None, options.split("&"))))
+    assert "Zq9" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("line", "error_id"),
+    [
+        ("web01 -CertificateThumbprint AB -Credential $cred", "ParameterBindingFailed"),
+        ("web01 -CertificateThumbprint AB -Authentication Basic", "ParameterBindingFailed"),
+        ("web01 -Authentication NegotiateWithImplicitCredential -Credential $cred", "ParameterBindingFailed"),
+        ("web01 -Authentication Digest", "NotSupported"),
+        ("'web 01'", "PSSessionInvalidComputerName"),
+        ("http://web01", "PSSessionInvalidComputerName"),
+        ("admin@web01", "PSSessionInvalidComputerName"),
+        ("localhost -EnableNetworkAccess", "NotSupported"),
+        ("-ConnectionUri ftp://web01", "ArgumentException"),
+        ("-ConnectionUri http://user:pw@web01", "UriFormatException"),
+        ("-ConnectionUri http://[web01", "CannotConvertArgumentNoMessage"),
+        ("-ConnectionUri http://web01:99999", "UriFormatException"),
+        ("-AllowRedirection", "MissingMandatoryParameter"),
+    ],
+)
+def test_a_line_is_refused(line: str, error_id: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        target_of(bind(ENTER_PSSESSION, read_arguments(line, NAMES)))
+
+    assert error_id == caught.value.error_id
+
+
+def test_a_certificate_that_is_not_there_and_a_credential_that_is_a_password() -> None:
+    with pytest.raises(TargetError, match="Outside of Windows there is no certificate store"):
+        target_of(bind(ENTER_PSSESSION, read_arguments("a -UseSSL -CertificateThumbprint " + "ab" * 20, NAMES)))
+    with pytest.raises(TargetError, match="of 40 hexadecimal digits"):
+        target_of(bind(ENTER_PSSESSION, read_arguments("a -UseSSL -CertificateThumbprint xyz", NAMES)))
+    with pytest.raises(TargetError) as caught:
+        target_of(bind(ENTER_PSSESSION, read_arguments("a -Credential 'admin:Zq9secret'", NAMES)))
+    assert "Zq9" not in str(caught.value)
+
+
+def test_several_hosts_and_kinds() -> None:
+    bound = bind(NEW_PSSESSION, read_arguments("a, b -Port 6000", NAMES))
+    assert ["winrm://a:6000", "winrm://b:6000"] == [str(target) for target in targets_of(bound)]
+    bound = bind(NEW_PSSESSION, read_arguments("-ConnectionUri http://a:1/x, https://b:2/y", NAMES))
+    assert ["winrm://a:1/x", "winrm+https://b:2/y"] == [str(target) for target in targets_of(bound)]
+
+
+def test_the_preference_variable_counts_where_no_option_is_given() -> None:
+    names = {**NAMES, "PSSessionOption": PSSessionOption(culture="de-CH")}
+    bound = bind(ENTER_PSSESSION, read_arguments("web01", names))
+    assert "winrm://web01?culture=de-CH" == str(target_of(with_defaults(ENTER_PSSESSION, bound, names)))
+    bound = bind(ENTER_PSSESSION, read_arguments("web01 -SessionOption $skip", names))
+    assert "winrm://web01" == str(target_of(with_defaults(ENTER_PSSESSION, bound, names)))
+    bound = bind(ENTER_PSSESSION, read_arguments("-HostName web01", names))
+    assert "ssh://web01" == str(target_of(with_defaults(ENTER_PSSESSION, bound, names)))
+    assert bound is with_defaults(ENTER_PSSESSION, bound, {"PSSessionOption": "mine"})
+
+
+def test_every_parameter_of_the_option_is_a_field_of_it() -> None:
+    given = bind(
+        NEW_PSSESSION_OPTION, read_arguments("-Cul de-CH -NoEnc -OpenTimeoutMSec 5 -SkipCN -App @{ a = 'b' }", {})
+    )
+    option = PSSessionOption(**{FIELDS[name]: value for name, value in given.values.items()})
+    assert option == PSSessionOption(
+        culture="de-CH", no_encryption=True, open_timeout=5, skip_cn_check=True, application_arguments={"a": "b"}
+    )
+    for name, field in FIELDS.items():
+        assert name.lower() == field.replace("_", ""), (name, field)
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [{"use_utf16": True}, {"proxy_credential": "x"}, {"proxy_authentication": "Basic"}, {"proxy_access_type": "x"}],
+)
+def test_what_cannot_be_had_is_refused(refused: dict[str, Any]) -> None:
+    with pytest.raises(TargetError):
+        PSSessionOption(**refused)
