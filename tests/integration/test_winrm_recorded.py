@@ -12,10 +12,20 @@ from pskernel.credentials import GivenCredential, Secret
 from pskernel.errors import AuthenticationFailed, ConnectError, RunspaceStateError
 from pskernel.session.runspace import RunspaceState
 from tests.fakes.wsman_replay import USER, Library, Recording, Seen
-from tests.fakes.wsman_replay.fragments import PUBLIC_KEY, fragments, payloads
-from tests.parts.psrp_words import Words, recorded_words
+from tests.fakes.wsman_replay.fragments import fragments, payloads
+from tests.parts.psrp_words import Words
 from tests.parts.winrm_manners import breaches
-from tests.parts.winrm_replayed import LIMIT_SECONDS, Played, heard, host_answers, played, run, target_at
+from tests.parts.winrm_replayed import (
+    LIMIT_SECONDS,
+    Played,
+    check,
+    heard,
+    host_answers,
+    played,
+    run,
+    said_to_commands,
+    target_at,
+)
 
 pytestmark = pytest.mark.golden
 
@@ -47,8 +57,10 @@ CONVERSATIONS: dict[str, tuple[tuple[int, ...], str]] = {
     "psrp_open_runspace.yml": ((), ""),
     "psrp_pshost_raw_ui_mocked_methods.yml": ((), ""),
     "psrp_pshost_ui_mocked_methods.yml": ((), ""),
+    "psrp_run_protocol_version_2.1.yml": ((5,), NO_INPUT),
     "psrp_run_protocol_version_2.2.yml": ((5,), NO_INPUT),
     "psrp_run_protocol_version_2.3.yml": ((5,), NO_INPUT),
+    "psrp_set_runspaces.yml": (tuple(range(4, 16)), NO_POOLS),
     "psrp_stream_no_output_invocation.yml": ((), ""),
     "psrp_stream_output_invocation.yml": ((), ""),
     "psrp_with_history.yml": ((), ""),
@@ -59,7 +71,7 @@ CONVERSATIONS: dict[str, tuple[tuple[int, ...], str]] = {
 OTHERS = {
     "auth.jsonl", "big-script.jsonl", "create-incomplete.jsonl", "stop-crtl_c.jsonl", "psrp_key_exchange_timeout.yml",
     "psrp_reset_runspace_state.yml", "psrp_reset_runspace_state_fail.yml", "psrp_small_msg_size.yml",
-    "psrp_set_runspaces.yml", "psrp_run_protocol_version_2.1.yml", "wsman_update_envelope_size_150.yml",
+    "wsman_update_envelope_size_150.yml",
     "wsman_update_envelope_size_500.yml", "wsman_update_envelope_size_4096.yml",
     # test_winrm_recorded_left.py
     "connect-new-client.jsonl", "disconnect-reconnect.jsonl", "enumerate-shells.jsonl", "enumerate-shells-stock.jsonl",
@@ -78,19 +90,8 @@ def library(golden: Path) -> Library:
     return Library(golden)
 
 
-def unplayed(replay: Played) -> tuple[int, ...]:
-    return tuple(each.number for each in replay.replay.unplayed)
-
-
-def check(replay: Played, left: tuple[int, ...] = ()) -> None:
-    """The server was asked all that it was asked before, and nothing that it should not be."""
-    assert replay.replay.problems == []
-    assert breaches(replay.replay.seen) == []
-    assert left == unplayed(replay)
-
-
 async def conversation(replay: Played, recording: Recording, *, with_key: bool = False) -> list[list[Words]]:
-    async with asyncio.timeout(3 * LIMIT_SECONDS):
+    async with asyncio.timeout(LIMIT_SECONDS):
         runspace = await replay.open()
         if with_key:
             await runspace.exchange_key()
@@ -108,10 +109,19 @@ def test_no_recording_is_left_out(golden: Path) -> None:
     assert there == set(CONVERSATIONS) | OTHERS
 
 
-@pytest.mark.parametrize("name", CONVERSATIONS)
+OWN_IDS = pytest.mark.xfail(strict=True, reason="the ids that the server of Windows 7 gives by itself are not taken")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=OWN_IDS if name == "psrp_run_protocol_version_2.1.yml" else ())
+        for name in CONVERSATIONS
+    ],
+)
 def test_a_conversation_says_what_it_said(library: Library, name: str) -> None:
     recording, (left, _) = library.recording(name), CONVERSATIONS[name]
-    expected = [said for (_, command), said in recorded_words(recording).items() if command is not None]
+    expected = said_to_commands(recording)
 
     with played(library, recording) as replay:
         said = asyncio.run(conversation(replay, recording, with_key=name in WITH_KEY))
@@ -139,7 +149,7 @@ def test_a_stop_is_a_stop(library: Library) -> None:
     recording = library.recording("stop-crtl_c.jsonl")
 
     async def stopping(replay: Played) -> list[list[Words]]:
-        async with asyncio.timeout(3 * LIMIT_SECONDS):
+        async with asyncio.timeout(LIMIT_SECONDS):
             runspace = await replay.open()
             said = []
             for _ in range(2):
@@ -158,7 +168,7 @@ def test_a_stop_is_a_stop(library: Library) -> None:
     with played(library, recording) as replay:
         said = asyncio.run(stopping(replay))
 
-    assert [words for (_, command), words in recorded_words(recording).items() if command is not None] == said
+    assert said_to_commands(recording) == said
     check(replay)
     codes = [each.detail for each in replay.replay.seen if each.operation == "Signal"]
     assert ["stop", "terminate", "stop", "terminate", "terminate"] == codes
@@ -185,7 +195,7 @@ def test_a_big_script_goes_in_pieces(library: Library, name: str) -> None:
     script = "#" + "x" * (300_000 if name == "big-script.jsonl" else 40_000)
 
     async def big(replay: Played) -> list[Words]:
-        async with asyncio.timeout(3 * LIMIT_SECONDS):
+        async with asyncio.timeout(LIMIT_SECONDS):
             runspace = await replay.open()
             said = await run(runspace, script)
             await replay.settled()
@@ -196,7 +206,7 @@ def test_a_big_script_goes_in_pieces(library: Library, name: str) -> None:
         said = asyncio.run(big(replay))
 
     seen = replay.replay.seen
-    assert [said] == [words for (_, command), words in recorded_words(recording).items() if command is not None]
+    assert [said] == said_to_commands(recording)
     assert replay.replay.problems == []
     assert breaches(seen) == []
     parts = [each for data in sent(seen, "Command") + sent(seen, "Send") for each in fragments(data)]
@@ -253,14 +263,11 @@ def test_a_key_that_does_not_come_is_waited_for_until_the_end(library: Library) 
     recording = library.recording("psrp_key_exchange_timeout.yml")
 
     async def exchanging(replay: Played) -> bool:
-        async with asyncio.timeout(3 * LIMIT_SECONDS):
+        async with asyncio.timeout(LIMIT_SECONDS):
             runspace = await replay.open()
             exchange = asyncio.create_task(runspace.exchange_key())
-            await replay.saw(
-                lambda each: any(
-                    part.message_type == PUBLIC_KEY for data in payloads(each.raw.decode()) for part in fragments(data)
-                )
-            )
+            # An answer without anything in it.
+            await replay.was_told(5)
             await replay.settled()
             waited = not exchange.done()
             await runspace.aclose()
@@ -276,7 +283,7 @@ def test_variables_are_reset(library: Library) -> None:
     recording = library.recording("psrp_reset_runspace_state.yml")
 
     async def resetting(replay: Played) -> list[list[Words]]:
-        async with asyncio.timeout(3 * LIMIT_SECONDS):
+        async with asyncio.timeout(LIMIT_SECONDS):
             runspace = await replay.open()
             said = [await run(runspace)]
             await runspace.reset()
@@ -288,7 +295,7 @@ def test_variables_are_reset(library: Library) -> None:
     with played(library, recording) as replay:
         said = asyncio.run(resetting(replay))
 
-    assert [words for (_, command), words in recorded_words(recording).items() if command is not None] == said
+    assert said_to_commands(recording) == said
     check(replay)
 
 
@@ -325,8 +332,8 @@ def test_a_server_that_refuses_a_shell_without_a_word(library: Library) -> None:
 def test_a_wrong_password_is_refused(library: Library) -> None:
     wrong = GivenCredential(USER, Secret("wrong"))
 
-    with played(library, library.recording("open-run-close.jsonl")) as replay:
-        with pytest.raises(AuthenticationFailed, match=rf"refused the login as {USER} by basic"):
-            asyncio.run(connect(target_at(replay.port), credential=wrong))
+    refused = pytest.raises(AuthenticationFailed, match=rf"refused the login as {USER} by basic")
+    with played(library, library.recording("open-run-close.jsonl")) as replay, refused:
+        asyncio.run(connect(target_at(replay.port), credential=wrong))
 
     assert [] == replay.replay.seen

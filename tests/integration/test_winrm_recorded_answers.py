@@ -96,7 +96,8 @@ def check_fault(each: Exchange, error: Exception, endpoint: WinRMEndpoint) -> No
         assert said.rstrip(".") in str(closed)
 
 
-@pytest.mark.parametrize("name", _NAMES)
+# Of the longest, the short form says as much.
+@pytest.mark.parametrize("name", [name for name in _NAMES if not name.endswith(".gz")])
 def test_every_answer_is_understood(library: Library, name: str) -> None:
     exchanges = [
         each for each in library.recording(name).exchanges if each.operation and each.status not in {None, 401}

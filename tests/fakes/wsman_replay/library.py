@@ -32,6 +32,7 @@ _OMI = {
     ("Disconnect", ""): ("disconnect-reconnect.jsonl", "DisconnectResponse"),
     ("Delete", ""): ("open-run-close.jsonl", "DeleteResponse"),
     ("gone", ""): ("open-run-close.jsonl", "DestinationUnreachable"),
+    ("away", ""): ("disconnect-reconnect.jsonl", "Shell is in disconnected state"),
     # The only server that was recorded when it was left while somebody was receiving.
     ("left", ""): ("disconnect-reconnect.jsonl", "2150859230"),
     ("denied", ""): ("auth.jsonl", ""),

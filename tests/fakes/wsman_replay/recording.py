@@ -102,23 +102,35 @@ class Recording:
         assert set(numbers) <= {each.number for each in self.exchanges}
         return self.only(lambda each: each.number not in numbers)
 
+    def later(self, number: int, than: int) -> Recording:
+        """The same, but an answer goes after another request has come."""
+        began = next(each.began for each in self.exchanges if each.number == than)
+        moved = [replace(each, ended=began + 0.01) if each.number == number else each for each in self.exchanges]
+        return replace(self, exchanges=moved)
+
     def then(self, other: Recording) -> Recording:
         """This one, and after it what happened to the other's shells and commands, as if they were this one's."""
-        start = max(each.ended for each in self.exchanges) + 1
         shell = next(iter(self.shells), "")
-        first = max(each.number for each in self.exchanges)
+        later = max(each.ended for each in self.exchanges) + 1
+        numbers = max(each.number for each in self.exchanges)
+        commands = sum(known == shell for known, _ in self.commands)
+
+        def command(number: int | None) -> int | None:
+            return number if number is None or number == UNKNOWN else number + commands
+
         moved = [
             replace(
                 each,
-                number=each.number + first,
-                began=each.began + start,
-                ended=each.ended + start,
+                number=each.number + numbers,
+                began=each.began + later,
+                ended=each.ended + later,
                 shell=shell if each.shell else "",
+                command=command(each.command),
             )
             for each in other.exchanges
         ]
-        commands = {(shell, number): names for (_, number), names in other.commands.items()}
-        return replace(self, exchanges=self.exchanges + moved, commands=self.commands | commands)
+        theirs = {(shell, number + commands): names for (_, number), names in other.commands.items()}
+        return replace(self, exchanges=self.exchanges + moved, commands=self.commands | theirs)
 
     def opening(self) -> Recording:
         """Only how the first shell was made, until the server called it open."""

@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from uuid import UUID
 
 from psrpcore._crypto import encrypt_session_key
@@ -24,6 +25,8 @@ __all__ = ["Answer", "Replay", "Seen", "related"]
 _PATIENCE_SECONDS = 10.0
 _RELATES_TO = re.compile(r"(<(?:[\w-]+:)?RelatesTo\b[^<>]*>)[^<]*")
 _SESSION_KEY = bytes(range(32))
+# How a fault says that there is no such shell or command.
+_NO_SUCH = ("DestinationUnreachable", 'Code="2150858843"')
 
 
 @dataclass
@@ -35,7 +38,8 @@ class Seen:
         shell: the id of the shell that it was for, and ``command`` that of the command, as the client wrote them.
         receiving: what was being received when it came: shells and commands.
         answer: what it was answered with; None while it is not.
-        answered: after how many requests.
+        answered: after how many requests; and ``sent``, whether that is out.
+        ready: whether what it waits for has come.
     """
 
     number: int
@@ -47,6 +51,13 @@ class Seen:
     receiving: frozenset[tuple[str, str]]
     answer: Exchange | None = None
     answered: int | None = None
+    sent: bool = False
+    ready: Callable[[], bool] | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is no answer for it yet."""
+        return self.answered is None and self.ready is not None and not self.ready()
 
     @property
     def operation(self) -> str:
@@ -75,10 +86,15 @@ class Answer:
 
 @dataclass
 class _Shell:
-    """A recorded shell that a client has made. ``epoch`` is how often it was left."""
+    """A recorded shell that a client has made.
+
+    Attributes:
+        epoch: how often it was left, and ``left``, how often whoever left it has been told so.
+    """
 
     recorded: str
     epoch: int = 0
+    left: int = 0
     away: bool = False
     gone: bool = False
     commands: dict[str, int] = field(default_factory=dict)
@@ -108,8 +124,11 @@ class Replay:
         self._numbered = {each.number: each for each in recording.exchanges}
         self._begun: set[int] = set()
         self._given: set[int] = set()
+        self._held: set[int] = set()
         self._shells: dict[str, _Shell] = {}
         self._receiving: list[tuple[str, str]] = []
+        # Targets of which a server has said that there are none.
+        self._lost: set[tuple[str, str]] = set()
         # Recorded names and the client's, of shells and of the commands of each.
         self._texts: dict[str, str] = {}
         self._psrp: dict[UUID, UUID] = {}
@@ -127,6 +146,25 @@ class Replay:
         """Wait until what was seen satisfies a condition."""
         with self._changed:
             assert self._changed.wait_for(lambda: condition(self.seen), _PATIENCE_SECONDS), "it was never asked"
+
+    def hold(self, *numbers: int) -> None:
+        """Keep these answers of the recording back; only these, from now on."""
+        with self._changed:
+            self._held = set(numbers)
+            self._changed.notify_all()
+
+    def elsewhere(self, number: int) -> None:
+        """Another client sends that request of the recording."""
+        with self._changed:
+            exchange = self._numbered[number]
+            self._left[exchange.key].remove(exchange)
+            self._begun.add(number)
+            self._given.add(number)
+            for shell in self._shells.values():
+                if shell.recorded == exchange.shell:
+                    self._leave_or_open(exchange.operation, shell)
+                    shell.left = shell.epoch
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Nobody gets an answer any more."""
@@ -187,7 +225,8 @@ class Replay:
         if exchange is not None:
             if self._is_ours(exchange):
                 self._begun.add(exchange.number)
-            self._leave_or_open(seen)
+            if not seen.command and seen.shell in self._shells and exchange.status == HTTPStatus.OK:
+                self._leave_or_open(seen.operation, self._shells[seen.shell])
             self._changed.notify_all()
         return exchange
 
@@ -250,36 +289,41 @@ class Replay:
     def _next_receive(self, seen: Seen) -> Exchange | None:
         """As the server: whatever comes next for that target, and until then nothing."""
         shell = self._shells.get(seen.shell)
-        if shell is None or (seen.command and seen.command not in shell.commands):
+        if shell is None or (seen.command and seen.command not in shell.commands) or seen.target in self._lost:
             return self._borrow(seen, "gone")
-        epoch = shell.epoch
         number = shell.commands[seen.command] if seen.command else None
-        left = self._left.get(("Receive", shell.recorded, number, seen.detail))
-        if not left:
-            self._changed.wait_for(lambda: self._closed or shell.gone or shell.epoch != epoch)
-            return None if self._closed else self._borrow(seen, "gone" if shell.gone else "left")
-        return left.popleft()
+        left = self._left[("Receive", shell.recorded, number, seen.detail)]
+        if not left and shell.away:
+            return self._borrow(seen, "away")
+        exchange, epoch = left[0] if left else None, shell.epoch
 
-    def _leave_or_open(self, seen: Seen) -> None:
-        shell = self._shells.get(seen.shell)
-        if shell is None:
-            return
-        if seen.operation == "Disconnect":
+        def may_go() -> bool:
+            begun, given = self._before[exchange.number] if exchange is not None else ({-1}, {-1})
+            held = exchange is not None and exchange.number in self._held
+            return begun <= self._begun and given <= self._given and not held
+
+        seen.ready = lambda: self._closed or may_go() or shell.gone or (exchange is None and shell.left != epoch)
+        self._changed.notify_all()
+        # For as long as there is nothing to say.
+        self._changed.wait_for(seen.ready)
+        if self._closed:
+            return None
+        if exchange is not None and exchange in left and may_go():
+            left.remove(exchange)
+            return exchange
+        return self._borrow(seen, "gone" if shell.gone else "left")
+
+    def _leave_or_open(self, operation: str, shell: _Shell) -> None:
+        if operation == "Disconnect":
             shell.epoch, shell.away = shell.epoch + 1, True
-        elif seen.operation in {"Reconnect", "Connect"} and not seen.command:
+        elif operation in {"Reconnect", "Connect"}:
             shell.away = False
 
     def _wait_turn(self, seen: Seen, exchange: Exchange) -> bool:
-        """Wait for what the recorded server had waited for; False if that does not come."""
-        nothing: tuple[set[int], set[int]] = (set(), set())
-        begun, given = self._before.get(exchange.number, nothing) if self._is_ours(exchange) else nothing
-
-        def may_go() -> bool:
-            return begun <= self._begun and given <= self._given and self._is_received(seen)
-
-        # Who receives may be kept waiting for as long as there is nothing to say.
-        patience = None if exchange.status is None or seen.operation == "Receive" else _PATIENCE_SECONDS
-        if not self._changed.wait_for(lambda: self._closed or (exchange.status is not None and may_go()), patience):
+        """Wait until the server could answer; False if it never can."""
+        seen.ready = lambda: self._closed or (exchange.status is not None and self._is_received(seen))
+        self._changed.notify_all()
+        if not self._changed.wait_for(seen.ready, None if exchange.status is None else _PATIENCE_SECONDS):
             self.problems.append(f"{seen.operation} {seen.command} was not followed by the Receive that it needs.")
             return False
         return not self._closed
@@ -311,14 +355,19 @@ class Replay:
         body = _renamed(
             with_ids(body, psrp | own_psrp, calls=self._calls, session_key=self._session_key), texts | own_texts
         )
-        if seen.operation == "Delete" and exchange.status < 300 and seen.shell in self._shells:
-            self._shells[seen.shell].gone = True
-        return Answer(exchange.status, exchange.headers, body, lambda: self._sent(exchange))
+        if seen.operation == "Receive" and any(name in exchange.response for name in _NO_SUCH):
+            self._lost.add(seen.target)
+        return Answer(exchange.status, exchange.headers, body, lambda: self._sent(seen, exchange))
 
-    def _sent(self, exchange: Exchange) -> None:
+    def _sent(self, seen: Seen, exchange: Exchange) -> None:
         with self._changed:
+            seen.sent = True
             if self._is_ours(exchange):
                 self._given.add(exchange.number)
+            shell = self._shells.get(seen.shell)
+            if shell is not None and exchange.status == HTTPStatus.OK:
+                shell.left = shell.epoch if seen.operation == "Disconnect" else shell.left
+                shell.gone = shell.gone or seen.operation == "Delete"
             self._changed.notify_all()
 
     def _learn_key(self, data: bytes) -> None:
@@ -332,17 +381,18 @@ class Replay:
 
 
 def _orders(exchanges: list[Exchange]) -> dict[int, tuple[set[int], set[int]]]:
-    """By the number of each Receive, what came before its answer: requests, and the last answer with PSRP in it to each
-    other target of the shell.
+    """By the number of each Receive, what came before its answer: requests; their answers, and the last answer with PSRP
+    in it to each other target of the shell.
     """
     found: dict[int, tuple[set[int], set[int]]] = {}
     asked = [each for each in exchanges if each.waited_for]
     latest: dict[str, dict[int | None, int]] = defaultdict(dict)
     for each in sorted(exchanges, key=lambda each: each.ended):
         if each.operation == "Receive":
-            begun = {other.number for other in asked if other.shell == each.shell and other.began < each.ended}
-            given = {number for command, number in latest[each.shell].items() if command != each.command}
-            found[each.number] = begun, given
+            here = [other for other in asked if other.shell == each.shell and other.began < each.ended]
+            told = {number for command, number in latest[each.shell].items() if command != each.command}
+            answered = {other.number for other in here if other.ended < each.ended and other.status is not None}
+            found[each.number] = {other.number for other in here}, told | answered
         if each.message_types:
             latest[each.shell][each.command] = each.number
     return found
