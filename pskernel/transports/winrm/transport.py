@@ -24,7 +24,15 @@ from pskernel.transports.winrm import messages
 from pskernel.transports.winrm.arrivals import Arrivals
 from pskernel.transports.winrm.channels import RECEIVE_SECONDS, Channels
 from pskernel.transports.winrm.envelope import find_envelope
-from pskernel.transports.winrm.faults import FAILURES, TIMED_OUT, about_command, as_closed, as_connect_error, code_of
+from pskernel.transports.winrm.faults import (
+    DISCONNECTED,
+    FAILURES,
+    TIMED_OUT,
+    about_command,
+    as_closed,
+    as_connect_error,
+    code_of,
+)
 from pskernel.transports.winrm.line import Line
 from pskernel.transports.winrm.redirection import Redirection
 from pskernel.transports.winrm.tls import Certificates
@@ -296,7 +304,7 @@ class WinRMTransport:
         except PSKernelError as error:
             self._fail(error)
         except WSManFaultError as error:
-            if pipeline_id is None:
+            if pipeline_id is None or code_of(error) == DISCONNECTED:
                 self._fail(as_closed(error, self._endpoint))
             else:
                 # The server may know the shell, and this command no more. If it is the shell, the pool hears it too.
