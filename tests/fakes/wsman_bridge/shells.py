@@ -137,6 +137,7 @@ class Shell:
         end = time.monotonic() + wait
         with output.changed:
             output.turn += 1
+            output.changed.notify_all()
             turn, departures = output.turn, self._departures
             while True:
                 if not self._connected or self._departures != departures:
