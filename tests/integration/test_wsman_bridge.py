@@ -297,7 +297,7 @@ def test_input_is_sent_to_a_command(start_bridge: Start) -> None:
     with client(bridge) as wsman, pool(wsman) as runspaces:
         shell = PowerShell(runspaces)
         shell.add_script("$input | ForEach-Object { $_ * 2 }")
-        assert [2, 4, 6] == shell.invoke(iter([1, 2, 3]))
+        assert [2, 4, 6] == shell.invoke([1, 2, 3])  # type: ignore[arg-type] # a list is what it takes
 
 
 def test_the_misspelt_signal_stops(start_bridge: Start) -> None:

@@ -149,6 +149,8 @@ class Engine:
                     self._received(target, base64.b64decode(found[3]))
                 else:
                     self._acknowledged(kind, target)
+        # Who is told of the end finds no process any more.
+        self._process.wait()
         self._end()
 
     def _read_errors(self) -> None:

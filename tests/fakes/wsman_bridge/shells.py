@@ -98,6 +98,12 @@ class Shell:
         with output.changed:
             return output.size
 
+    def wait_finished(self, command_id: str, timeout: float) -> bool:
+        """Wait until a command has said all it has to say, be it received or not. Returns whether it has."""
+        output = self._output(command_id)
+        with output.changed:
+            return output.changed.wait_for(lambda: output.finished, timeout)
+
     # ---- what clients do ----
 
     def send(self, command_id: str | None, data: bytes, *, prompt: bool = False) -> None:
