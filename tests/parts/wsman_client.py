@@ -127,6 +127,10 @@ class Waiting:
         self._thread = threading.Thread(target=self._run, args=[work], daemon=True)
         self._thread.start()
 
+    def is_over(self) -> bool:
+        """Whether there is a result."""
+        return not self._thread.is_alive()
+
     def result(self) -> Any:
         """What it returns, or raises."""
         self._thread.join(20)

@@ -121,7 +121,8 @@ class WsmanBridge:
     def next(self, operation: str, *orders: Order) -> None:
         """Order what happens to the next requests of an operation, one by one.
 
-        ``*`` is any operation, ``HTTP`` what comes before the login; the order None is nothing unusual.
+        ``*`` is any operation. ``HTTP`` is what comes before the login; there, only Answer and Cut make sense. The order
+        None is nothing unusual.
         """
         with self._lock:
             self._orders.setdefault(operation, []).extend(orders)

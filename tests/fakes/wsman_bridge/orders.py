@@ -85,7 +85,10 @@ Order = Answer | Cut | Fault | Garbled | Hold | None
 
 def page(status: int = 200, text: str = "Service unavailable") -> Answer:
     """A page for people, from something that is no WinRM service."""
-    body = f"<html><head><title>{text}</title></head><body><h1>{text}</h1></body></html>"
+    # No XML, as most such pages are none.
+    body = (
+        f"<!DOCTYPE html><html><head><meta charset=utf-8><title>{text}</title></head><body><h1>{text}</h1><hr></body>"
+    )
     return Answer(status, body.encode(), content_type="text/html", sealed=False)
 
 

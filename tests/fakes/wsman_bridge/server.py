@@ -120,6 +120,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.settimeout(None)
         return super().parse_request()
 
+    def do_GET(self) -> None:
+        """What clients make of a POST that is redirected; there is nothing to get."""
+        order = self._front.order_for(HTTP)
+        return self._before_login(order) if order is not None else self._send(405)
+
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length") or "0"
         if not length.isdigit() or int(length) > _MAX_BODY:
@@ -128,15 +133,19 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.strip("/").lower() != self._front.path:
             return self._send(404, b"<html><body>Not Found</body></html>", "text/html")
         order = self._front.order_for(HTTP)
-        if isinstance(order, Answer):
-            return self._send(order.status, order.body, order.content_type, order.headers)
-        if isinstance(order, Cut):
-            return self._cut()
+        if order is not None:
+            return self._before_login(order)
         if self.headers.get("WSMANIDENTIFY", "").lower() == "unauthenticated":
             return self._send(200, identify_answer(logged_in=False), SOAP)
         if not self._login.step(self.headers.get("Authorization")):
             return self._send(401)
         return self._message(raw) if raw else self._send(200)
+
+    def _before_login(self, order: Order) -> None:
+        assert isinstance(order, Answer | Cut), "before the login there is nothing else"
+        if isinstance(order, Cut):
+            return self._cut()
+        return self._send(order.status, order.body, order.content_type, order.headers)
 
     def _message(self, raw: bytes) -> None:
         """A body that came with, or after, a login."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 from xml.sax.saxutils import escape
 
-from tests.fakes.wsman_bridge.faults import Fault, invalid_header, invalid_xml
+from tests.fakes.wsman_bridge.faults import Fault, invalid_header, invalid_xml, stream_disconnected
 
 __all__ = ["ANONYMOUS", "IDENTIFY", "NS", "Dialect", "Request", "answer", "fault_answer", "identify_answer", "seconds"]
 
@@ -34,6 +34,11 @@ _FOREIGN = {"s": "SOAP-ENV", "a": "wsa", "w": "wsman", "p": "msftwinrm", "rsp": 
 # Prefixes stand in tags, in declarations, and in the names that are text of a fault.
 _PREFIX = re.compile(r"(?<=[<>/])(s|a|w|p|rsp|x|n):|(?<=xmlns:)(s|a|w|p|rsp|x|n)=")
 _FAULT_ACTIONS = {"a": f"{NS['a']}/fault", "w": "http://schemas.dmtf.org/wbem/wsman/1/wsman/fault"}
+_OMI_NUMBER = stream_disconnected().code
+_OMI_SUBCODES = {
+    "w:InvalidSelectors": "a:DestinationUnreachable",
+    "a:DestinationUnreachable": "a:DestinationUnreachable",
+}
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
 
 
@@ -139,20 +144,23 @@ def answer(request: Request, body: str, dialect: Dialect) -> bytes:
 
 def fault_answer(request: Request | None, fault: Fault, dialect: Dialect) -> bytes:
     """The answer of a service that cannot; ``request`` is None if it could not even be read."""
+    # OMI has a number for one case only, and few names.
+    codeless = dialect.codeless_faults and fault.code != _OMI_NUMBER
+    subcode = _OMI_SUBCODES.get(fault.subcode, "w:InternalError") if dialect.codeless_faults else fault.subcode
     side = "s:Sender" if fault.sender else "s:Receiver"
     text = escape(fault.text)
     detail = (
         '<e:OMI_Error xmlns:e="http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/OMI_Error">'
         f"<e:MessageID>OMI:MI_Result:1</e:MessageID><e:Message>{text}</e:Message></e:OMI_Error>"
-        if dialect.codeless_faults
+        if codeless
         else f'<f:WSManFault Code="{fault.code}" Machine="localhost"><f:Message>{text}</f:Message></f:WSManFault>'
     )
     body = (
-        f"<s:Fault><s:Code><s:Value>{side}</s:Value><s:Subcode><s:Value>{fault.subcode}</s:Value></s:Subcode></s:Code>"
+        f"<s:Fault><s:Code><s:Value>{side}</s:Value><s:Subcode><s:Value>{subcode}</s:Value></s:Subcode></s:Code>"
         f'<s:Reason><s:Text xml:lang="en-US">{text}</s:Text></s:Reason><s:Detail>{detail}</s:Detail></s:Fault>'
     )
     message_id = "" if request is None else request.message_id
-    return _envelope(_FAULT_ACTIONS[fault.subcode.partition(":")[0]], message_id, body, dialect)
+    return _envelope(_FAULT_ACTIONS[subcode.partition(":")[0]], message_id, body, dialect)
 
 
 def identify_answer(*, logged_in: bool) -> bytes:
