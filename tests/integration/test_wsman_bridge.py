@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import re
 import socket
@@ -21,7 +22,7 @@ from pypsrp.powershell import PowerShell, RunspacePool
 from pypsrp.shell import SignalCode
 from pypsrp.wsman import NAMESPACES, WSMan
 
-from tests.fakes.wsman_bridge import WsmanBridge
+from tests.fakes.wsman_bridge import Hold, WsmanBridge
 from tests.parts.certificates import Authority, Pair
 from tests.parts.kdc import Kdc
 from tests.parts.wsman_client import (
@@ -252,6 +253,9 @@ def test_what_was_handed_out_is_on_record(start_bridge: Start) -> None:
         shell_id = shell_of(bridge).shell_id
         assert received == bridge.sent[shell_id, shell.id]
         assert b'RunspaceState">2<' in bridge.sent[shell_id, None]
+        bridge.wait_for("Receive", bridge.count("Receive"))
+        with pytest.raises(TimeoutError, match="0 Delete came, not 1"):
+            bridge.wait_for("Delete", timeout=0.01)
     # The reason to look at it: who, what, when. And no secrets.
     kinds = ["Create", "Command", "Delete"]
     assert kinds == [each.operation for each in bridge.requests if each.operation in kinds]
@@ -322,9 +326,8 @@ def test_any_other_signal_closes_the_command(start_bridge: Start, code: str) -> 
         shell = started(runspaces, "'go'; while ($true) { }")
         while not shell.output:
             shell.poll_invoke()
-        before = bridge.count("Receive")
         waiting = Waiting(lambda: runspaces.shell.receive("stdout", command_id=shell.id))
-        bridge.wait_for("Receive", before + 1)
+        assert shell_of(bridge).wait_until_asked(shell.id)
         _signal(other, runspaces, shell.id, code)
         state, _, streams = waiting.result()
         assert (DONE, b"") == (state, streams["stdout"])
@@ -344,12 +347,10 @@ def test_the_newer_of_two_receives_wins(start_bridge: Start) -> None:
     bridge = start_bridge()
     with client(bridge) as wsman, client(bridge) as other, pool(wsman) as runspaces:
         shell = started(runspaces, "while ($true) { Start-Sleep -Milliseconds 10 }")
-        before = bridge.count("Receive")
         older = Waiting(lambda: runspaces.shell.receive("stdout", command_id=shell.id))
-        bridge.wait_for("Receive", before + 1)
+        assert shell_of(bridge).wait_until_asked(shell.id)
         runspaces.shell.wsman = other
         newer = Waiting(lambda: runspaces.shell.receive("stdout", command_id=shell.id))
-        bridge.wait_for("Receive", before + 2)
         assert ABORTED == fault_of(older.result)
         _signal(wsman, runspaces, shell.id, "powershell/signal/crtl_c")
         _, _, streams = newer.result()
@@ -362,9 +363,9 @@ def test_a_deleted_shell_is_gone(start_bridge: Start) -> None:
         shell = started(runspaces, "'go'; while ($true) { }")
         while not shell.output:
             shell.poll_invoke()
-        pid, before = shell_of(bridge).engine_pid, bridge.count("Receive")
-        waiting = Waiting(lambda: runspaces.shell.receive("stdout"))
-        bridge.wait_for("Receive", before + 1)
+        pid = shell_of(bridge).engine_pid
+        waiting = Waiting(lambda: runspaces.shell.receive("stdout", command_id=shell.id))
+        assert shell_of(bridge).wait_until_asked(shell.id)
         other.delete(CONFIGURATION, selector_set=selector(runspaces.id))
         assert ABORTED == fault_of(waiting.result)
         assert not is_running(pid)
@@ -378,11 +379,15 @@ def test_a_deleted_shell_is_gone(start_bridge: Start) -> None:
             assert NO_SHELL == fault_of(work)
 
 
-def test_an_engine_that_dies_takes_its_shell_along(start_bridge: Start) -> None:
-    bridge = start_bridge()
+def test_an_engine_that_dies_takes_its_shell_along(start_bridge: Start, tmp_path: Path) -> None:
+    bridge, gate = start_bridge(), tmp_path / "gate"
     with client(bridge) as wsman, pool(wsman) as runspaces:
-        shell = started(runspaces, "[Environment]::Exit(3)")
-        assert 2150859117 == fault_of(shell.end_invoke)
+        script = f"while (-not (Test-Path '{gate}')) {{ Start-Sleep -Milliseconds 10 }}; [Environment]::Exit(3)"
+        shell = started(runspaces, script)
+        waiting = Waiting(lambda: runspaces.shell.receive("stdout", command_id=shell.id))
+        assert shell_of(bridge).wait_until_asked(shell.id)
+        gate.touch()
+        assert 2150859117 == fault_of(waiting.result)
         assert NO_SHELL == fault_of(lambda: runspaces.shell.receive("stdout"))
     assert {} == bridge.service.shells
 
@@ -393,10 +398,17 @@ def test_closing_ends_everything(pwsh: str) -> None:
         runspaces = RunspacePool(wsman)
         runspaces.open()
         pid, gone = shell_of(bridge).engine_pid, shell_of(bridge).gone
-        count = bridge.count("Receive")
-        waiting = Waiting(lambda: runspaces.shell.receive("stdout"))
-        bridge.wait_for("Receive", count + 1)
-        bridge.close()
+        shell = started(runspaces, "while ($true) { Start-Sleep -Milliseconds 10 }")
+        waiting = Waiting(lambda: runspaces.shell.receive("stdout", command_id=shell.id))
+        assert shell_of(bridge).wait_until_asked(shell.id)
+        hold = Hold()
+        bridge.next("Get", hold)
+        with client(bridge) as other:
+            held = Waiting(other.get_server_config)
+            assert hold.held.wait(10)
+            bridge.close()
+            with contextlib.suppress(requests.ConnectionError):
+                held.result()
         assert gone.is_set()
         assert not is_running(pid)
         with pytest.raises((WSManFaultError, requests.ConnectionError)):
@@ -491,6 +503,26 @@ def test_a_name_and_an_idle_timeout_of_ones_own(start_bridge: Start) -> None:
         body = wsman.enumerate(SHELL, ET.Element(f"{{{NAMESPACES['wsen']}}}Enumerate"))
         assert "mine <&>" == body.findtext(".//rsp:Name", None, NAMESPACES)
         runspaces.close()
+
+
+def test_an_id_is_taken_only_once(start_bridge: Start) -> None:
+    bridge = start_bridge()
+    with client(bridge) as wsman:
+        wire = Wire(wsman)
+        with pool(wsman):
+            pid = shell_of(bridge).engine_pid
+            assert 2150859223 == _raw_fault(lambda: wire.again(wire.requests[0]))
+            assert pid == shell_of(bridge).engine_pid
+        assert not is_running(pid)
+
+
+def test_requests_have_a_limit_too(start_bridge: Start) -> None:
+    bridge = start_bridge(envelope_kb=100)
+    with client(bridge) as wsman, pool(wsman) as runspaces:
+        with pytest.raises(WinRMTransportError) as caught:
+            runspaces.shell.send("stdin", bytes(100_000))
+        assert 413 == caught.value.code
+        assert [2] == started(runspaces, "1 + 1").end_invoke()
 
 
 def test_unknown_configurations_and_too_many_shells(start_bridge: Start) -> None:

@@ -252,12 +252,10 @@ def test_who_has_hung_up_gets_nothing_and_loses_nothing(start_bridge: Start) -> 
     with client(bridge) as wsman, pool(wsman) as runspaces:
         shell = started(runspaces, "while (-not $go) { Start-Sleep -Milliseconds 10 }")
         wire = Wire(wsman)
-        before = bridge.count("Receive")
         waiting = Waiting(lambda: runspaces.shell.receive("stdout", command_id=shell.id))
-        bridge.wait_for("Receive", before + 1)
+        assert shell_of(bridge).wait_until_asked(shell.id)
         # The newer Receive is one whose sender goes away without taking leave.
         again = _post(bridge, wire.requests[0].replace(b"uuid:", b"uuid:0"))
-        bridge.wait_for("Receive", before + 2)
         assert 995 == fault_of(waiting.result)
         again.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         again.close()

@@ -95,9 +95,8 @@ def test_what_waits_when_the_client_leaves(start_bridge: Start) -> None:
         shell = started(runspaces, "while ($true) { Start-Sleep -Milliseconds 10 }")
         for _ in range(3):
             # Even if the client is back before the Receive has noticed.
-            before = bridge.count("Receive")
             waiting = Waiting(lambda: runspaces.shell.receive("stdout", command_id=shell.id))
-            bridge.wait_for("Receive", before + 1)
+            assert shell_of(bridge).wait_until_asked(shell.id)
             resource = runspaces.shell.resource_uri
             other.session_id = wsman.session_id
             other.disconnect(

@@ -11,7 +11,7 @@ from typing import Any, Self
 from tests.fakes.wsman_bridge.login import Rules
 from tests.fakes.wsman_bridge.orders import Hold, Order
 from tests.fakes.wsman_bridge.record import Asked, Record
-from tests.fakes.wsman_bridge.server import Server
+from tests.fakes.wsman_bridge.server import HTTP, Server
 from tests.fakes.wsman_bridge.service import Service
 
 __all__ = ["WsmanBridge"]
@@ -53,6 +53,7 @@ class WsmanBridge:
         self.idle_connection_seconds: float | None = None
         self._orders: dict[str, list[Order]] = {}
         self._standing: dict[str, Order] = {}
+        self._held: list[Hold] = []
         self._lock = threading.Lock()
         self._server = Server(self, _tls(certificate, self.rules) if certificate is not None else None)
         self._thread = threading.Thread(target=self._server.serve_forever, args=[0.05], daemon=True)
@@ -135,12 +136,11 @@ class WsmanBridge:
     def forget_orders(self) -> None:
         """What was ordered and did not come to pass, will not; what is held goes."""
         with self._lock:
-            held = [each for orders in self._orders.values() for each in orders] + list(self._standing.values())
+            held, self._held = self._held, []
             self._orders.clear()
             self._standing.clear()
         for order in held:
-            if isinstance(order, Hold):
-                order.release()
+            order.release()
 
     def drop_connections(self) -> None:
         """Break all connections, as a server does that is restarted, or a network."""
@@ -149,14 +149,16 @@ class WsmanBridge:
     def order_for(self, operation: str) -> Order:
         """The next order for an operation; asking for it uses it up."""
         with self._lock:
-            for name in (operation, "*"):
-                if operation != "HTTP" or name != "*":
-                    waiting = self._orders.get(name)
-                    if waiting:
-                        return waiting.pop(0)
-                    if name in self._standing:
-                        return self._standing[name]
-        return None
+            order = self._next_order(operation)
+            if order is None and operation != HTTP:
+                order = self._next_order("*")
+            if isinstance(order, Hold):
+                self._held.append(order)
+        return order
+
+    def _next_order(self, name: str) -> Order:
+        waiting = self._orders.get(name)
+        return waiting.pop(0) if waiting else self._standing.get(name)
 
 
 def _tls(files: tuple[Path, Path, Path | None], rules: Rules) -> ssl.SSLContext:

@@ -21,6 +21,7 @@ __all__ = [
     "provider_failed",
     "quota_exceeded",
     "shell_disconnected",
+    "shell_exists",
     "stream_disconnected",
     "timed_out",
 ]
@@ -134,6 +135,16 @@ def quota_exceeded(shells: int = 5) -> Fault:
         "w:QuotaLimit",
         f"The WS-Management service cannot process the request. This user is allowed a maximum number of {shells} "
         "concurrent shells, which has been exceeded. Close existing shells or raise the quota for this user.",
+    )
+
+
+def shell_exists() -> Fault:
+    """Create under an id that is taken. The number is a guess from its name."""
+    return Fault(
+        2150859223,
+        "w:InternalError",
+        "The Windows Remote Shell cannot process the request because a shell with this id exists already.",
+        sender=True,
     )
 
 

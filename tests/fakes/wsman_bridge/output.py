@@ -105,12 +105,14 @@ class Counter:
 class Output:
     """The queue of the shell, or of one command. Whoever reads or writes holds ``changed``.
 
-    ``turn`` counts Receives: an older one gives way to a newer one. ``finished``: nothing will be added any more.
+    ``turn`` counts Receives: an older one gives way to a newer one. ``waited_for``: one of them waits now.
+    ``finished``: nothing will be added any more.
     """
 
     changed: threading.Condition = field(default_factory=threading.Condition)
     pieces: deque[Piece] = field(default_factory=deque)
     turn: int = 0
+    waited_for: bool = False
     finished: bool = False
     _size: int = 0
     _state: bytearray | None = None

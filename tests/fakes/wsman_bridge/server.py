@@ -101,6 +101,8 @@ class Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # As Windows calls itself.
+    server_version, sys_version = "Microsoft-HTTPAPI/2.0", ""
     server: Server
 
     def setup(self) -> None:
@@ -158,6 +160,9 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._send(400)
         elif self._front.rules.require_encryption and not self._front.tls:
             return self._send(500)
+        if len(raw) > self._front.service.largest_envelope:
+            # That Windows' client speaks of a "request size" it "was notified" of speaks for this status.
+            return self._send(413)
         try:
             request = Request(raw)
         except Fault as fault:

@@ -69,7 +69,8 @@ class Service:
         # Whether Create needs Name and ShellId, as OMI does, and says so by HTTP status 500 alone.
         self.needs_name = False
         self.dialect = Dialect()
-        # MaxEnvelopeSizekb. 0: nobody may ask, as users who are not administrators.
+        # MaxEnvelopeSizekb, for requests and answers. 0: it is 500, and nobody may ask for it, as on Windows those may not
+        # who are no administrators.
         self.envelope_kb = 500
         # MaxShellsPerUser.
         self.max_shells: int | None = None
@@ -95,6 +96,11 @@ class Service:
             "Enumerate": self._enumerate,
             "Get": self._get,
         }
+
+    @property
+    def largest_envelope(self) -> int:
+        """In bytes."""
+        return 1024 * (self.envelope_kb or 500)
 
     def behave_as_omi(self) -> None:
         """Turn the knobs to what was seen of OMI with PowerShell behind it."""
@@ -146,16 +152,26 @@ class Service:
             buffer_limit=self.buffer_limit,
         )
         self._apply(terms, request, "rsp:Shell")
-        shell_id = (element.get("ShellId") or str(uuid4())).upper()
-        shell = Shell(shell_id, terms, self._command, self._record.note)
-        self.shells[shell_id] = shell
-        shell.send(None, creation)
+        shell = self._started((element.get("ShellId") or str(uuid4())).upper(), terms)
+        try:
+            shell.send(None, creation)
+        except faults.Fault as fault:
+            self.shells.pop(shell.shell_id, None)
+            shell.end(fault)
+            raise
         return Reply(
             f"<x:ResourceCreated><a:Address>{ANONYMOUS}</a:Address><a:ReferenceParameters>"
             f"<w:ResourceURI>{escape(request.resource_uri)}</w:ResourceURI><w:SelectorSet>"
-            f'<w:Selector Name="ShellId">{shell_id}</w:Selector></w:SelectorSet></a:ReferenceParameters>'
+            f'<w:Selector Name="ShellId">{shell.shell_id}</w:Selector></w:SelectorSet></a:ReferenceParameters>'
             f"</x:ResourceCreated>{shell.described()}"
         )
+
+    def _started(self, shell_id: str, terms: Terms) -> Shell:
+        with self._lock:
+            if shell_id in self.shells:
+                raise faults.shell_exists()
+            shell = self.shells[shell_id] = Shell(shell_id, terms, self._command, self._record.note)
+        return shell
 
     def _delete(self, request: Request, _user: str) -> Reply:
         shell = self._shell(request)
@@ -252,7 +268,7 @@ class Service:
         if known is not None and not self.forgets:
             return Reply(known)
         wait = self.idle_seconds if self.empty_when_idle else min(request.timeout, self.idle_seconds)
-        room = max(min(request.envelope_size, 1024 * (self.envelope_kb or 500)) - _ENVELOPE_XML, _SMALLEST_ROOM)
+        room = max(min(request.envelope_size, self.largest_envelope) - _ENVELOPE_XML, _SMALLEST_ROOM)
         try:
             taken = shell.receive(command_id, wait, room, 1 if self.one_fragment else _ANY_NUMBER)
         except faults.Fault as fault:
@@ -319,7 +335,8 @@ def _decoded(text: str) -> bytes:
         Fault: it is not.
     """
     try:
-        data = base64.b64decode(text, validate=True)
+        # Old clients wrap lines.
+        data = base64.b64decode("".join(text.split()), validate=True)
     except binascii.Error:
         data = b""
     if not data:

@@ -98,6 +98,12 @@ class Shell:
         with output.changed:
             return output.size
 
+    def wait_until_asked(self, command_id: str | None = None, timeout: float = 10.0) -> bool:
+        """Wait until a Receive waits for output. Returns whether one does."""
+        output = self._output(command_id)
+        with output.changed:
+            return output.changed.wait_for(lambda: output.waited_for, timeout)
+
     def wait_finished(self, command_id: str, timeout: float) -> bool:
         """Wait until a command has said all it has to say, be it received or not. Returns whether it has."""
         output = self._output(command_id)
@@ -140,27 +146,28 @@ class Shell:
             Fault: nothing came; the client has left; another Receive came; the shell has ended.
         """
         output = self._output(command_id)
-        end = time.monotonic() + wait
         with output.changed:
             output.turn += 1
-            output.changed.notify_all()
             turn, departures = output.turn, self._departures
-            while True:
-                if not self._connected or self._departures != departures:
-                    raise stream_disconnected()
-                if output.turn != turn:
-                    raise aborted()
-                if output.pieces:
-                    pieces = output.take(room, at_most)
-                    return Taken(pieces, done=output.finished and not output.pieces)
-                if output.finished and command_id is not None and self._why_ended is None:
-                    return Taken([], done=True)
-                if self._why_ended is not None:
-                    raise self._why_ended
-                left = end - time.monotonic()
-                if left <= 0:
-                    raise timed_out()
-                output.changed.wait(left)
+
+            def is_over() -> bool:
+                left = not self._connected or self._departures != departures
+                return bool(output.pieces or output.finished or output.turn != turn or left or self._why_ended)
+
+            output.waited_for = not is_over()
+            # Whoever waits for that, and a Receive that has to give way.
+            output.changed.notify_all()
+            output.changed.wait_for(is_over, wait)
+            if output.turn != turn:
+                raise aborted()
+            output.waited_for = False
+            if not self._connected or self._departures != departures:
+                raise stream_disconnected()
+            pieces = output.take(room, at_most)
+            done = output.finished and not output.pieces
+            if not pieces and not (done and self._why_ended is None):
+                raise self._why_ended or timed_out()
+            return Taken(pieces, done=done)
 
     def give_back(self, command_id: str | None, taken: Taken) -> None:
         """What was taken and reached nobody comes with the next Receive again."""
