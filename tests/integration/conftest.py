@@ -6,8 +6,10 @@ import pytest
 
 from tests.parts.certificates import authority
 from tests.parts.ipython import entering, shell
+from tests.parts.kdc import kerberos_realm
 from tests.parts.sshd import Sshd, sshd_factory
 from tests.parts.winrm import bridge_factory, winrm, winrm_url
+from tests.parts.wsman_client import start_bridge, start_https_bridge
 
 __all__ = [
     "anywhere",
@@ -15,8 +17,11 @@ __all__ = [
     "bridge_factory",
     "engine_sshd",
     "entering",
+    "kerberos_realm",
     "shell",
     "sshd_factory",
+    "start_bridge",
+    "start_https_bridge",
     "winrm",
     "winrm_url",
 ]

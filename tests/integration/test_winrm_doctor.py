@@ -34,7 +34,7 @@ def visited(text: str) -> dict[str, Step]:
 def test_all_is_well(winrm: WsmanBridge, tmp_path: Path) -> None:
     steps = visited(url_of(winrm, tmp_path))
     assert {State.OK, State.SKIPPED} == {step.state for step in steps.values()}, steps
-    assert "It offers Negotiate, NTLM, Basic (HTTP status 401)." in steps["service"].lines
+    assert "It offers Negotiate, Kerberos, NTLM, Basic (HTTP status 401)." in steps["service"].lines
     assert steps["PowerShell"].lines[0].startswith("PowerShell 7")
 
 
