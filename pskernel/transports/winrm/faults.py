@@ -21,6 +21,7 @@ from pskernel.errors import (
 )
 from pskernel.transports.streams import plain_text
 from pskernel.transports.winrm.endpoint import WinRMEndpoint
+from pskernel.transports.winrm.http import KerberosFailed
 
 __all__ = [
     "DISCONNECTED",
@@ -42,7 +43,7 @@ _QUOTAS: Final = range(0x803381A0, 0x803381B0)
 _TAGS: Final = re.compile(r"<(style|script).*?</\1>|<[^>]{0,500}>", re.DOTALL | re.IGNORECASE)
 _MAX_QUOTED: Final = 1_000
 # What a request can end with, other than our own errors.
-FAILURES: Final = (WinRMError, requests.RequestException, SpnegoError, ValueError)
+FAILURES: Final = (WinRMError, requests.RequestException, SpnegoError, KerberosFailed, ValueError)
 
 
 def code_of(error: BaseException) -> int | None:
@@ -90,7 +91,7 @@ def _explain(error: Exception, endpoint: WinRMEndpoint) -> tuple[type[ConnectErr
 def _other(error: Exception, endpoint: WinRMEndpoint) -> tuple[type[ConnectError], str]:
     if isinstance(error, BadMICError):
         return ConnectError, "The server's answer was changed on its way, or sealed for somebody else."
-    if isinstance(error, SpnegoError):
+    if isinstance(error, SpnegoError | KerberosFailed):
         return AuthenticationFailed, _spnego(error, endpoint)
     if isinstance(error, UnicodeEncodeError):
         # Its text would quote what cannot be encoded, which may be the password.
@@ -211,16 +212,30 @@ def _certificate(text: str, endpoint: WinRMEndpoint) -> str:
     return sentence
 
 
+# What Kerberos says, and what there is to do.
+_KERBEROS: Final = (
+    (
+        "not found in Kerberos database",
+        "No service of that name is registered for {host}: connect by its full name, or give spn.",
+    ),
+    ("Decrypt integrity", "The password is wrong."),
+    ("Preauthentication failed", "The password is wrong."),
+    ("skew", "The clocks of two machines differ by more than five minutes."),
+    ("Cannot find KDC", "This machine does not know the realm: see its krb5.conf, and the DNS."),
+    ("Cannot contact any KDC", "No domain controller answers."),
+    ("expired", "Renew the ticket with kinit, or the password."),
+    ("redential", "Get a ticket with kinit, or name a user."),
+    ("No Kerberos", "Get a ticket with kinit, or name a user."),
+    ("SPNEGO", "Get a ticket with kinit, or name a user."),
+)
+
+
 def _spnego(error: Exception, endpoint: WinRMEndpoint) -> str:
     text = str(error)
-    advice = ""
-    if "SPNEGO" in text or "No Kerberos" in text or "credential" in text.lower():
-        advice = " Get a ticket with kinit, or name a user."
-    if "skew" in text.lower():
-        advice = " The clocks of the two machines differ by more than five minutes."
-    if "not found in Kerberos database" in text:
-        advice = f" No service of that name is registered for {endpoint.host}: connect by its full name, or give spn."
-    return f"{_quoted(_last_words(text))}{advice}"
+    if "Client" in text and "not found in Kerberos database" in text:
+        return f"{_quoted(_last_words(text))} The realm has no such user."
+    advice = next((said for needle, said in _KERBEROS if needle in text), "")
+    return f"{_quoted(_last_words(text))} {advice.replace('{host}', endpoint.host)}".strip()
 
 
 def _page(body: str) -> str:

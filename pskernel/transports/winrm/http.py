@@ -20,7 +20,7 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 from pskernel.errors import RemoteProtocolError, TransportClosed
 from pskernel.transports.winrm.line import Line
 
-__all__ = ["GuardedHttp", "Redirected"]
+__all__ = ["GuardedHttp", "KerberosFailed", "Redirected"]
 
 # The largest envelope that Windows can be told to send is 8 MB.
 _MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
@@ -37,6 +37,10 @@ class Redirected(Exception):
     def __init__(self, location: str) -> None:
         super().__init__(location)
         self.location = location
+
+
+class KerberosFailed(Exception):
+    """What the system's Kerberos libraries say, whose errors have nothing in common."""
 
 
 class GuardedHttp:
@@ -132,6 +136,10 @@ class GuardedHttp:
         except (LookupError, AttributeError, TypeError, struct.error, UnicodeDecodeError):
             # pypsrp takes the parts of a sealed answer for granted.
             raise RemoteProtocolError("An answer of the server is malformed.") from None
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] in {"gssapi", "krb5"}:
+                raise KerberosFailed(str(error)) from None
+            raise
         finally:
             self._used = time.monotonic()
         _require_plain_xml(answer)
