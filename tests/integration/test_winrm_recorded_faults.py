@@ -12,8 +12,7 @@ import pytest
 from pskernel.errors import PSKernelError, TransportClosed
 from pskernel.session.runspace import Runspace, RunspaceState
 from tests.fakes.wsman_bridge.soap import Request
-from tests.fakes.wsman_replay import Answering, Library, Recording
-from tests.fakes.wsman_replay.replay import Answer
+from tests.fakes.wsman_replay import Answer, Answering, Library, Recording
 from tests.parts.psrp_words import Words, our_words
 from tests.parts.winrm_manners import breaches
 from tests.parts.winrm_replayed import LIMIT_SECONDS, Played, attached, check, heard, played, run, said_to_commands

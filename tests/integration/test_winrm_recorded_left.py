@@ -23,6 +23,7 @@ from tests.parts.winrm_replayed import (
     check,
     heard,
     played,
+    quiet,
     run,
     said_to_commands,
     target_at,
@@ -52,11 +53,10 @@ def said_before_leaving(recording: Recording) -> int:
 
 
 async def leave_and_return(replay: Played, runspace: Runspace) -> None:
-    """Come back after what was received is over, as the faults 6 and 12 say."""
+    """Come back when what was received is known to be over, as the faults 6 and 12 say."""
     await runspace.disconnect()
     assert runspace.state is RunspaceState.DISCONNECTED
-    await replay.was_told(6)
-    await replay.was_told(12)
+    await quiet()
     await runspace.reconnect()
 
 
@@ -149,6 +149,7 @@ def test_sessions_of_windows_are_left_found_and_taken_over(library: Library) -> 
             first = await replay.open()
             await replay.settled()
             await first.disconnect()
+            await quiet()
             await first.reconnect()
             assert first.state is RunspaceState.OPEN
             await replay.settled()
@@ -156,6 +157,7 @@ def test_sessions_of_windows_are_left_found_and_taken_over(library: Library) -> 
             second = await replay.open()
             await replay.settled()
             await second.disconnect()
+            await quiet()
             shells = await find_shells(target_at(replay.port), NobodyToAsk(), credential=CREDENTIAL)
             assert [first.instance_id, second.instance_id] == [shell.pool_id for shell in shells]
             for shell, old in zip(shells, (first, second), strict=True):
@@ -185,6 +187,7 @@ def test_sessions_are_found(library: Library) -> None:
             first, second = await replay.open(), await replay.open()
             await replay.settled()
             await second.disconnect()
+            await quiet(1)
             found = await find_shells(target, NobodyToAsk(), credential=CREDENTIAL)
             known = {shell.pool_id for shell in others}
             ours = {shell.pool_id: shell.connected for shell in found if shell.pool_id not in known}
@@ -213,6 +216,7 @@ def test_a_server_that_cannot_list_its_sessions_says_so(library: Library) -> Non
             first, second = await replay.open(), await replay.open()
             await replay.settled()
             await second.disconnect()
+            await quiet(1)
             for _ in range(2):
                 with pytest.raises(ConnectError, match="The specified property does not exist"):
                     await find_shells(target, NobodyToAsk(), credential=CREDENTIAL)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from tests.fakes.wsman_bridge.soap import NS
 from tests.fakes.wsman_replay import Seen
 from tests.fakes.wsman_replay.fragments import ids_of
+from tests.fakes.wsman_replay.recording import command_of
 
 __all__ = ["breaches"]
 
@@ -70,8 +71,8 @@ def _body(each: Seen) -> Iterator[str]:
             if names not in (["stdin"], ["pr"]):
                 yield f"the streams are {names}"
         case "Command":
-            ids = ids_of(each.raw.decode())
-            if ids is None or str(ids[1]).upper() != each.command:
+            ids = ids_of(each.envelope)
+            if ids is None or str(ids[1]).upper() != command_of(each.request):
                 yield "CommandId is not the pipeline's id"
     if each.command and not _GUID.fullmatch(each.command):
         yield f"the CommandId {each.command} is no GUID in capitals"
@@ -82,7 +83,7 @@ def _created(each: Seen) -> Iterator[str]:
     if shell is None:
         yield "no Shell"
         return
-    ids = ids_of(each.raw.decode())
+    ids = ids_of(each.envelope)
     if not shell.get("Name"):
         yield "no Name"
     if ids is None or shell.get("ShellId") != str(ids[0]).upper():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,7 @@ __all__ = [
     "heard",
     "host_answers",
     "played",
+    "quiet",
     "run",
     "said_to_commands",
     "target_at",
@@ -145,6 +147,16 @@ async def attached(replay: Played, shell: UUID, *running: UUID) -> Runspace:
     """A session of another client."""
     transport = await open_transport(target_at(replay.port), NobodyToAsk(), credential=CREDENTIAL)
     return await Runspace.attach(transport, shell, running, open_timeout=LIMIT_SECONDS)
+
+
+async def quiet(under_way: int = 0) -> None:
+    """Wait until our clients have no more requests under way than that, and have heard what the others were answered."""
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while sum(thread.name == "pskernel-winrm" for thread in threading.enumerate()) > under_way:
+            await asyncio.sleep(0)
+    # What a thread has brought goes through a future and a task.
+    for _ in range(4):
+        await asyncio.sleep(0)
 
 
 async def run(runspace: Runspace, script: str = "1") -> list[Words]:

@@ -8,10 +8,11 @@ requests) is answered from the other recordings of that server, and noted; so is
 
 from tests.fakes.wsman_replay.library import Library
 from tests.fakes.wsman_replay.recording import Exchange, Recording, load
-from tests.fakes.wsman_replay.replay import Replay, Seen
+from tests.fakes.wsman_replay.replay import Replay
+from tests.fakes.wsman_replay.seen import Answer, Seen
 from tests.fakes.wsman_replay.server import PASSWORD, USER, Answering, ReplayServer, Sequence
 
 __all__ = [
-    "PASSWORD", "USER", "Answering", "Exchange", "Library", "Recording", "Replay", "ReplayServer", "Seen", "Sequence",
+    "PASSWORD", "USER", "Answer", "Answering", "Exchange", "Library", "Recording", "Replay", "ReplayServer", "Seen", "Sequence",
     "load",
 ]  # fmt: skip

@@ -108,7 +108,7 @@ def calls_in(xml: str) -> list[bytes]:
 
 
 def with_ids(
-    xml: str, ids: Mapping[UUID, UUID], *, calls: Mapping[bytes, bytes], session_key: bytes | None = None
+    xml: str, ids: Mapping[UUID, UUID], *, questions: Mapping[bytes, bytes], session_key: bytes | None = None
 ) -> str:
     """An envelope whose messages carry other ids, and answer other questions to the pool; and our own key, if there is
     one, in the place of the recorded one.
@@ -119,7 +119,7 @@ def with_ids(
             each = each.with_body(session_key)
         if each.message_type == RUNSPACE_AVAILABILITY:
             each = each.with_body(
-                _CALL.sub(lambda match: b'<I64 N="ci">%s</I64>' % calls.get(match[1], match[1]), each.body)
+                _CALL.sub(lambda match: b'<I64 N="ci">%s</I64>' % questions.get(match[1], match[1]), each.body)
             )
         return each.with_ids(ids)
 

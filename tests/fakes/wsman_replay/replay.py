@@ -2,86 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-import re
 import threading
-import xml.etree.ElementTree as ET
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from uuid import UUID
-
-from psrpcore._crypto import encrypt_session_key
 
 from tests.fakes.wsman_bridge.soap import NS, Request
-from tests.fakes.wsman_replay.fragments import PUBLIC_KEY, calls_in, fragments, ids_of, payloads, with_ids
 from tests.fakes.wsman_replay.library import Library
+from tests.fakes.wsman_replay.naming import Naming
 from tests.fakes.wsman_replay.recording import UNKNOWN, Exchange, Key, Recording, command_of, detail_of
+from tests.fakes.wsman_replay.seen import Answer, Seen
 
-__all__ = ["Answer", "Replay", "Seen", "related"]
+__all__ = ["Replay"]
 
 # A client that lets the recorded server wait for so long does not do what the recorded one did.
 _PATIENCE_SECONDS = 10.0
-_RELATES_TO = re.compile(r"(<(?:[\w-]+:)?RelatesTo\b[^<>]*>)[^<]*")
-_SESSION_KEY = bytes(range(32))
 # How a fault says that there is no such shell or command.
 _NO_SUCH = ("DestinationUnreachable", 'Code="2150858843"')
-
-
-@dataclass
-class Seen:
-    """A request that came.
-
-    Attributes:
-        number: in the order of arrival.
-        shell: the id of the shell that it was for, and ``command`` that of the command, as the client wrote them.
-        receiving: what was being received when it came: shells and commands.
-        answer: what it was answered with; None while it is not.
-        answered: after how many requests; and ``sent``, whether that is out.
-        ready: whether what it waits for has come.
-    """
-
-    number: int
-    request: Request
-    raw: bytes
-    shell: str
-    command: str
-    detail: str
-    receiving: frozenset[tuple[str, str]]
-    answer: Exchange | None = None
-    answered: int | None = None
-    sent: bool = False
-    ready: Callable[[], bool] | None = None
-
-    @property
-    def waits(self) -> bool:
-        """Whether there is no answer for it yet."""
-        return self.answered is None and self.ready is not None and not self.ready()
-
-    @property
-    def operation(self) -> str:
-        return self.request.operation
-
-    @property
-    def target(self) -> tuple[str, str]:
-        return self.shell, self.command
-
-    @property
-    def header(self) -> ET.Element:
-        found = ET.fromstring(self.raw).find("s:Header", NS)
-        assert found is not None
-        return found
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What goes back; ``sent`` is to be called when it has."""
-
-    status: int
-    headers: dict[str, str]
-    body: str
-    sent: Callable[[], None] = lambda: None
 
 
 @dataclass
@@ -125,27 +63,26 @@ class Replay:
         self._begun: set[int] = set()
         self._given: set[int] = set()
         self._held: set[int] = set()
+        # What a Receive waits for, or has waited for when it ended.
+        self._awaited: set[int] = set()
         self._shells: dict[str, _Shell] = {}
         self._receiving: list[tuple[str, str]] = []
         # Targets of which a server has said that there are none.
         self._lost: set[tuple[str, str]] = set()
-        # Recorded names and the client's, of shells and of the commands of each.
-        self._texts: dict[str, str] = {}
-        self._psrp: dict[UUID, UUID] = {}
-        self._own: dict[tuple[str, int | None], tuple[dict[str, str], dict[UUID, UUID]]] = {}
-        self._calls: dict[bytes, bytes] = {}
-        self._session_key: bytes | None = None
+        self._naming = Naming()
 
     @property
     def unplayed(self) -> list[Exchange]:
         """Recorded exchanges that nobody asked for."""
         with self._changed:
-            return sorted((each for left in self._left.values() for each in left), key=lambda each: each.number)
+            left = [each for left in self._left.values() for each in left if each.number not in self._awaited]
+            return sorted(left, key=lambda each: each.number)
 
     def wait(self, condition: Callable[[list[Seen]], bool]) -> None:
         """Wait until what was seen satisfies a condition."""
         with self._changed:
-            assert self._changed.wait_for(lambda: condition(self.seen), _PATIENCE_SECONDS), "it was never asked"
+            came = self._changed.wait_for(lambda: condition(self.seen), _PATIENCE_SECONDS)
+            assert came, "it was never so: " + ", ".join(map(str, self.seen))
 
     def hold(self, *numbers: int) -> None:
         """Keep these answers of the recording back; only these, from now on."""
@@ -206,8 +143,8 @@ class Replay:
             receiving=frozenset(self._receiving),
         )
         self.seen.append(seen)
-        for data in payloads(raw.decode()) if request.operation == "Send" else ():
-            self._learn_key(data)
+        if request.operation == "Send":
+            self._naming.key(seen)
         return seen
 
     def _exchange(self, seen: Seen) -> Exchange | None:
@@ -246,7 +183,7 @@ class Replay:
             if left:
                 exchange = left.popleft()
                 if seen.operation == "Send" and command is None:
-                    self._calls |= zip(calls_in(exchange.request), calls_in(seen.raw.decode()), strict=False)
+                    self._naming.sent(exchange, seen)
                 return exchange
         if shell is not None and shell.gone:
             return self._borrow(seen, "gone")
@@ -260,13 +197,8 @@ class Replay:
         if exchange is None:
             self.problems.append("The recording has no further shell.")
             return
-        names = self.recording.shells[exchange.shell]
-        kept = names.asked == names.answered
-        self._texts |= {names.asked: seen.shell} if kept else {}
-        self._shells[seen.shell if kept else names.answered] = _Shell(exchange.shell)
-        ours = ids_of(seen.raw.decode())
-        if names.psrp is not None and ours is not None:
-            self._psrp[names.psrp] = ours[0]
+        self._naming.shell(self.recording.shells[exchange.shell], seen)
+        self._shells[seen.shell] = _Shell(exchange.shell)
 
     def _begin(self, seen: Seen) -> Exchange | None:
         shell = self._shells.get(seen.shell)
@@ -278,12 +210,8 @@ class Replay:
             shell.commands[seen.command] = UNKNOWN
             return self._borrow(seen, "Command")
         assert exchange.command is not None
-        names = self.recording.commands[shell.recorded, exchange.command]
-        kept = names.asked == names.answered
-        shell.commands[seen.command if kept else names.answered] = exchange.command
-        ours = ids_of(seen.raw.decode())
-        psrp = {names.psrp: ours[1]} if names.psrp is not None and ours is not None else {}
-        self._own[shell.recorded, exchange.command] = ({names.asked: seen.command} if kept else {}, psrp)
+        self._naming.command(exchange, self.recording.commands[shell.recorded, exchange.command], seen)
+        shell.commands[seen.command] = exchange.command
         return exchange
 
     def _next_receive(self, seen: Seen) -> Exchange | None:
@@ -296,6 +224,8 @@ class Replay:
         if not left and shell.away:
             return self._borrow(seen, "away")
         exchange, epoch = left[0] if left else None, shell.epoch
+        if exchange is not None:
+            self._awaited.add(exchange.number)
 
         def may_go() -> bool:
             begun, given = self._before[exchange.number] if exchange is not None else ({-1}, {-1})
@@ -306,12 +236,10 @@ class Replay:
         self._changed.notify_all()
         # For as long as there is nothing to say.
         self._changed.wait_for(seen.ready)
-        if self._closed:
-            return None
         if exchange is not None and exchange in left and may_go():
             left.remove(exchange)
             return exchange
-        return self._borrow(seen, "gone" if shell.gone else "left")
+        return None if self._closed else self._borrow(seen, "gone" if shell.gone else "left")
 
     def _leave_or_open(self, operation: str, shell: _Shell) -> None:
         if operation == "Disconnect":
@@ -345,16 +273,7 @@ class Replay:
     def _answered(self, seen: Seen, exchange: Exchange) -> Answer:
         assert exchange.status is not None
         seen.answer, seen.answered = exchange, len(self.seen)
-        texts, psrp = dict(self._texts), dict(self._psrp)
-        own_texts, own_psrp = self._own.get((exchange.shell, exchange.command), ({}, {}))
-        if not self._is_ours(exchange):
-            asked = Request(exchange.request.encode()) if exchange.request else None
-            theirs = {} if asked is None else {asked.shell_id: seen.shell, command_of(asked): seen.command}
-            own_texts = {old: new for old, new in theirs.items() if old and new}
-        body = related(exchange.response, seen.request.message_id)
-        body = _renamed(
-            with_ids(body, psrp | own_psrp, calls=self._calls, session_key=self._session_key), texts | own_texts
-        )
+        body = self._naming.answer(exchange, seen, borrowed=not self._is_ours(exchange))
         if seen.operation == "Receive" and any(name in exchange.response for name in _NO_SUCH):
             self._lost.add(seen.target)
         return Answer(exchange.status, exchange.headers, body, lambda: self._sent(seen, exchange))
@@ -369,15 +288,6 @@ class Replay:
                 shell.left = shell.epoch if seen.operation == "Disconnect" else shell.left
                 shell.gone = shell.gone or seen.operation == "Delete"
             self._changed.notify_all()
-
-    def _learn_key(self, data: bytes) -> None:
-        """The recorded session key is sealed for a key that nobody has any more."""
-        for each in fragments(data):
-            if each.message_type == PUBLIC_KEY:
-                public = re.search(rb'<S N="PublicKey">([^<]*)</S>', each.body)
-                assert public is not None
-                sealed = base64.b64encode(encrypt_session_key(base64.b64decode(public[1]), _SESSION_KEY))
-                self._session_key = b'<Obj RefId="0"><MS><S N="EncryptedSessionKey">%s</S></MS></Obj>' % sealed
 
 
 def _orders(exchanges: list[Exchange]) -> dict[int, tuple[set[int], set[int]]]:
@@ -396,16 +306,3 @@ def _orders(exchanges: list[Exchange]) -> dict[int, tuple[set[int], set[int]]]:
         if each.message_types:
             latest[each.shell][each.command] = each.number
     return found
-
-
-def related(response: str, message_id: str) -> str:
-    """A recorded answer as one to another request."""
-    return _RELATES_TO.sub(rf"\g<1>{message_id}", response)
-
-
-def _renamed(xml: str, names: dict[str, str]) -> str:
-    """An envelope with other ids in its elements and attributes."""
-    if not names:
-        return xml
-    pattern = re.compile("|".join(map(re.escape, names)), re.IGNORECASE)
-    return pattern.sub(lambda match: names[match[0].upper()], xml)

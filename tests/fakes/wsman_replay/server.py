@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import Self
 
 from tests.fakes.wsman_bridge.soap import Request
+from tests.fakes.wsman_replay.naming import related
 from tests.fakes.wsman_replay.recording import Exchange
-from tests.fakes.wsman_replay.replay import Answer, related
+from tests.fakes.wsman_replay.seen import Answer
 
 __all__ = ["PASSWORD", "USER", "Answering", "ReplayServer", "Sequence"]
 
