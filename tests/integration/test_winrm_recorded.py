@@ -109,18 +109,7 @@ def test_no_recording_is_left_out(golden: Path) -> None:
     assert there == set(CONVERSATIONS) | OTHERS
 
 
-OWN_IDS = pytest.mark.xfail(
-    strict=True, reason="played back, the server of Windows 7 is asked by ids that it did not give"
-)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=OWN_IDS if name == "psrp_run_protocol_version_2.1.yml" else ())
-        for name in CONVERSATIONS
-    ],
-)
+@pytest.mark.parametrize("name", CONVERSATIONS)
 def test_a_conversation_says_what_it_said(library: Library, name: str) -> None:
     recording, (left, _) = library.recording(name), CONVERSATIONS[name]
     expected = said_to_commands(recording)

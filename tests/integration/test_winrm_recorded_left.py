@@ -76,10 +76,7 @@ async def leave_and_return_at_once(replay: Played, runspace: Runspace) -> None:
     "leave",
     [
         leave_and_return,
-        pytest.param(
-            leave_and_return_at_once,
-            marks=pytest.mark.xfail(strict=True, reason="faults of what was received before end the session after it"),
-        ),
+        leave_and_return_at_once,
     ],
 )
 def test_a_session_that_was_left_goes_on_where_it_was(
