@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from IPython.core.magic import Magics
+from traitlets import Dict
 
 from pskernel.cells.outcome import CellError
 from pskernel.errors import PipelineFailed, PSKernelError
@@ -29,6 +30,9 @@ class PowerShellMagics(Magics):
     """Magics that are named and called as PowerShell's commands."""
 
     shell: Any
+    session_option: Any = Dict(
+        help="What -SessionOption is where none is given: fields of pskernel.PSSessionOption by name."
+    ).tag(config=True)
 
     def can_ask(self) -> bool:
         """Whether a person can be asked now."""
@@ -36,6 +40,23 @@ class PowerShellMagics(Magics):
         if kernel is None:
             return bool(sys.stdin and sys.stdin.isatty())
         return bool(kernel.get_parent("shell").get("content", {}).get("allow_stdin"))
+
+    def default_option(self) -> PSSessionOption | None:
+        """The user's variable PSSessionOption, as PowerShell's preference variable; else that of the configuration.
+
+        Raises:
+            ArgumentError: the configuration is wrong.
+        """
+        variable = self.shell.user_ns.get("PSSessionOption")
+        if isinstance(variable, PSSessionOption) or not self.session_option:
+            return variable if isinstance(variable, PSSessionOption) else None
+        try:
+            return PSSessionOption(**self.session_option)
+        except TypeError as error:
+            raise ArgumentError(
+                f"PowerShellMagics.session_option, in IPython's configuration, is wrong: {error}",
+                "InvalidConfiguration",
+            ) from None
 
 
 def command_magic(
@@ -51,7 +72,7 @@ def command_magic(
                 return None
             with shown_errors(command.short_name):
                 bound: Bound = bind(command, read_arguments(line, self.shell.user_ns))
-                bound = with_defaults(command, bound, self.shell.user_ns)
+                bound = with_defaults(command, bound, self.default_option())
                 return method(self, bound, *cell)
 
         magic.__doc__ = f"{method.__doc__}\n\n" + "\n".join(syntax(command))
@@ -60,11 +81,10 @@ def command_magic(
     return decorate
 
 
-def with_defaults(command: Command, bound: Bound, variables: Mapping[str, Any]) -> Bound:
-    """PowerShell's preference variable: a Python one of that name, and that type, is -SessionOption's default."""
-    default = variables.get("PSSessionOption")
+def with_defaults(command: Command, bound: Bound, default: PSSessionOption | None) -> Bound:
+    """Give -SessionOption its default where the set has it and it is not given."""
     takes = any(each.name == "SessionOption" and bound.set_name in each.sets for each in command.parameters)
-    if not takes or bound.get("SessionOption") is not None or not isinstance(default, PSSessionOption):
+    if not takes or bound.get("SessionOption") is not None or default is None:
         return bound
     return Bound(bound.set_name, {**bound.values, "SessionOption": default})
 

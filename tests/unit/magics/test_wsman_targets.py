@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from psmagic.arguments import ArgumentError, read_arguments
-from psmagic.base import with_defaults
+from psmagic.base import PowerShellMagics, with_defaults
 from psmagic.binding import bind
 from psmagic.commands.enter_pssession import ENTER_PSSESSION
 from psmagic.commands.pssession import NEW_PSSESSION
 from psmagic.commands.session_option import FIELDS, NEW_PSSESSION_OPTION
 from psmagic.targets import target_of, targets_of
+from traitlets.config import Config
 
 from pskernel.credentials import PSCredential
 from pskernel.errors import TargetError
@@ -114,15 +116,32 @@ def test_several_hosts_and_kinds() -> None:
     assert ["winrm://a:1/x", "winrm+https://b:2/y"] == [str(target) for target in targets_of(bound)]
 
 
-def test_the_preference_variable_counts_where_no_option_is_given() -> None:
-    names = {**NAMES, "PSSessionOption": PSSessionOption(culture="de-CH")}
-    bound = bind(ENTER_PSSESSION, read_arguments("web01", names))
-    assert "winrm://web01?culture=de-CH" == str(target_of(with_defaults(ENTER_PSSESSION, bound, names)))
-    bound = bind(ENTER_PSSESSION, read_arguments("web01 -SessionOption $skip", names))
-    assert "winrm://web01" == str(target_of(with_defaults(ENTER_PSSESSION, bound, names)))
-    bound = bind(ENTER_PSSESSION, read_arguments("-HostName web01", names))
-    assert "ssh://web01" == str(target_of(with_defaults(ENTER_PSSESSION, bound, names)))
-    assert bound is with_defaults(ENTER_PSSESSION, bound, {"PSSessionOption": "mine"})
+def test_a_default_counts_where_no_option_is_given() -> None:
+    default = PSSessionOption(culture="de-CH")
+    for line, target in (
+        ("web01", "winrm://web01?culture=de-CH"),
+        ("web01 -SessionOption $skip", "winrm://web01"),
+        ("-HostName web01", "ssh://web01"),
+    ):
+        bound = bind(ENTER_PSSESSION, read_arguments(line, NAMES))
+        assert target == str(target_of(with_defaults(ENTER_PSSESSION, bound, default)))
+        assert bound is with_defaults(ENTER_PSSESSION, bound, None)
+
+
+def test_the_default_is_the_users_variable_or_the_configurations() -> None:
+    shell = SimpleNamespace(user_ns={})
+    magics = magics_class(type("Mine", (PowerShellMagics,), {}))(
+        shell=None, config=Config({"PowerShellMagics": {"session_option": {"culture": "fr-FR"}}})
+    )
+    magics.shell = shell
+    assert PSSessionOption(culture="fr-FR") == magics.default_option()
+    shell.user_ns["PSSessionOption"] = PSSessionOption(culture="de-CH")
+    assert PSSessionOption(culture="de-CH") == magics.default_option()
+    shell.user_ns["PSSessionOption"] = "something else"
+    assert PSSessionOption(culture="fr-FR") == magics.default_option()
+    magics.session_option = {"nope": 1}
+    with pytest.raises(ArgumentError, match="session_option, in IPython's configuration, is wrong"):
+        magics.default_option()
 
 
 def test_every_parameter_of_the_option_is_a_field_of_it() -> None:
