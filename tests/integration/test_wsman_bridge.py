@@ -368,6 +368,7 @@ def test_a_deleted_shell_is_gone(start_bridge: Start) -> None:
         assert shell_of(bridge).wait_until_asked(shell.id)
         other.delete(CONFIGURATION, selector_set=selector(runspaces.id))
         assert ABORTED == fault_of(waiting.result)
+        assert not any("was killed" in line for line in bridge.log)
         assert not is_running(pid)
         for work in (
             lambda: other.delete(CONFIGURATION, selector_set=selector(runspaces.id)),

@@ -91,18 +91,14 @@ def test_leave_and_come_back(start_bridge: Start, tmp_path: Path) -> None:
 
 def test_what_waits_when_the_client_leaves(start_bridge: Start) -> None:
     bridge = start_bridge()
-    with client(bridge) as wsman, client(bridge) as other, pool(wsman) as runspaces:
-        shell = started(runspaces, "while ($true) { Start-Sleep -Milliseconds 10 }")
-        for _ in range(3):
-            # Even if the client is back before the Receive has noticed.
+    with client(bridge) as wsman, pool(wsman) as runspaces:
+        shell, left = started(runspaces, "while ($true) { Start-Sleep -Milliseconds 10 }"), shell_of(bridge)
+        for _ in range(5):
             waiting = Waiting(lambda: runspaces.shell.receive("stdout", command_id=shell.id))
-            assert shell_of(bridge).wait_until_asked(shell.id)
-            resource = runspaces.shell.resource_uri
-            other.session_id = wsman.session_id
-            other.disconnect(
-                resource, ET.Element(f"{{{NAMESPACES['rsp']}}}Disconnect"), selector_set=selector(runspaces.id)
-            )
-            other.reconnect(resource, selector_set=selector(runspaces.id))
+            assert left.wait_until_asked(shell.id)
+            # Even if the client is back before the Receive has noticed.
+            left.disconnect(bridge.service.expire, None)
+            left.reconnect()
             assert LEFT == fault_of(waiting.result)
 
 

@@ -132,8 +132,8 @@ class Waiting:
         return not self._thread.is_alive()
 
     def result(self) -> Any:
-        """What it returns, or raises."""
-        self._thread.join(20)
+        """What it returns, or raises; within less time than a Receive is held."""
+        self._thread.join(10)
         assert not self._thread.is_alive()
         if self._error is not None:
             raise self._error

@@ -76,6 +76,7 @@ class Shell:
         self._from_client = bytearray()
         self._born = time.monotonic()
         self._expiry: threading.Timer | None = None
+        self._log = log
         self._engine = Engine(command, self._received, self._engine_ended, log)
 
     @property
@@ -247,8 +248,8 @@ class Shell:
         self._wake()
         if why is None:
             names = [*(name for name in list(self._outputs) if name != POOL), POOL]
-            # What does not let itself be closed is killed.
-            all(self._engine.close(name) for name in names)
+            if not all(self._engine.close(name) for name in names):
+                self._log(f"shell {self.shell_id} did not let itself be closed, and was killed")
         self._engine.kill()
         self.gone.set()
 
