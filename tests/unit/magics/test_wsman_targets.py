@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from IPython.core.magic import magics_class
 from psmagic.arguments import ArgumentError, read_arguments
 from psmagic.base import PowerShellMagics, with_defaults
 from psmagic.binding import bind
