@@ -336,5 +336,6 @@ class Shell:
             capability[:_TYPE_AT]
             + _RUNSPACEPOOL_INIT_DATA.to_bytes(4, "little")
             + capability[_POOL_AT:_END]
-            + f'<Obj RefId="0"><MS>{values}</MS></Obj>'.encode()
+            # Servers begin their messages with a byte order mark.
+            + f'\ufeff<Obj RefId="0"><MS>{values}</MS></Obj>'.encode()
         )
