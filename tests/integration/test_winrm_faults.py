@@ -128,6 +128,7 @@ def test_nobody_there() -> None:
 def test_a_configuration_and_an_application_that_are_not_there(bridge_factory: Factory) -> None:
     bridge = bridge_factory()
     error = refused(bridge, "auth=ntlm&configuration=Nope")
+    assert "Cannot find the Nope session configuration on 127.0.0.1." in str(error)
     assert "The resource URI (http://schemas.microsoft.com/powershell/Nope) was not found" in str(error)
     assert "Get-PSSessionConfiguration" in str(error)
     target = Target("winrm", "127.0.0.1", bridge.port, USER, "nope")

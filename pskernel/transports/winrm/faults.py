@@ -38,6 +38,7 @@ __all__ = [
 TIMED_OUT: Final = 0x80338029
 NO_SUCH_SHELL: Final = 0x8033805B
 DISCONNECTED: Final = 0x803381DE
+_NO_SUCH_RESOURCE: Final = 0x8033803B
 _ACCESS_DENIED: Final = {5, 0x80070005}
 _QUOTAS: Final = range(0x803381A0, 0x803381B0)
 _TAGS: Final = re.compile(r"<(style|script).*?</\1>|<[^>]{0,500}>", re.DOTALL | re.IGNORECASE)
@@ -122,6 +123,9 @@ def _fault(error: WSManFaultError, endpoint: WinRMEndpoint) -> tuple[type[Connec
             f"and the configuration {endpoint.configuration} must let them in (Set-PSSessionConfiguration)."
         )
     advice = ""
+    if code == _NO_SUCH_RESOURCE:
+        # PowerShell's client makes this sentence of that number too.
+        said = f"Cannot find the {endpoint.configuration} session configuration on {endpoint.host}. {said}"
     if code in _QUOTAS:
         advice = (
             " Close sessions of this user there (Get-PSSession -ComputerName), or raise the quota (WSMan:\\localhost)."
