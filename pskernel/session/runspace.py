@@ -223,9 +223,9 @@ class Runspace(RunsPipelines):
                 self._state = RunspaceState.CLOSED
                 with contextlib.suppress(TimeoutError, TransportClosed):
                     async with asyncio.timeout(grace):
-                        if not self.is_busy:
-                            await self._turn.acquire()  # the last one is being seen off
-                        await self._transport.close_pool()
+                        # The last pipeline may just be being seen off; one that runs is not waited for.
+                        async with contextlib.nullcontext() if self.is_busy else self._turn:
+                            await self._transport.close_pool()
         finally:
             await self._shut("The runspace was closed.")
 
