@@ -20,7 +20,7 @@ def pwsh() -> str:
 
 @pytest.fixture(scope="session")
 def golden() -> Path:
-    """Recordings of a real PowerShell console that are not part of this project."""
+    """Recordings of a real PowerShell console, and of WinRM servers, that are not part of this project."""
     found = os.environ.get("PSKERNEL_TEST_GOLDEN")
     if not found:
         pytest.skip("no golden recordings: set PSKERNEL_TEST_GOLDEN")

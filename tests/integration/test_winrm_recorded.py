@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,11 +18,11 @@ from tests.fakes.wsman_replay.fragments import fragments, payloads
 from tests.parts.psrp_words import Words
 from tests.parts.winrm_manners import breaches
 from tests.parts.winrm_replayed import (
-    LIMIT_SECONDS,
-    Played,
+    Stage,
     check,
     heard,
     host_answers,
+    perform,
     played,
     run,
     said_to_commands,
@@ -90,17 +92,23 @@ def library(golden: Path) -> Library:
     return Library(golden)
 
 
-async def conversation(replay: Played, recording: Recording, *, with_key: bool = False) -> list[list[Words]]:
-    async with asyncio.timeout(LIMIT_SECONDS):
-        runspace = await replay.open()
+def conversation(
+    recording: Recording, *, with_key: bool = False
+) -> Callable[[Stage], Coroutine[Any, Any, list[list[Words]]]]:
+    """Open a runspace, run as many commands as there were, close it; say what was heard."""
+
+    async def all_of_it(stage: Stage) -> list[list[Words]]:
+        runspace = await stage.open()
         if with_key:
             await runspace.exchange_key()
         said = [await run(runspace) for _ in recording.commands]
         assert runspace.state is RunspaceState.OPEN
-        await replay.settled()
+        await stage.settled()
         await runspace.aclose()
-    assert runspace.error is None
-    return said
+        assert runspace.error is None
+        return said
+
+    return all_of_it
 
 
 def test_no_recording_is_left_out(golden: Path) -> None:
@@ -114,11 +122,10 @@ def test_a_conversation_says_what_it_said(library: Library, name: str) -> None:
     recording, (left, _) = library.recording(name), CONVERSATIONS[name]
     expected = said_to_commands(recording)
 
-    with played(library, recording) as replay:
-        said = asyncio.run(conversation(replay, recording, with_key=name in WITH_KEY))
+    stage, said = perform(library, recording, conversation(recording, with_key=name in WITH_KEY))
 
     assert expected == said
-    check(replay, left)
+    check(stage, left)
 
 
 @pytest.mark.parametrize(
@@ -127,11 +134,10 @@ def test_a_conversation_says_what_it_said(library: Library, name: str) -> None:
 def test_host_calls_are_answered_as_they_were(library: Library, name: str) -> None:
     recording = library.recording(name)
 
-    with played(library, recording) as replay:
-        asyncio.run(conversation(replay, recording, with_key=name in WITH_KEY))
+    stage, _ = perform(library, recording, conversation(recording, with_key=name in WITH_KEY))
 
     expected = host_answers([each.request for each in recording.exchanges if each.detail == "pr"])
-    answered = [each.envelope for each in replay.replay.seen if each.detail == "pr"]
+    answered = [each.envelope for each in stage.replay.seen if each.detail == "pr"]
     assert expected == host_answers(answered)
     assert expected
 
@@ -139,29 +145,25 @@ def test_host_calls_are_answered_as_they_were(library: Library, name: str) -> No
 def test_a_stop_is_a_stop(library: Library) -> None:
     recording = library.recording("stop-crtl_c.jsonl")
 
-    async def stopping(replay: Played) -> list[list[Words]]:
-        async with asyncio.timeout(LIMIT_SECONDS):
-            runspace = await replay.open()
-            said = []
-            for _ in range(2):
-                pipeline = await runspace.invoke("while ($true) {}")
-                await replay.saw(
-                    lambda each, p=pipeline: each.command == str(p.pipeline_id).upper() and each.operation == "Receive"
-                )
-                stopping = asyncio.create_task(pipeline.stop())
-                said.append(await heard(pipeline))
-                await stopping
-            said.append(await run(runspace))
-            await replay.settled()
-            await runspace.aclose()
-            return said
+    async def stopping(stage: Stage) -> list[list[Words]]:
+        runspace = await stage.open()
+        said = []
+        for _ in range(2):
+            pipeline = await runspace.invoke("while ($true) {}")
+            await stage.listening(pipeline)
+            stopping = asyncio.create_task(pipeline.stop())
+            said.append(await heard(pipeline))
+            await stopping
+        said.append(await run(runspace))
+        await stage.settled()
+        await runspace.aclose()
+        return said
 
-    with played(library, recording) as replay:
-        said = asyncio.run(stopping(replay))
+    stage, said = perform(library, recording, stopping)
 
     assert said_to_commands(recording) == said
-    check(replay)
-    codes = [each.detail for each in replay.replay.seen if each.operation == "Signal"]
+    check(stage)
+    codes = [each.detail for each in stage.replay.seen if each.operation == "Signal"]
     assert ["stop", "terminate", "stop", "terminate", "terminate"] == codes
 
 
@@ -173,32 +175,24 @@ def sent(seen: list[Seen], operation: str) -> list[bytes]:
     return [data for each in seen if each.operation == operation for data in payloads(each.envelope)]
 
 
-def messages(data: list[bytes]) -> list[tuple[int, int]]:
-    """Objects and the sizes of what was said in them."""
-    parts = [each for piece in data for each in fragments(piece)]
-    return [(each.object_id, len(each.blob)) for each in parts]
-
-
 @pytest.mark.parametrize("name", ["big-script.jsonl", "psrp_small_msg_size.yml"])
 def test_a_big_script_goes_in_pieces(library: Library, name: str) -> None:
     recording = library.recording(name)
     # Pipelines of ours take no input, so that there is one piece less.
     script = "#" + "x" * (300_000 if name == "big-script.jsonl" else 40_000)
 
-    async def big(replay: Played) -> list[Words]:
-        async with asyncio.timeout(LIMIT_SECONDS):
-            runspace = await replay.open()
-            said = await run(runspace, script)
-            await replay.settled()
-            await runspace.aclose()
-            return said
+    async def big(stage: Stage) -> list[Words]:
+        runspace = await stage.open()
+        said = await run(runspace, script)
+        await stage.settled()
+        await runspace.aclose()
+        return said
 
-    with played(library, recording) as replay:
-        said = asyncio.run(big(replay))
+    stage, said = perform(library, recording, big)
 
-    seen = replay.replay.seen
+    seen = stage.replay.seen
     assert [said] == said_to_commands(recording)
-    assert replay.replay.problems == []
+    assert stage.replay.problems == []
     assert breaches(seen) == []
     parts = [each for data in sent(seen, "Command") + sent(seen, "Send") for each in fragments(data)]
     assert [(parts[0].object_id, number) for number in range(len(parts))] == [
@@ -214,24 +208,22 @@ def test_a_big_script_goes_in_pieces(library: Library, name: str) -> None:
 def test_messages_become_as_large_as_the_server_takes(library: Library, name: str) -> None:
     recording = library.recording("psrp_no_profile.yml").then(library.recording(name))
 
-    with played(library, recording) as replay:
-        asyncio.run(conversation(replay, recording))
+    stage, _ = perform(library, recording, conversation(recording))
 
-    check(replay)
-    (command,) = (each for each in replay.replay.seen if each.operation == "Command")
+    check(stage)
+    (command,) = (each for each in stage.replay.seen if each.operation == "Command")
     assert str(ENVELOPE_KB[name] * 1024) == command.header.findtext("{*}MaxEnvelopeSize")
 
 
 def test_the_profile_is_not_loaded_if_it_must_not_be(library: Library) -> None:
     recording = library.recording("psrp_no_profile.yml")
 
-    async def opened(replay: Played) -> None:
-        await (await replay.open(machine_profile="false")).aclose()
+    async def opened(stage: Stage) -> None:
+        await (await stage.open(machine_profile="false")).aclose()
 
-    with played(library, recording) as replay:
-        asyncio.run(opened(replay))
+    stage, _ = perform(library, recording, opened)
 
-    (create,) = (each for each in replay.replay.seen if each.operation == "Create")
+    (create,) = (each for each in stage.replay.seen if each.operation == "Create")
     recorded = recording.exchanges[0].request
     assert 'Name="WINRS_NOPROFILE">TRUE<' in recorded
     assert b'Name="WINRS_NOPROFILE"' in create.raw
@@ -240,10 +232,9 @@ def test_the_profile_is_not_loaded_if_it_must_not_be(library: Library) -> None:
 def test_a_session_is_asked_for_as_one_session(library: Library) -> None:
     recording = library.recording("open-run-close.jsonl")
 
-    with played(library, recording) as replay:
-        asyncio.run(conversation(replay, recording))
+    stage, _ = perform(library, recording, conversation(recording))
 
-    sessions = {each.header.findtext("{*}SessionId") for each in replay.replay.seen}
+    sessions = {each.header.findtext("{*}SessionId") for each in stage.replay.seen}
     assert 1 == len(sessions)
 
 
@@ -253,56 +244,54 @@ def test_a_session_is_asked_for_as_one_session(library: Library) -> None:
 def test_a_key_that_does_not_come_is_waited_for_until_the_end(library: Library) -> None:
     recording = library.recording("psrp_key_exchange_timeout.yml")
 
-    async def exchanging(replay: Played) -> bool:
-        async with asyncio.timeout(LIMIT_SECONDS):
-            runspace = await replay.open()
-            exchange = asyncio.create_task(runspace.exchange_key())
-            # An answer without anything in it.
-            await replay.was_told(5)
-            await replay.settled()
-            waited = not exchange.done()
-            await runspace.aclose()
-            await exchange
-            return waited
+    async def exchanging(stage: Stage) -> bool:
+        runspace = await stage.open()
+        exchange = asyncio.create_task(runspace.exchange_key())
+        # An answer without anything in it.
+        await stage.was_told(5)
+        await stage.settled()
+        waited = not exchange.done()
+        await runspace.aclose()
+        await exchange
+        return waited
 
-    with played(library, recording) as replay:
-        assert asyncio.run(exchanging(replay))
-    check(replay)
+    stage, waited = perform(library, recording, exchanging)
+    assert waited
+    check(stage)
 
 
 def test_variables_are_reset(library: Library) -> None:
     recording = library.recording("psrp_reset_runspace_state.yml")
 
-    async def resetting(replay: Played) -> list[list[Words]]:
-        async with asyncio.timeout(LIMIT_SECONDS):
-            runspace = await replay.open()
-            said = [await run(runspace)]
-            await runspace.reset()
-            said.append(await run(runspace))
-            await replay.settled()
-            await runspace.aclose()
-            return said
+    async def resetting(stage: Stage) -> list[list[Words]]:
+        runspace = await stage.open()
+        said = [await run(runspace)]
+        await runspace.reset()
+        said.append(await run(runspace))
+        await stage.settled()
+        await runspace.aclose()
+        return said
 
-    with played(library, recording) as replay:
-        said = asyncio.run(resetting(replay))
+    stage, said = perform(library, recording, resetting)
 
     assert said_to_commands(recording) == said
-    check(replay)
+    check(stage)
 
 
 def test_variables_that_cannot_be_reset_are_an_error(library: Library) -> None:
-    async def resetting(replay: Played) -> RunspaceState:
-        runspace = await replay.open()
+    async def resetting(stage: Stage) -> RunspaceState:
+        runspace = await stage.open()
         with pytest.raises(RunspaceStateError, match="refused to reset"):
-            await asyncio.wait_for(runspace.reset(), LIMIT_SECONDS)
+            await runspace.reset()
         state = runspace.state
-        await replay.settled()
+        await stage.settled()
         await runspace.aclose()
         return state
 
-    with played(library, library.recording("psrp_reset_runspace_state_fail.yml")) as replay:
-        assert RunspaceState.OPEN is asyncio.run(resetting(replay))
-    check(replay)
+    stage, state = perform(library, library.recording("psrp_reset_runspace_state_fail.yml"), resetting)
+
+    assert RunspaceState.OPEN is state
+    check(stage)
 
 
 # ---- who is not let in ----
@@ -312,19 +301,19 @@ def test_a_server_that_refuses_a_shell_without_a_word(library: Library) -> None:
     """Three times, each for another thing that is missing."""
     recording = library.recording("create-incomplete.jsonl")
 
-    with played(library, recording) as replay:
+    with played(library, recording) as stage:
         for _ in recording.exchanges:
             with pytest.raises(ConnectError, match=r"HTTP status 500, empty answer"):
-                asyncio.run(replay.open())
+                asyncio.run(stage.open())
 
-    check(replay)
+    check(stage)
 
 
 def test_a_wrong_password_is_refused(library: Library) -> None:
     wrong = GivenCredential(USER, Secret("wrong"))
 
     refused = pytest.raises(AuthenticationFailed, match=rf"refused the login as {USER} by basic")
-    with played(library, library.recording("open-run-close.jsonl")) as replay, refused:
-        asyncio.run(connect(target_at(replay.port), credential=wrong))
+    with played(library, library.recording("open-run-close.jsonl")) as stage, refused:
+        asyncio.run(connect(target_at(stage.port), credential=wrong))
 
-    assert [] == replay.replay.seen
+    assert [] == stage.replay.seen

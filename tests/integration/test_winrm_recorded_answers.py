@@ -13,6 +13,7 @@ from uuid import UUID
 
 import pytest
 
+from pskernel.credentials import Secret
 from pskernel.errors import AuthenticationFailed, ConnectError, PSKernelError, TransportClosed
 from pskernel.protocol.runspace import PoolSettings, RunspaceProtocol
 from pskernel.records import Notice
@@ -30,10 +31,9 @@ from pskernel.transports.winrm.faults import (
 from pskernel.transports.winrm.line import Line
 from pskernel.transports.winrm.tls import Certificates
 from tests.fakes.wsman_bridge.soap import Request
-from tests.fakes.wsman_replay import USER, Exchange, Library, ReplayServer, Sequence
+from tests.fakes.wsman_replay import PASSWORD, USER, Exchange, Library, ReplayServer, Sequence
 from tests.fakes.wsman_replay.fragments import payloads
 from tests.parts.psrp_words import Words, our_words, recorded_words, unasked
-from tests.parts.winrm_replayed import CREDENTIAL
 
 pytestmark = pytest.mark.golden
 
@@ -53,7 +53,7 @@ def library(golden: Path) -> Library:
 
 
 def endpoint_at(port: int) -> WinRMEndpoint:
-    return WinRMEndpoint("127.0.0.1", port, login=WinRMLogin("basic", USER, CREDENTIAL.source), encrypted=False)
+    return WinRMEndpoint("127.0.0.1", port, login=WinRMLogin("basic", USER, Secret(PASSWORD)), encrypted=False)
 
 
 async def asked(endpoint: WinRMEndpoint, exchanges: list[Exchange]) -> list[ET.Element | Exception]:
@@ -147,7 +147,7 @@ def test_every_message_says_what_psrpcore_reads(library: Library, name: str) -> 
 
 def test_a_refused_login_is_one(library: Library) -> None:
     refusal = library.answer("", "denied")
-    wrong = WinRMLogin("basic", "somebody else", CREDENTIAL.source)
+    wrong = WinRMLogin("basic", "somebody else", Secret(PASSWORD))
 
     with ReplayServer(Sequence([]), refusal) as server:
         endpoint = WinRMEndpoint("127.0.0.1", server.port, login=wrong, encrypted=False)

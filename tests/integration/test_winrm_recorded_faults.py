@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.fakes.wsman_bridge.soap import Request
 from tests.fakes.wsman_replay import Answer, Answering, Library, Recording
 from tests.parts.psrp_words import Words, our_words
 from tests.parts.winrm_manners import breaches
-from tests.parts.winrm_replayed import LIMIT_SECONDS, Played, attached, check, heard, played, run, said_to_commands
+from tests.parts.winrm_replayed import Stage, check, heard, perform, run, said_to_commands
 
 pytestmark = pytest.mark.golden
 
@@ -28,87 +29,80 @@ def library(golden: Path) -> Library:
     return Library(golden)
 
 
-def play(library: Library, recording: Recording, scene: Callable[[Played, Runspace], Awaitable[None]]) -> Played:
+def play(library: Library, recording: Recording, scene: Callable[[Stage, Runspace], Awaitable[None]]) -> Stage:
     """Open a runspace on a recording, and let something happen to it."""
 
-    async def all_of_it(replay: Played) -> None:
-        async with asyncio.timeout(LIMIT_SECONDS):
-            runspace = await replay.open()
-            try:
-                await scene(replay, runspace)
-            finally:
-                await runspace.abandon("The test is over.")
+    async def all_of_it(stage: Stage) -> None:
+        await scene(stage, await stage.open())
 
-    with played(library, recording) as replay:
-        asyncio.run(all_of_it(replay))
-    return replay
+    return perform(library, recording, all_of_it)[0]
 
 
 # ---- the end, as we wanted it ----
 
 
 def test_what_runs_when_a_session_is_closed_ends(library: Library) -> None:
-    async def closing(replay: Played, runspace: Runspace) -> None:
+    async def closing(stage: Stage, runspace: Runspace) -> None:
         pipeline = await runspace.invoke("Start-Sleep 60")
-        await replay.listening(pipeline)
+        await stage.listening(pipeline)
         await runspace.aclose()
         with pytest.raises(TransportClosed):
             await heard(pipeline)
         assert RunspaceState.CLOSED is runspace.state
 
-    replay = play(library, library.recording("delete-running.jsonl"), closing)
+    stage = play(library, library.recording("delete-running.jsonl"), closing)
 
-    check(replay, (9,))
+    check(stage, (9,))
 
 
 def test_a_session_is_deleted_once(library: Library) -> None:
     recording = library.recording("delete-twice.jsonl")
 
-    async def closing(replay: Played, runspace: Runspace) -> None:
+    async def closing(stage: Stage, runspace: Runspace) -> None:
         assert said_to_commands(recording) == [await run(runspace)]
-        await replay.settled()
+        await stage.settled()
         await runspace.aclose()
         await runspace.aclose()
 
-    replay = play(library, recording, closing)
+    stage = play(library, recording, closing)
 
-    check(replay, (12, 13, 14))
+    check(stage, (12, 13, 14))
 
 
 def test_a_session_that_is_gone_can_be_closed(library: Library) -> None:
     """Delete is answered with a fault, and so is the Receive that was under way."""
     recording = library.recording("delete-twice.jsonl").without(5, 11)
 
-    async def closing(replay: Played, runspace: Runspace) -> None:
+    async def closing(stage: Stage, runspace: Runspace) -> None:
         await run(runspace)
-        await replay.settled()
+        await stage.settled()
         await runspace.aclose()
         assert (RunspaceState.CLOSED, None) == (runspace.state, runspace.error)
 
-    replay = play(library, recording, closing)
+    stage = play(library, recording, closing)
 
-    check(replay, (14,))
+    check(stage, (14,))
 
 
 def test_a_delete_that_is_never_answered_is_not_waited_for(library: Library) -> None:
     recording = library.recording("no-outstanding-receive.jsonl")
 
-    async def closing(replay: Played, runspace: Runspace) -> None:
+    async def closing(stage: Stage, runspace: Runspace) -> None:
         assert said_to_commands(recording) == [await run(runspace)]
-        await replay.settled()
+        await stage.settled()
         await runspace.aclose(grace=0.2)
         assert RunspaceState.CLOSED is runspace.state
 
-    replay = play(library, recording, closing)
+    stage = play(library, recording, closing)
 
-    check(replay)
-    assert ["Delete"] == [each.operation for each in replay.replay.seen if each.answered is None]
+    check(stage)
+    assert ["Delete"] == [each.operation for each in stage.replay.seen if each.answered is None]
 
 
 def test_nothing_is_sent_after_delete(library: Library) -> None:
     """However soon the session is closed after the last thing that a command said."""
 
-    async def closing(_: Played, runspace: Runspace) -> None:
+    async def closing(_: Stage, runspace: Runspace) -> None:
         await run(runspace)
         await runspace.aclose()
 
@@ -125,13 +119,14 @@ def test_nothing_is_sent_after_delete(library: Library) -> None:
 def test_a_command_that_is_done_has_ended(library: Library) -> None:
     """The server closes it instead of stopping it, and says nothing about its state."""
 
-    async def stopping(replay: Played, runspace: Runspace) -> None:
+    async def stopping(stage: Stage, runspace: Runspace) -> None:
         pipeline = await runspace.invoke("while ($true) {}")
-        await replay.listening(pipeline)
+        await stage.listening(pipeline)
         await pipeline.stop()
         async with asyncio.timeout(1):
-            with pytest.raises(PSKernelError):
+            with contextlib.suppress(PSKernelError):
                 await heard(pipeline)
+        assert pipeline.ended
 
     play(library, library.recording("stop-ctrl_c.jsonl"), stopping)
 
@@ -143,7 +138,7 @@ def test_a_shell_whose_process_died_is_lost(library: Library, name: str, not_our
     if name == "two-receives.jsonl":
         recording = recording.later(5, than=8)
 
-    async def running(_: Played, runspace: Runspace) -> None:
+    async def running(_: Stage, runspace: Runspace) -> None:
         with pytest.raises(TransportClosed, match=GENERAL):
             await run(runspace)
         assert RunspaceState.BROKEN is runspace.state
@@ -155,19 +150,19 @@ def test_a_shell_whose_process_died_is_lost(library: Library, name: str, not_our
 def test_a_session_that_another_client_takes_is_lost(library: Library) -> None:
     recording = library.recording("disconnect-reconnect.jsonl")
 
-    async def losing(replay: Played, runspace: Runspace) -> None:
+    async def losing(stage: Stage, runspace: Runspace) -> None:
         pipeline = await runspace.invoke("1")
         reading = asyncio.create_task(heard(pipeline))
-        await replay.listening(pipeline)
-        await replay.was_told(11)
-        await replay.listening(pipeline)
-        replay.replay.elsewhere(13)
+        await stage.listening(pipeline)
+        await stage.was_told(11)
+        await stage.listening(pipeline)
+        stage.replay.elsewhere(13)
         with pytest.raises(TransportClosed, match="disconnected, or taken over by another client"):
             await reading
 
-    replay = play(library, recording, losing)
+    stage = play(library, recording, losing)
 
-    assert [] == breaches(replay.replay.seen)
+    assert [] == breaches(stage.replay.seen)
 
 
 VANISHED: dict[str, Callable[[Runspace], Awaitable[object]]] = {
@@ -184,8 +179,8 @@ def test_a_shell_that_vanished_is_lost(library: Library, operation: str) -> None
     recording = library.recording("delete-twice.jsonl").opening().then(gone)
     receive, first = (each.number for each in recording.exchanges[-2:])
 
-    async def asking(replay: Played, runspace: Runspace) -> None:
-        await replay.settled()
+    async def asking(stage: Stage, runspace: Runspace) -> None:
+        await stage.settled()
         if operation == "Send":
             await VANISHED[operation](runspace)
         else:
@@ -202,8 +197,8 @@ def test_a_session_that_was_left_and_vanished_is_not_come_back_to(library: Libra
     gone = library.recording("unknown-shell.jsonl").only(lambda each: each.operation == "Reconnect")
     recording = library.recording("delete-twice.jsonl").opening().then(gone)
 
-    async def returning(replay: Played, runspace: Runspace) -> None:
-        await replay.settled()
+    async def returning(stage: Stage, runspace: Runspace) -> None:
+        await stage.settled()
         await runspace.disconnect()
         with pytest.raises(TransportClosed, match=UNREACHABLE):
             await runspace.reconnect()
@@ -216,7 +211,6 @@ def test_a_session_that_was_left_and_vanished_is_not_come_back_to(library: Libra
 def test_a_shell_that_vanished_in_the_end_is_nobodys_business(library: Library, operation: str) -> None:
     """What had been said is heard, and nothing is raised where nobody asked anything."""
     gone = library.recording("unknown-shell.jsonl").only(lambda each: each.operation == operation)
-    number = gone.exchanges[0].number
     before = library.recording("delete-twice.jsonl").only(
         lambda each: each.number <= (9 if operation == "Signal" else 10)
     )
@@ -224,16 +218,13 @@ def test_a_shell_that_vanished_in_the_end_is_nobodys_business(library: Library, 
     if operation == "Signal":
         recording = _of_command(recording, 0)
 
-    async def ending(replay: Played, runspace: Runspace) -> None:
+    async def ending(stage: Stage, runspace: Runspace) -> None:
         assert said_to_commands(before)[:1] == [await run(runspace)]
-        await replay.settled()
+        await stage.settled()
         await runspace.aclose()
         assert (RunspaceState.CLOSED, None) == (runspace.state, runspace.error)
 
-    replay = play(library, recording, ending)
-
-    check(replay)
-    assert number
+    check(play(library, recording, ending))
 
 
 def _of_command(recording: Recording, command: int) -> Recording:
@@ -246,14 +237,12 @@ def test_a_command_that_is_not_there_is_not_the_end_of_the_session(library: Libr
     """Windows has one number for both, and says in words which it is."""
     recording = library.recording("psrp_receive_failure.yml")
 
-    async def running(_: Played, runspace: Runspace) -> None:
-        with pytest.raises(TransportClosed, match="command identifier that does not exist"):
+    async def running(_: Stage, runspace: Runspace) -> None:
+        with pytest.raises(PSKernelError, match="command identifier that does not exist"):
             await run(runspace)
         await runspace.aclose()
 
-    replay = play(library, recording, running)
-
-    assert [] == replay.replay.unplayed
+    assert [] == play(library, recording, running).replay.unplayed
 
 
 # ---- interruptions ----
@@ -285,48 +274,42 @@ def told_by(said: list[Words]) -> list[str]:
 def test_nothing_is_lost_or_said_twice_when_the_line_is_cut(library: Library) -> None:
     recording, cut = library.recording("open-run-close.jsonl"), Cut()
 
-    async def interrupted(replay: Played) -> list[Words]:
-        async with asyncio.timeout(LIMIT_SECONDS):
-            runspace = await replay.open()
-            cut.armed = True
-            said = [words for _ in recording.commands for words in await run(runspace)]
-            await replay.settled()
-            said += [our_words(record) for record in runspace.idle.take()]
-            await runspace.aclose()
-            return said
+    async def interrupted(stage: Stage) -> list[Words]:
+        runspace = await stage.open()
+        cut.armed = True
+        said = [words for _ in recording.commands for words in await run(runspace)]
+        await stage.settled()
+        said += [our_words(record) for record in runspace.idle.take()]
+        await runspace.aclose()
+        return said
 
-    with played(library, recording, over=cut) as replay:
-        said = asyncio.run(interrupted(replay))
+    stage, said = perform(library, recording, interrupted, over=cut)
 
-    assert [words for said in said_to_commands(recording) for words in said] == [
-        each for each in said if each[0] != "Notice"
-    ]
+    expected = [words for command in said_to_commands(recording) for words in command]
+    assert expected == [each for each in said if each[0] != "Notice"]
     assert ["interrupted", "restored"] == told_by(said)
-    check(replay, (24,))
+    check(stage, (24,))
 
 
 def test_what_another_client_was_told_is_not_missed(library: Library) -> None:
     """The line is cut after a session was taken over: the messages before were for its first client."""
     recording, cut = library.recording("connect-new-client.jsonl"), Cut()
 
-    async def interrupted(replay: Played) -> list[Words]:
-        async with asyncio.timeout(LIMIT_SECONDS):
-            runspace = await replay.open()
-            pipeline = await runspace.invoke("1")
-            await replay.was_told(11)
-            await replay.listening(pipeline)
-            await runspace.disconnect()
-            cut.armed = True
-            other = await attached(replay, runspace.instance_id, pipeline.pipeline_id)
-            # The second command waits until the first one is seen off.
-            said = await heard(other.left[0]) + await run(other)
-            await replay.settled()
-            said += [our_words(record) for record in other.idle.take()]
-            await other.aclose()
-            await runspace.abandon("Another client has it.")
-            return said
+    async def interrupted(stage: Stage) -> list[Words]:
+        runspace = await stage.open()
+        pipeline = await runspace.invoke("1")
+        await stage.was_told(11)
+        await stage.listening(pipeline)
+        await runspace.disconnect()
+        cut.armed = True
+        other = await stage.attach(runspace.instance_id, pipeline.pipeline_id)
+        # The second command waits until the first one is seen off.
+        said = await heard(other.left[0]) + await run(other)
+        await stage.settled()
+        said += [our_words(record) for record in other.idle.take()]
+        await other.aclose()
+        return said
 
-    with played(library, recording, over=cut) as replay:
-        said = asyncio.run(interrupted(replay))
+    _, said = perform(library, recording, interrupted, over=cut)
 
     assert ["interrupted", "restored"] == told_by(said)

@@ -17,12 +17,10 @@ from tests.fakes.wsman_replay import Library, Recording
 from tests.parts.psrp_words import Words, our_words
 from tests.parts.winrm_replayed import (
     CREDENTIAL,
-    LIMIT_SECONDS,
-    Played,
-    attached,
+    Stage,
     check,
     heard,
-    played,
+    perform,
     quiet,
     run,
     said_to_commands,
@@ -52,7 +50,7 @@ def said_before_leaving(recording: Recording) -> int:
     return len(said_to_commands(recording.only(lambda each: each.ended < left.ended))[0])
 
 
-async def leave_and_return(replay: Played, runspace: Runspace) -> None:
+async def leave_and_return(stage: Stage, runspace: Runspace) -> None:
     """Come back when what was received is known to be over, as the faults 6 and 12 say."""
     await runspace.disconnect()
     assert runspace.state is RunspaceState.DISCONNECTED
@@ -60,171 +58,150 @@ async def leave_and_return(replay: Played, runspace: Runspace) -> None:
     await runspace.reconnect()
 
 
-async def leave_and_return_at_once(replay: Played, runspace: Runspace) -> None:
+async def leave_and_return_at_once(stage: Stage, runspace: Runspace) -> None:
     """Come back before these faults have come, if they are not waited for."""
-    replay.replay.hold(6, 12)
+    stage.replay.hold(6, 12)
     leaving = asyncio.create_task(runspace.disconnect())
     await asyncio.wait({leaving}, timeout=0.5)
     if not leaving.done():
-        replay.replay.hold()
+        stage.replay.hold()
     await leaving
     await runspace.reconnect()
-    replay.replay.hold()
+    stage.replay.hold()
 
 
-@pytest.mark.parametrize(
-    "leave",
-    [
-        leave_and_return,
-        leave_and_return_at_once,
-    ],
-)
+@pytest.mark.parametrize("leave", [leave_and_return, leave_and_return_at_once])
 def test_a_session_that_was_left_goes_on_where_it_was(
-    library: Library, leave: Callable[[Played, Runspace], Awaitable[None]]
+    library: Library, leave: Callable[[Stage, Runspace], Awaitable[None]]
 ) -> None:
     recording = library.recording("disconnect-reconnect.jsonl")
     outputs = said_before_leaving(recording)
 
-    async def leaving(replay: Played) -> list[list[Words]]:
-        async with asyncio.timeout(LIMIT_SECONDS):
-            runspace = await replay.open()
-            try:
-                pipeline = await runspace.invoke("1")
-                records = aiter(pipeline)
-                first = await some(records, outputs)
-                await replay.listening(pipeline)
-                await leave(replay, runspace)
-                said = [first + await rest(records), await run(runspace)]
-                await replay.settled()
-                await runspace.aclose()
-            finally:
-                await runspace.abandon("The test is over.")
+    async def leaving(stage: Stage) -> list[list[Words]]:
+        runspace = await stage.open()
+        pipeline = await runspace.invoke("1")
+        records = aiter(pipeline)
+        first = await some(records, outputs)
+        await stage.listening(pipeline)
+        await leave(stage, runspace)
+        said = [first + await rest(records), await run(runspace)]
+        await stage.settled()
+        await runspace.aclose()
         return said
 
-    with played(library, recording) as replay:
-        said = asyncio.run(leaving(replay))
+    stage, said = perform(library, recording, leaving)
 
     assert 0 < outputs
     assert said_to_commands(recording) == said
     # The recorded client asked in the meantime too, and once more at the end.
-    check(replay, (14, 41))
+    check(stage, (14, 41))
 
 
 def test_another_client_takes_over_what_runs(library: Library) -> None:
     recording = library.recording("connect-new-client.jsonl")
     seen_before = said_before_leaving(recording)
 
-    async def taking_over(replay: Played) -> list[list[Words]]:
-        async with asyncio.timeout(LIMIT_SECONDS):
-            runspace = await replay.open()
-            pipeline = await runspace.invoke("1")
-            before = await some(aiter(pipeline), seen_before)
-            await replay.listening(pipeline)
-            await runspace.disconnect()
-            other = await attached(replay, runspace.instance_id, pipeline.pipeline_id)
-            assert other.is_busy
-            (left,) = other.left
-            said = [before + await heard(left), await run(other)]
-            await replay.settled()
-            await other.aclose()
-            await runspace.abandon("Another client has it.")
-            return said
+    async def taking_over(stage: Stage) -> list[list[Words]]:
+        runspace = await stage.open()
+        pipeline = await runspace.invoke("1")
+        before = await some(aiter(pipeline), seen_before)
+        await stage.listening(pipeline)
+        await runspace.disconnect()
+        other = await stage.attach(runspace.instance_id, pipeline.pipeline_id)
+        assert other.is_busy
+        (left,) = other.left
+        said = [before + await heard(left), await run(other)]
+        await stage.settled()
+        await other.aclose()
+        return said
 
-    with played(library, recording) as replay:
-        said = asyncio.run(taking_over(replay))
+    stage, said = perform(library, recording, taking_over)
 
     assert 0 < seen_before
     assert said_to_commands(recording) == said
-    check(replay, (42,))
+    check(stage, (42,))
 
 
 def test_sessions_of_windows_are_left_found_and_taken_over(library: Library) -> None:
     recording = library.recording("psrp_disconnect_runspaces.yml")
 
-    async def two_sessions(replay: Played) -> None:
-        async with asyncio.timeout(LIMIT_SECONDS):
-            first = await replay.open()
-            await replay.settled()
-            await first.disconnect()
-            await quiet()
-            await first.reconnect()
-            assert first.state is RunspaceState.OPEN
-            await replay.settled()
-            await first.disconnect()
-            second = await replay.open()
-            await replay.settled()
-            await second.disconnect()
-            await quiet()
-            shells = await find_shells(target_at(replay.port), NobodyToAsk(), credential=CREDENTIAL)
-            assert [first.instance_id, second.instance_id] == [shell.pool_id for shell in shells]
-            for shell, old in zip(shells, (first, second), strict=True):
-                assert ("Microsoft.PowerShell", r"WIN-NNMU24VVKJ0\vagrant") == (shell.configuration, shell.owner)
-                assert not shell.connected
-                assert () == shell.running
-                new = await attached(replay, shell.pool_id, *shell.running)
-                assert new.state is RunspaceState.OPEN
-                await replay.settled()
-                await new.aclose()
-                await old.abandon("Another client has it.")
+    async def two_sessions(stage: Stage) -> None:
+        first = await stage.open()
+        await stage.settled()
+        await first.disconnect()
+        await quiet()
+        await first.reconnect()
+        assert first.state is RunspaceState.OPEN
+        await stage.settled()
+        await first.disconnect()
+        second = await stage.open()
+        await stage.settled()
+        await second.disconnect()
+        await quiet()
+        shells = await find_shells(target_at(stage.port), NobodyToAsk(), credential=CREDENTIAL)
+        assert [first.instance_id, second.instance_id] == [shell.pool_id for shell in shells]
+        for shell in shells:
+            assert ("Microsoft.PowerShell", r"WIN-NNMU24VVKJ0\vagrant") == (shell.configuration, shell.owner)
+            assert not shell.connected
+            assert () == shell.running
+            new = await stage.attach(shell.pool_id, *shell.running)
+            assert new.state is RunspaceState.OPEN
+            await stage.settled()
+            await new.aclose()
 
-    with played(library, recording) as replay:
-        asyncio.run(two_sessions(replay))
+    stage, _ = perform(library, recording, two_sessions)
 
-    check(replay)
+    check(stage)
 
 
 def test_sessions_are_found(library: Library) -> None:
     """Two of ours, one of them left, among others."""
     recording = library.recording("enumerate-shells.jsonl")
 
-    async def finding(replay: Played) -> None:
-        async with asyncio.timeout(LIMIT_SECONDS):
-            target = target_at(replay.port)
-            others = await find_shells(target, NobodyToAsk(), credential=CREDENTIAL)
-            first, second = await replay.open(), await replay.open()
-            await replay.settled()
-            await second.disconnect()
-            await quiet(1)
-            found = await find_shells(target, NobodyToAsk(), credential=CREDENTIAL)
-            known = {shell.pool_id for shell in others}
-            ours = {shell.pool_id: shell.connected for shell in found if shell.pool_id not in known}
-            assert {first.instance_id: True, second.instance_id: False} == ours
-            assert {"omitest"} == {shell.owner for shell in found}
-            assert {"Runspace1"} == {shell.name for shell in found}
-            await second.reconnect()
-            await replay.settled()
-            await second.aclose()
-            await replay.settled()
-            await first.aclose()
+    async def finding(stage: Stage) -> None:
+        target = target_at(stage.port)
+        others = await find_shells(target, NobodyToAsk(), credential=CREDENTIAL)
+        first, second = await stage.open(), await stage.open()
+        await stage.settled()
+        await second.disconnect()
+        await quiet(1)
+        found = await find_shells(target, NobodyToAsk(), credential=CREDENTIAL)
+        known = {shell.pool_id for shell in others}
+        ours = {shell.pool_id: shell.connected for shell in found if shell.pool_id not in known}
+        assert {first.instance_id: True, second.instance_id: False} == ours
+        assert {"omitest"} == {shell.owner for shell in found}
+        assert {"Runspace1"} == {shell.name for shell in found}
+        await second.reconnect()
+        await stage.settled()
+        await second.aclose()
+        await stage.settled()
+        await first.aclose()
 
-    with played(library, recording) as replay:
-        asyncio.run(finding(replay))
+    stage, _ = perform(library, recording, finding)
 
     # It is not asked whether a shell lives; and nobody receives from one that was left, or is gone.
-    check(replay, (12, 15, 20))
+    check(stage, (12, 15, 20))
 
 
 def test_a_server_that_cannot_list_its_sessions_says_so(library: Library) -> None:
     recording = library.recording("enumerate-shells-stock.jsonl")
 
-    async def finding(replay: Played) -> None:
-        async with asyncio.timeout(LIMIT_SECONDS):
-            target = target_at(replay.port)
-            first, second = await replay.open(), await replay.open()
-            await replay.settled()
-            await second.disconnect()
-            await quiet(1)
-            for _ in range(2):
-                with pytest.raises(ConnectError, match="The specified property does not exist"):
-                    await find_shells(target, NobodyToAsk(), credential=CREDENTIAL)
-            await second.reconnect()
-            await replay.settled()
-            await second.aclose()
-            await replay.settled()
-            await first.aclose()
+    async def finding(stage: Stage) -> None:
+        target = target_at(stage.port)
+        first, second = await stage.open(), await stage.open()
+        await stage.settled()
+        await second.disconnect()
+        await quiet(1)
+        for _ in range(2):
+            with pytest.raises(ConnectError, match="The specified property does not exist"):
+                await find_shells(target, NobodyToAsk(), credential=CREDENTIAL)
+        await second.reconnect()
+        await stage.settled()
+        await second.aclose()
+        await stage.settled()
+        await first.aclose()
 
-    with played(library, recording) as replay:
-        asyncio.run(finding(replay))
+    stage, _ = perform(library, recording, finding)
 
     # Where the shells are not known, nobody asks for their commands.
-    check(replay, (14, 15, 20))
+    check(stage, (14, 15, 20))

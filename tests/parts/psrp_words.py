@@ -81,6 +81,7 @@ def _pool(pool_id: UUID | None) -> psrpcore.ClientRunspacePool:
 
 def _expect(pool: psrpcore.ClientRunspacePool, pipeline_id: UUID | None) -> None:
     """psrpcore takes states only of pipelines that it knows."""
+    assert pipeline_id is not None
     known = pool.pipeline_table.get(pipeline_id)
     if known is None or known.state in _ENDS:
         pool.pipeline_table.pop(pipeline_id, None)
@@ -160,7 +161,7 @@ def _psrpcore_call(event: Any) -> Words:
     method, parameters = int(event.method_identifier), list(event.method_parameters)
     if method in _TEXTS:
         kind, end = _TEXTS[method]
-        colours = [int(each) for each in parameters[:-1]] or [None, None]
+        colours: list[int | None] = [int(each) for each in parameters[:-1]] or [None, None]
         return "text", kind, (str(parameters[-1]) if parameters else "") + end, *colours
     if method == _WRITE_PROGRESS:
         return _psrpcore_progress(int(parameters[0]), parameters[1])

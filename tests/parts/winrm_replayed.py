@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import re
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 from uuid import UUID
 
 from pskernel.connect import connect, open_transport
@@ -25,19 +25,9 @@ from tests.parts.psrp_words import Words, our_words, recorded_words
 from tests.parts.winrm_manners import breaches
 
 __all__ = [
-    "CREDENTIAL",
-    "Played",
-    "answers",
-    "attached",
-    "check",
-    "heard",
-    "host_answers",
-    "played",
-    "quiet",
-    "run",
-    "said_to_commands",
-    "target_at",
-]
+    "CREDENTIAL", "Stage", "answers", "check", "heard", "host_answers", "perform", "played", "quiet", "run",
+    "said_to_commands", "target_at",
+]  # fmt: skip
 
 CREDENTIAL = GivenCredential(USER, Secret(PASSWORD))
 _HOST_RESPONSE = 0x00041101
@@ -51,18 +41,27 @@ _ANSWERS: dict[str, Any] = {
     "ReadKey": hostvalues.KeyPress("a"),
 }
 LIMIT_SECONDS = 30.0
+T = TypeVar("T")
 
 
 @dataclass
-class Played:
-    """A recording that is being played."""
+class Stage:
+    """Where a recording is being played, and the sessions that our client has opened on it."""
 
     replay: Replay
     port: int
+    opened: list[Runspace] = field(default_factory=list)
 
     async def open(self, **options: str) -> Runspace:
         """A runspace on it."""
-        return await connect(target_at(self.port, **options), credential=CREDENTIAL)
+        self.opened.append(await connect(target_at(self.port, **options), credential=CREDENTIAL))
+        return self.opened[-1]
+
+    async def attach(self, pool_id: UUID, *running: UUID) -> Runspace:
+        """A session of another client."""
+        transport = await open_transport(target_at(self.port), NobodyToAsk(), credential=CREDENTIAL)
+        self.opened.append(await Runspace.attach(transport, pool_id, running, open_timeout=LIMIT_SECONDS))
+        return self.opened[-1]
 
     async def saw(self, condition: Callable[[Seen], bool]) -> None:
         """Wait until a request came that satisfies a condition."""
@@ -111,11 +110,11 @@ def _is_listened_to(seen: list[Seen], shell: str, command: str) -> bool:
     return bool(asked) and asked[-1].waits
 
 
-def check(replay: Played, left: tuple[int, ...] = ()) -> None:
+def check(stage: Stage, left: tuple[int, ...] = ()) -> None:
     """The server was asked all that it was asked before but ``left``, and nothing that it should not be."""
-    wrong = [*replay.replay.problems, *breaches(replay.replay.seen)]
+    wrong = [*stage.replay.problems, *breaches(stage.replay.seen)]
     assert [] == wrong, "\n".join(wrong)
-    unplayed = tuple(each.number for each in replay.replay.unplayed)
+    unplayed = tuple(each.number for each in stage.replay.unplayed)
     assert left == unplayed, f"nobody asked for {unplayed}"
 
 
@@ -133,20 +132,35 @@ def target_at(port: int, **options: str) -> Target:
 @contextlib.contextmanager
 def played(
     library: Library, recording: Recording, *, over: Callable[[Answering], Answering] = lambda answering: answering
-) -> Iterator[Played]:
+) -> Iterator[Stage]:
     """Play it, as long as this is entered; ``over`` may stand between."""
     replay = Replay(recording, library)
     with ReplayServer(over(replay.handle), library.answer("", "denied")) as server:
         try:
-            yield Played(replay, server.port)
+            yield Stage(replay, server.port)
         finally:
             replay.close()
 
 
-async def attached(replay: Played, shell: UUID, *running: UUID) -> Runspace:
-    """A session of another client."""
-    transport = await open_transport(target_at(replay.port), NobodyToAsk(), credential=CREDENTIAL)
-    return await Runspace.attach(transport, shell, running, open_timeout=LIMIT_SECONDS)
+def perform(
+    library: Library,
+    recording: Recording,
+    scene: Callable[[Stage], Coroutine[Any, Any, T]],
+    *,
+    over: Callable[[Answering], Answering] = lambda answering: answering,
+) -> tuple[Stage, T]:
+    """Play a recording to what our client does; no session is left over."""
+
+    async def performed(stage: Stage) -> T:
+        try:
+            async with asyncio.timeout(LIMIT_SECONDS):
+                return await scene(stage)
+        finally:
+            for runspace in stage.opened:
+                await runspace.abandon("The scene is over.")
+
+    with played(library, recording, over=over) as stage:
+        return stage, asyncio.run(performed(stage))
 
 
 async def quiet(under_way: int = 0) -> None:
