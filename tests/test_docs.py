@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from psmagic.extension import COMMANDS
+from psmagic.commands import COMMANDS
 from psmagic.parameters import syntax
 
 from pskernel.options import describe

@@ -13,7 +13,7 @@ _SINGLE = "'\u2018\u2019\u201a\u201b"
 _DASH = "-\u2013\u2014\u2015"
 _DOUBLE = '"\u201c\u201d\u201e'
 _TOKEN = re.compile(
-    rf"""(?P<space>\s+)
+    rf"""(?P<space>\s+|(?<!\S)\#[^\n]*)
     |[{_SINGLE}](?P<single>(?:[^{_SINGLE}]|[{_SINGLE}]{{2}})*)[{_SINGLE}]
     |[{_DOUBLE}](?P<double>(?:[^{_DOUBLE}`]|`.|[{_DOUBLE}]{{2}})*)[{_DOUBLE}]
     |@\{{(?P<table>[^{{}}]*)\}}

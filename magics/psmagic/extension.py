@@ -5,34 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from psmagic.base import PowerShellMagics
-from psmagic.commands.copy_item import COPY_ITEM
-from psmagic.commands.enter_pssession import ENTER_PSSESSION
-from psmagic.commands.invoke_command import INVOKE_COMMAND
-from psmagic.commands.job import GET_JOB, RECEIVE_JOB, REMOVE_JOB, STOP_JOB, WAIT_JOB
-from psmagic.commands.pssession import (
-    CONNECT_PSSESSION,
-    DISCONNECT_PSSESSION,
-    GET_PSSESSION,
-    NEW_PSSESSION,
-    RECEIVE_PSSESSION,
-    REMOVE_PSSESSION,
-)
-from psmagic.commands.session_option import NEW_PSSESSION_OPTION
+from psmagic.commands import COMMANDS
 from psmagic.completion import matcher
 from psmagic.copy_magics import CopyMagics
 from psmagic.invoke_magics import InvokeMagics
 from psmagic.leaving_magics import LeavingMagics
 from psmagic.magics import EnterMagics
-from psmagic.redirect import CELL_MAGIC
+from psmagic.redirect import CELL_MAGIC, refuse_to_run_on
 from psmagic.session_magics import SessionMagics
 
-__all__ = ["COMMANDS", "Extension"]
-
-COMMANDS = (
-    ENTER_PSSESSION, NEW_PSSESSION, GET_PSSESSION, REMOVE_PSSESSION, DISCONNECT_PSSESSION, CONNECT_PSSESSION,
-    RECEIVE_PSSESSION, NEW_PSSESSION_OPTION, INVOKE_COMMAND, GET_JOB, RECEIVE_JOB, WAIT_JOB, STOP_JOB,
-    REMOVE_JOB, COPY_ITEM,
-)  # fmt: skip
+__all__ = ["Extension"]
 
 
 class Extension:
@@ -50,6 +32,7 @@ class Extension:
         ]
         for group in self._magics:
             shell.register_magics(group)
+        shell.input_transformers_post.append(refuse_to_run_on)
         self._matcher = matcher(COMMANDS, shell.user_ns)
         shell.Completer.custom_matchers.append(self._matcher)
 
@@ -62,6 +45,9 @@ class Extension:
             for kind, names in group.magics.items():
                 for name in names:
                     registered[kind].pop(name, None)
-        matchers = self._shell.Completer.custom_matchers
-        if self._matcher in matchers:
-            matchers.remove(self._matcher)
+        for hooks, ours in (
+            (self._shell.input_transformers_post, refuse_to_run_on),
+            (self._shell.Completer.custom_matchers, self._matcher),
+        ):
+            if ours in hooks:
+                hooks.remove(ours)

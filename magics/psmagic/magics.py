@@ -16,12 +16,17 @@ from psmagic.binding import Bound
 from psmagic.commands.enter_pssession import ENTER_PSSESSION
 from psmagic.errors import MagicError, remote_error
 from psmagic.progress import progress_of
-from psmagic.redirect import CELL_MAGIC, Redirect
+from psmagic.redirect import CELL_MAGIC, HELP, REFUSE, Redirect
 from psmagic.remote import LEAVE_OR_ENTER, Remote
 from psmagic.selection import session_of
 from psmagic.targets import credential_of, target_of
 
 __all__ = ["EnterMagics"]
+
+_REFUSED = (
+    "Nothing of this cell was run or sent. %enter_pssession must be the last line of its cell, and while a session is "
+    "entered each of these magics needs a cell of its own: what stands beside it would run on the wrong side."
+)
 
 
 @magics_class
@@ -77,10 +82,12 @@ class EnterMagics(PowerShellMagics):
 
     @no_var_expand
     def remote_cell(self, line: str, cell: str) -> None:
-        """Run a cell on the remote, or show the help that it asks for. What the redirection makes of every cell."""
+        """Run a cell on the remote, show the help that it asks for, or refuse it: what the line says."""
+        if line == REFUSE:
+            raise refused("MagicNotAlone", _REFUSED, "RemoteCell")
         if self._remote is None:
             raise remote_error("NotEntered", "No session is entered.", (), MagicError)
-        if line:
+        if line == HELP:
             print(self._remote.help(cell, len(cell.rstrip()) - 1) or f"There is no help for {cell.strip()}")  # noqa: T201
             return
         with shown_errors("RemoteCell"):

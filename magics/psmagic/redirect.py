@@ -7,28 +7,22 @@ for the remote must not run as Python.
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import Completion, provisionalcompleter
 from traitlets import HasTraits
 
+from psmagic.lines import Whose, runs_on_after_entering, whose
+
 if TYPE_CHECKING:
     from psmagic.remote import Remote
 
-__all__ = ["CELL_MAGIC", "Redirect"]
+__all__ = ["CELL_MAGIC", "HELP", "REFUSE", "RUN", "Redirect", "refuse_to_run_on"]
 
+# The cell magic that redirected cells become, and what its line says is to be done with the cell.
 CELL_MAGIC = "_pskernel_remote"
-# What is typed to leave. `quit` is none: PowerShell does not know it, and its debugger takes it for something else.
-_LEAVE = re.compile(r"\s*(?:%?exit_pssession|Exit-PSSession|exit(?:[ \t]+-?[0-9]+)?)\s*;?\s*\Z", re.IGNORECASE)
-# What is ours in spite of it: a whole cell of ours, or one line alone. What stands below a line is the remote's.
-_HERE = re.compile(
-    r"\s*(?:%%(?:local|invoke_command)\b|%(?:(?:enter|exit|new|get|remove)_pssession"
-    r"|(?:get|receive|wait|stop|remove)_job|invoke_command|copy_item)\b[^\n]*\s*\Z)"
-)
-# A command's name with a question mark behind it, as IPython's users ask; to PowerShell it is no command.
-_HELP = re.compile(r"\s*[A-Za-z]+-[A-Za-z]+\?\s*\Z")
+RUN, HELP, REFUSE = "", "help", "refuse"
 _MISSING = object()
 
 
@@ -93,13 +87,19 @@ class Redirect:
     def _transform(self, lines: list[str]) -> list[str]:
         """Called several times for a cell: it must only depend on the text."""
         text = "".join(lines).removesuffix("\n")
-        if self._local or not text.strip() or _HERE.match(text) or self._is_silent():
+        if self._local or not text.strip() or self._is_silent():
             return lines
-        if _LEAVE.match(text):
-            return ["get_ipython().run_line_magic('exit_pssession', '')\n"]
-        if _HELP.match(text):
-            return [f"get_ipython().run_cell_magic({CELL_MAGIC!r}, 'help', {text!r})\n"]
-        return [f"get_ipython().run_cell_magic({CELL_MAGIC!r}, '', {text!r})\n"]
+        match whose(text):
+            case Whose.OURS:
+                return lines
+            case Whose.LEAVES:
+                return ["get_ipython().run_line_magic('exit_pssession', '')\n"]
+            case Whose.ASKS_HELP:
+                return [_call(HELP, text)]
+            case Whose.NOBODYS:
+                return [_call(REFUSE, text)]
+            case Whose.REMOTES:
+                return [_call(RUN, text)]
 
     # IPython then does not apply it to find out whether an input is complete.
     _transform.has_side_effects = True  # type: ignore[attr-defined]
@@ -110,11 +110,12 @@ class Redirect:
         return bool(kernel and kernel.get_parent("shell").get("content", {}).get("silent"))
 
     def _check_complete(self, text: str) -> tuple[str, int | None]:
-        if text.lstrip().startswith("%%") and _HERE.match(text):
+        its = whose(text)
+        if its is Whose.OURS and text.lstrip().startswith("%%"):
             # A cell of Python's: IPython ends it as it ends such cells.
             found: tuple[str, int | None] = self._own_check(text)
             return found
-        if _HERE.match(text) or _LEAVE.match(text) or _HELP.match(text):
+        if its is not Whose.REMOTES:
             return "complete", None
         status = self._remote.is_complete(text)
         # What the remote cannot say must not keep the user from sending it.
@@ -144,6 +145,18 @@ class RemoteCompleter:
         with provisionalcompleter():
             ours = [Completion(found.start, found.end, match.text, type=match.kind) for match in found.matches]
         yield from ours
+
+
+def refuse_to_run_on(lines: list[str]) -> list[str]:
+    """A transformer of whole cells of Python: one that enters a session and goes on is refused before any of it runs.
+
+    What stands below the magic was written for the host, or is for Python; in neither case may it run as the other.
+    """
+    return [_call(REFUSE, "".join(lines))] if runs_on_after_entering(lines) else lines
+
+
+def _call(what: str, text: str) -> str:
+    return f"get_ipython().run_cell_magic({CELL_MAGIC!r}, {what!r}, {text!r})\n"
 
 
 def _prompts(shell: Any, remote: Remote) -> Any:

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from IPython.core.interactiveshell import InteractiveShell
-from psmagic.redirect import _HERE, Redirect
+from psmagic.lines import Whose, whose
+from psmagic.redirect import Redirect
 
 from tests.parts.ipython import run, state
 from tests.parts.sshd import Sshd
@@ -44,7 +45,17 @@ def test_every_cell_goes_to_the_remote_until_exit(
 
 
 @pytest.mark.parametrize(
-    "leaving", ["exit", "exit 3", "Exit-PSSession", "%exit_pssession", "exit_pssession", " EXIT ; "]
+    "leaving",
+    [
+        "exit",
+        "exit 3",
+        "Exit-PSSession",
+        "%exit_pssession",
+        "exit_pssession",
+        " EXIT ; ",
+        "exit-pssession # done",
+        "# done\n\nexit\n# really\n",
+    ],
 )
 def test_all_ways_to_leave_put_everything_back(
     shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str, leaving: str
@@ -236,7 +247,7 @@ def test_what_is_sent_is_what_was_typed(shell: InteractiveShell, text: str) -> N
     finally:
         redirect.undo()
 
-    if _HERE.match(typed):
+    if whose(typed) is not Whose.REMOTES:
         return  # a magic of ours
     (call,) = ast.parse(code).body
     assert isinstance(call, ast.Expr)
@@ -306,13 +317,62 @@ def test_what_the_remote_receives_is_what_was_typed(shell: InteractiveShell, ent
     check()
 
 
-def test_what_stands_below_a_line_of_ours_never_runs_here(
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "%get_pssession\nhit = 'python'",
+        "%get_job\n!(echo hit)",
+        "%exit_pssession\nhit = 'python'",
+        "$hit = 1\n%exit_pssession",
+        "found = %get_pssession\n$hit = 1",
+        "# remark\n%remove_pssession 1\n$hit = 1",
+    ],
+)
+def test_a_magic_among_other_lines_is_refused_and_none_of_them_runs_anywhere(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str, cell: str
+) -> None:
+    run(shell, capsys, entering)
+
+    shown, error = run(shell, capsys, cell)
+
+    assert "MagicNotAlone" == type(error).__name__
+    assert "Nothing of this cell was run or sent" in shown
+    assert "hit" not in shell.user_ns
+    assert ("hit: \n", None) == run(shell, capsys, '"hit: $hit"')
+
+
+@pytest.mark.parametrize("below", ["hit = 'python'", "Get-Service ssh | Format-List", "print(1)\n%exit_pssession"])
+def test_a_cell_that_goes_on_after_entering_is_refused_before_it_enters(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str, below: str
+) -> None:
+    before = state(shell)
+
+    shown, error = run(shell, capsys, f"early = 1\n{entering}\n# remark\n\n{below}")
+
+    assert "MagicNotAlone" == type(error).__name__
+    assert "%enter_pssession must be the last line of its cell" in shown
+    assert {"early", "hit"}.isdisjoint(shell.user_ns)
+    assert before == state(shell)
+
+
+def test_python_may_stand_above_entering_and_remarks_below(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str
+) -> None:
+    cell = f"text = '''\n%enter_pssession -HostName x\n'''\nhost = 1\n{entering}  # a remark\n\n# another\n"
+
+    assert run(shell, capsys, cell)[1] is None
+    assert ("there\n", None) == run(shell, capsys, "'there'")
+    assert "\n%enter_pssession -HostName x\n" == shell.user_ns["text"]
+
+
+def test_magics_and_what_they_return_stay_here_while_entered(
     shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str
 ) -> None:
     run(shell, capsys, entering)
 
-    run(shell, capsys, "%get_pssession\nhit = 'python'")
-    run(shell, capsys, "%get_job\n!(echo hit)")
-
-    assert "hit" not in shell.user_ns
-    assert ("1\n", None) == run(shell, capsys, "1")
+    assert run(shell, capsys, "found = %get_pssession -Name no-such-*")[1] is None
+    assert [] == shell.user_ns["found"]
+    assert run(shell, capsys, "option = %new_pssessionoption -NoCompression")[1] is None
+    assert shell.user_ns["option"].no_compression
+    for line in ("%disconnect_pssession -Id 999", "%connect_pssession -Id 999", "%receive_pssession -Id 999"):
+        assert "999" in str(run(shell, capsys, line)[1])

@@ -37,6 +37,9 @@ def _plain(value: Any) -> Any:
         ("{ `} }", [ScriptBlock(" `} ")]),
         ("{ 'it''s }' } -Y", [ScriptBlock(" 'it''s }' "), None]),
         ("{ a#b } c", [ScriptBlock(" a#b "), "c"]),
+        ("a#b -Y  # a remark, 'with' $things }", ["a#b", None]),
+        ("# nothing else", []),
+        ("'#a' #b", ["#a"]),
     ],
 )
 def test_lists_and_script_blocks(line: str, expected: list[Any]) -> None:

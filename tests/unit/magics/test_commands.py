@@ -9,13 +9,13 @@ import pytest
 from IPython.core.completer import CompletionContext
 from psmagic.arguments import ArgumentError, ScriptBlock, read_arguments
 from psmagic.binding import bind
+from psmagic.commands import COMMANDS
 from psmagic.commands.copy_item import COPY_ITEM
 from psmagic.commands.invoke_command import INVOKE_COMMAND
 from psmagic.commands.job import GET_JOB, RECEIVE_JOB, STOP_JOB, WAIT_JOB
 from psmagic.commands.pssession import GET_PSSESSION, NEW_PSSESSION, REMOVE_PSSESSION
 from psmagic.commands.session_option import NEW_PSSESSION_OPTION
 from psmagic.completion import matcher
-from psmagic.extension import COMMANDS
 from psmagic.parameters import Command, syntax
 
 

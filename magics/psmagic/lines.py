@@ -1,0 +1,52 @@
+"""Whose a cell is while a session is entered, and which cells are nobody's: told from the text alone."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum, auto
+
+from psmagic.commands import COMMANDS
+
+__all__ = ["Whose", "runs_on_after_entering", "whose"]
+
+_NAMES = "|".join([*(command.magic.lstrip("%") for command in COMMANDS), "exit_pssession"])
+# `found = %get_pssession` too; what PowerShell assigns to begins with a $.
+_LINE = rf"[ \t]*(?:[A-Za-z_][\w.,[\] \t]*=[ \t]*)?%(?:{_NAMES})\b[^\n]*"
+_OURS = re.compile(rf"\s*(?:%%(?:local|invoke_command)\b|{_LINE}\s*\Z)")
+_OURS_AMONG_OTHERS = re.compile(rf"^{_LINE}$", re.MULTILINE)
+# What is typed to leave. `quit` is none: PowerShell does not know it, and its debugger takes it for something else.
+_LEAVES = re.compile(
+    r"\s*(?:#[^\n]*\n\s*)*(?:%?exit_pssession|Exit-PSSession|exit(?:[ \t]+-?[0-9]+)?)\s*;?(?:\s*#[^\n]*)*\s*\Z",
+    re.IGNORECASE,
+)
+# A command's name with a question mark behind it, as IPython's users ask; to PowerShell it is no command.
+_ASKS = re.compile(r"\s*[A-Za-z]+-[A-Za-z]+\?\s*\Z")
+# What IPython makes of the magic. It makes nothing of one that is only a line of a text.
+_ENTERS = "get_ipython().run_line_magic('enter_pssession',"
+
+
+class Whose(Enum):
+    """What becomes of a cell. NOBODYS mixes a magic of ours with other lines: one of them would go the wrong way."""
+
+    OURS = auto()
+    LEAVES = auto()
+    ASKS_HELP = auto()
+    NOBODYS = auto()
+    REMOTES = auto()
+
+
+def whose(text: str) -> Whose:
+    """Tell what becomes of a cell while a session is entered."""
+    if _OURS.match(text):
+        return Whose.OURS
+    if _LEAVES.match(text):
+        return Whose.LEAVES
+    if _ASKS.match(text):
+        return Whose.ASKS_HELP
+    return Whose.NOBODYS if _OURS_AMONG_OTHERS.search(text) else Whose.REMOTES
+
+
+def runs_on_after_entering(lines: list[str]) -> bool:
+    """Whether a cell of Python, as IPython has transformed it, has lines below one that enters a session."""
+    entering = next((at for at, line in enumerate(lines) if _ENTERS in line), len(lines))
+    return any(line.strip() and not line.lstrip().startswith("#") for line in lines[entering + 1 :])
