@@ -31,9 +31,9 @@ ALLOWED = {
     "connect": VALUES | {"credentials", "protocol.pipelines", "protocol.runspace", "session", "transports"},
     "render": {"records"},
     # Running a cell, for whoever has cells: the kernel, IPython.
-    "cells": VALUES | {"directives", "protocol.pipelines", "render", "session"},
+    "cells": VALUES | {"answers", "connect", "directives", "protocol.pipelines", "render", "resolve", "session"},
     "kernel": VALUES | {"answers", "cells", "connect", "directives", "render", "resolve", "session", "pskernel"},
-    "runbook": VALUES | {"connect", "render", "resolve", "pskernel"},
+    "runbook": VALUES | {"answers", "cells", "connect", "directives", "render", "session", "pskernel"},
     "cli": VALUES
     | {
         "answers",
@@ -95,9 +95,8 @@ AT_HOME = {
         "transports.hostkeys",
     },
     "ipykernel": {"kernel"},
-    "jupyter_client": {"cli", "kernel", "runbook"},
+    "jupyter_client": {"cli", "kernel"},
     "keyring": {"credentials.keyrings"},
-    "nbclient": {"runbook"},
     "nbformat": {"runbook"},
     "pandas": {"remoting.objects"},
     "platformdirs": {

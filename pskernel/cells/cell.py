@@ -159,7 +159,7 @@ class Cell:
             return Outcome(own_error("ArgumentNotSerializable", str(error)), sent=False)
         except PSKernelError as error:
             return Outcome(await self._cut(error))
-        outcome = Outcome(await self._watch_in_time(pipeline))
+        outcome = Outcome(await self._watch_in_time(pipeline), error_records=bool(self._error_record))
         if pipeline.dropped_records:
             await self._say(f"{pipeline.dropped_records:,} records that came after the interrupt were dropped.")
         if self._exit is not None:
@@ -241,7 +241,7 @@ class Cell:
                 timer.cancel()
             # An error of ours says more: the session was given up, or lost, and the command may still be running.
             if self._timed_out and error is not None and not error.own:
-                return own_error("CellTimeout", f"The cell was stopped after {seconds:g} s, as `#% timeout` asks.")
+                return own_error("CellTimeout", f"The cell was stopped after {seconds:g} s, its timeout.")
         if error is None and self._error_record and self._directives.stop_on_error_record:
             return script_error("ErrorRecord", self._error_record, own=False)
         return error

@@ -24,11 +24,12 @@ class CellError:
 
 @dataclass(slots=True)
 class Outcome:
-    """How a cell ended. ``exit_code`` is set when the script called ``exit``."""
+    """How a cell ended. ``exit_code`` is set when the script called ``exit``; ``error_records`` when it wrote some."""
 
     error: CellError | None = None
     exit_code: int | None = None
     sent: bool = True
+    error_records: bool = False
 
 
 def own_error(name: str, message: str) -> CellError:

@@ -14,6 +14,7 @@ _STYLES = {
     CellState.OK: "green",
     CellState.EXPECTED: "green",
     CellState.SKIPPED: "dim",
+    CellState.KEPT: "dim",
     CellState.EXITED: "cyan",
     CellState.FAILED: "bold red",
     CellState.UNSENT: "bold red",
@@ -29,10 +30,10 @@ class Progress:
         self._console = console
         self._status: Status | None = None
 
-    def begins(self, number: int, total: int, title: str) -> None:
+    def begins(self, cell: CellDone) -> None:
         """Show the running cell, where the line can be taken back."""
         if self._console.is_terminal:
-            self._status = self._console.status(Text(f"[{number}/{total}] {title[:_TITLE]}"))
+            self._status = self._console.status(Text(f"[{cell.number}/{cell.total}] {cell.title[:_TITLE]}"))
             self._status.start()
 
     def ended(self, cell: CellDone) -> None:

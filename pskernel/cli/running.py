@@ -1,4 +1,4 @@
-"""What `pskernel run` and `pskernel record` have in common: which kernel, and the run itself."""
+"""What the verbs that run notebooks have in common: where cells run, and the run itself."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ import asyncio
 import contextlib
 import os
 import signal
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pskernel.cells.place import Place
 from pskernel.cli.console import CommandError, output, show_error
 from pskernel.cli.progress import Progress
 from pskernel.cli.specs import InstalledSpec, find_specs, installed_specs
+from pskernel.connect import opener
 from pskernel.directives import DirectiveError, read_directives
 from pskernel.resolve import TARGET_VARIABLE, resolve
 from pskernel.runbook.notebook import SKIP_TAG, read_notebook, runs
 from pskernel.runbook.report import Report, RunState
-from pskernel.runbook.run import KernelStart, NotebookRun
+from pskernel.runbook.run import NotebookRun
+from pskernel.target import Target
 
-__all__ = ["Ended", "choose_kernel", "default_output", "execute"]
+__all__ = ["Chosen", "Ended", "choose_place", "default_output", "execute"]
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 _LANGUAGES = ("powershell", "pwsh")
@@ -27,11 +31,31 @@ _LANGUAGES = ("powershell", "pwsh")
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A run that is over: its report, the status to exit with, and what the kernel had to say in its log."""
+    """A run that is over: its report, the status to exit with, and what went wrong when its session closed."""
 
     report: Report
     status: int
     last_words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Where a notebook's cells run.
+
+    Attributes:
+        target: None leaves it to a ``#% target`` line of the notebook, for which the options are.
+        options: as given.
+        env: variables of the kernelspec.
+    """
+
+    target: Target | None
+    options: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def place(self, record_to: Path | None = None) -> Place:
+        """The session for it, which is not open yet. ``record_to``: as :func:`pskernel.connect.connect` has it."""
+        record = None if record_to is None else str(record_to.absolute())
+        return Place(self.target, self.options, opening=lambda target: opener(target, record_to=record))
 
 
 def default_output(notebook: Path) -> Path:
@@ -45,9 +69,7 @@ def default_output(notebook: Path) -> Path:
     return notebook.with_name(f"{notebook.stem}.out.ipynb")
 
 
-def choose_kernel(
-    notebook: Any, *, target: str | None, kernel: str | None, options: dict[str, str], record: Path | None = None
-) -> KernelStart:
+def choose_place(notebook: Any, *, target: str | None, kernel: str | None, options: dict[str, str]) -> Chosen:
     """Decide where a notebook's cells run: ``target``, else the kernelspec ``kernel``, else as its kernel itself would.
 
     The last is PSKERNEL_TARGET, else the kernelspec that the notebook names, else a ``#% target`` line at the top of
@@ -67,10 +89,7 @@ def choose_kernel(
     chosen = resolve(target, environment, None if spec is None else spec.content, options)
     if chosen is None and not _names_target(notebook):
         raise CommandError(_no_target(stored, spec))
-    env = {} if spec is None or target is not None else dict(spec.env)
-    if kernel is not None and chosen is None:
-        env[TARGET_VARIABLE] = ""
-    return KernelStart(chosen, options, env, record)
+    return Chosen(chosen, options, {} if spec is None or target is not None else dict(spec.env))
 
 
 def _refuse_other_language(notebook: Any) -> None:
@@ -127,13 +146,32 @@ def execute(
             f"There is nothing to run in {notebook}: it has no code cell with text, or all are tagged {SKIP_TAG}. "
             "Nothing was connected to, and nothing written."
         )
-    start = choose_kernel(content, target=target, kernel=kernel, options=options, record=record)
-    ended = asyncio.run(_drive(NotebookRun(content, start, out, Progress(output()))))
-    _show_end(ended.report, out, ended.last_words)
+    chosen = choose_place(content, target=target, kernel=kernel, options=options)
+    with _environment(chosen.env):
+        run = NotebookRun(content, chosen.place(record), out, Progress(output()))
+        run.report.notebook = str(notebook.absolute())
+        ended = asyncio.run(drive(run))
+    show_end(ended, out)
     return ended
 
 
-async def _drive(run: NotebookRun) -> Ended:
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for a while: those that a kernelspec sets for its kernel."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+async def drive(run: NotebookRun) -> Ended:
+    """Run it; signals stop the cell on the remote and then the run, a second one gives up at once."""
     loop = asyncio.get_running_loop()
     signals: list[int] = []
 
@@ -154,13 +192,15 @@ async def _drive(run: NotebookRun) -> Ended:
     return Ended(report, 128 + signals[0] if by_signal else report.exit_status, run.last_words)
 
 
-def _show_end(report: Report, out: Path, last_words: str) -> None:
+def show_end(ended: Ended, out: Path) -> None:
+    """Say how it ended, and where the executed notebook is."""
+    report = ended.report
     where = "" if report.target is None else f" on {report.target}"
-    if last_words and report.state in (RunState.NOT_RUN, RunState.FAILED):
-        output(error=True).print(f"The kernel's log: {last_words}", markup=False)
     if report.problem:
         cell = "" if report.failed_cell is None else f"cell {report.failed_cell + 1} of the notebook: "
         show_error(f"{cell}{report.problem}")
+    if report.unanswered:
+        output(error=True).print(f"{report.unanswered} prompts had no answer; --answers FILE gives them.")
     ends = {
         RunState.COMPLETED: "Completed",
         RunState.EXITED: f"Ended by the script with exit code {report.exit_code}",

@@ -2,52 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from platformdirs import user_data_path
 
-from pskernel.answers import Answers
-from pskernel.cells.production import ProductionGate
+from pskernel.cells.place import Place
 from pskernel.connect import opener
-from pskernel.directives import read_directives
 from pskernel.errors import TargetError
 from pskernel.kernel.history import History
-from pskernel.resolve import NO_TARGET_HELP, load_spec, resolve
+from pskernel.resolve import load_spec, resolve
 from pskernel.session.interactive import InteractiveSession
 from pskernel.session.language import LanguageService
 from pskernel.target import Target
 
 __all__ = ["SessionChoice"]
 
-# What a `#% target` line may choose: how to talk to the host, not whom to trust.
-_FROM_CELLS = {
-    "backend",
-    "configuration",
-    "connect_timeout",
-    "culture",
-    "keepalive",
-    "machine_profile",
-    "open_timeout",
-    "operation_timeout",
-    "output_limit",
-    "output_rate",
-    "reconnect_timeout",
-    "speed",
-    "stop_timeout",
-    "strict",
-    "subsystem",
-    "ui_culture",
-    "width",
-}
-_WITH_SECRETS = {
-    "accept_certificate", "accept_host_key", "allow_redirection", "allow_unencrypted", "answers", "certificate",
-    "credential", "delegate", "no_encryption", "skip_ca_check", "skip_cn_check",
-}  # fmt: skip
 
-
-class SessionChoice:
+class SessionChoice(Place):
     """Finds the target of the kernel once, and refuses a second one.
 
     Args:
@@ -61,54 +35,27 @@ class SessionChoice:
     def __init__(
         self, argument: str, spec_dir: str, kernel_name: str, options: Mapping[str, str], *, record: str = ""
     ) -> None:
-        self.target: Target | None = None
-        self.session: InteractiveSession | None = None
-        self.gate: ProductionGate | None = None
         self.language: LanguageService | None = None
-        self._answers: Answers | None = None
         self._history: History | None = None
-        self._options = options
-        self._record = record or None
         self._problem: TargetError | None = None
+        target = None
         try:
             spec = load_spec(spec_dir or None, kernel_name or None, _find_spec)
             target = resolve(argument or None, os.environ, spec, options)
         except TargetError as error:
             self._problem = error
-        else:
-            if target is not None:
-                self._take(target)
+        super().__init__(target, options, opening=functools.partial(opener, record_to=record or None))
 
     def for_cell(self, code: str) -> InteractiveSession:
-        """The session for a cell.
-
-        Raises:
-            DirectiveError: a line of the cell's head is wrong.
-            TargetError: no target is named, the one named is wrong, or the cell names another than the kernel has.
-        """
+        """The session for a cell. Raises as :meth:`Place.for_cell`, and what was wrong when the kernel was started."""
         if self._problem is not None:
             # A cell's target must not stand in for one that was named and is wrong.
             raise self._problem
-        named = read_directives(code).target
-        if named is not None:
-            target = _from_cell(named, self._options)
-            if self.target is None:
-                self._take(target)
-            elif target != self.target:
-                raise TargetError(
-                    f"This kernel is for {self.target.redacted}, and the cell asks for {target.redacted}. "
-                    "The cell was not run. Restart the kernel to change its target, or choose another kernel."
-                )
-        if self.session is None:
-            raise TargetError(NO_TARGET_HELP)
-        return self.session
+        return super().for_cell(code)
 
     def _take(self, target: Target) -> None:
-        self.target = target
-        self.session = InteractiveSession(
-            opener(target, record_to=self._record), target.label, target.host or "localhost"
-        )
-        self.gate = ProductionGate(target)
+        super()._take(target)
+        assert self.session is not None  # noqa: S101 - it has just been made
         self.language = LanguageService(self.session)
 
     @property
@@ -118,35 +65,6 @@ class SessionChoice:
             path = user_data_path("pskernel", appauthor=False) / "history.sqlite"
             self._history = History(path, self.target.redacted)
         return self._history
-
-    def answers(self, named: str | None) -> list[Answers]:
-        """The answer files for a cell that names this one, or none: its own first, then the target's.
-
-        Raises:
-            AnswerFileError: one cannot be used.
-        """
-        files = [Answers.load(named, secrets=False)] if named else []
-        if self._answers is None and self.target is not None and self.target.options.answers:
-            self._answers = Answers.load(self.target.options.answers)
-        return [*files, self._answers] if self._answers is not None else files
-
-
-def _from_cell(named: str, options: Mapping[str, str]) -> Target:
-    # Notebooks are passed around: a cell must not decide which stored secret goes to which host, what vouches for that
-    # host, or what this machine runs.
-    if _WITH_SECRETS & set(options):
-        raise TargetError(
-            "This kernel was started with a credential, something that vouches for a host, or a file of answers, and "
-            "no target that they are for. They do not go to a host that a cell names: give the target where the "
-            "options are given, with --target."
-        )
-    refused = set(Target.parse(named).options.changed()) - _FROM_CELLS
-    if refused:
-        raise TargetError(
-            f"A cell may not set {', '.join(sorted(refused))}. Give such options where the kernel is made: "
-            "`pskernel install NAME --target URL --option name=value`, or in PSKERNEL_TARGET."
-        )
-    return Target.parse(named, options)
 
 
 def _find_spec(name: str) -> str | None:

@@ -18,12 +18,12 @@ import pskernel
 from pskernel.answers import FileAsker
 from pskernel.cells.cell import Cell
 from pskernel.cells.outcome import CellError, Outcome, own_error
+from pskernel.cells.paced import CellOutput, Limits
 from pskernel.cells.progress import ProgressDisplay
 from pskernel.directives import read_directives
 from pskernel.errors import PSKernelError
 from pskernel.kernel.choice import SessionChoice
 from pskernel.kernel.editing import EditorAnswers
-from pskernel.kernel.output import CellOutput, Limits
 from pskernel.kernel.prompts import StdinAsker
 from pskernel.kernel.waiting import ConnectionNote
 from pskernel.questions import Asker, NobodyToAsk

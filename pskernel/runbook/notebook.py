@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -20,10 +21,12 @@ __all__ = [
     "SKIP_TAG",
     "NotebookError",
     "counts",
+    "digest",
     "join_streams",
     "plain",
     "read_notebook",
     "runs",
+    "tags_of",
     "title_of",
     "write_notebook",
 ]
@@ -117,6 +120,11 @@ def _write(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def tags_of(cell: Any) -> list[str]:
+    """A cell's tags."""
+    return list(map(str, cell.metadata.get("tags", [])))
+
+
 def counts(cell: Any) -> bool:
     """Whether a cell is one of a run at all: code, and not blank."""
     return cell.cell_type == "code" and bool(cell.source.strip())
@@ -124,7 +132,13 @@ def counts(cell: Any) -> bool:
 
 def runs(cell: Any) -> bool:
     """Whether it is also sent: not tagged to be skipped."""
-    return counts(cell) and SKIP_TAG not in cell.metadata.get("tags", [])
+    return counts(cell) and SKIP_TAG not in tags_of(cell)
+
+
+def digest(notebook: Any) -> str:
+    """What the cells of a notebook say, without their outputs: SHA-256 over kinds, sources and tags."""
+    said = [[cell.cell_type, cell.source, sorted(tags_of(cell))] for cell in notebook.cells]
+    return hashlib.sha256(json.dumps(said, ensure_ascii=True).encode()).hexdigest()
 
 
 def title_of(source: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 __all__ = ["AFTER_CELL", "CellDone", "CellState", "Report", "RunState", "Watcher"]
 
@@ -26,8 +26,13 @@ class RunState(StrEnum):
 
 
 class CellState(StrEnum):
-    """How one cell ended. EXPECTED is an error that the tag ``raises-exception`` announces, and PowerShell's own."""
+    """How one cell ended. EXPECTED is an error that the tag ``raises-exception`` announces, and PowerShell's own.
 
+    RUNNING is only seen in the file of a run that goes on, or was killed. KEPT was done by an earlier run.
+    """
+
+    RUNNING = "running"
+    KEPT = "kept"
     OK = "ok"
     EXPECTED = "error, as expected"
     SKIPPED = "skipped"
@@ -71,36 +76,51 @@ class CellDone:
 class Watcher(Protocol):
     """Whoever is told of the progress of a run."""
 
-    def begins(self, number: int, total: int, title: str) -> None:
-        """A cell is being sent."""
+    def begins(self, cell: CellDone) -> None:
+        """A cell is being sent. Its state is not known yet."""
 
     def ended(self, cell: CellDone) -> None:
         """A cell is over."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Report:
-    """What a run came to, as in the executed notebook's ``metadata.pskernel``.
+    """What a run came to, as in the executed notebook's ``metadata.pskernel``; while it goes on, so far.
 
     Attributes:
         target: the canonical URL of the target.
-        version: the remote's PowerShell version.
+        computer: what the remote calls itself; so ``user`` and ``version``, of its PowerShell.
+        identity: the host key or certificate by which the target was known, and how the user was.
         started: when, as ISO 8601 in UTC.
         duration: seconds.
+        had_errors: whether any cell failed or wrote an error record.
+        unanswered: prompts that nobody answered.
         exit_code: that of the script's own ``exit``, if it called it.
         failed_cell: the index, from 0, of the cell that ended the run with an error.
         state: how the run ended.
-        problem: the error that ended it.
+        problem: the error that ended it; ``error_id`` is its name.
+        book: the digest of the notebook's cells, as :func:`pskernel.runbook.notebook.digest` makes it.
+        notebook: the path of the notebook.
+        earlier: the reports of earlier runs that this one goes on from.
     """
 
-    target: str | None
-    version: str | None
-    started: str
-    duration: float
-    exit_code: int | None
-    failed_cell: int | None
-    state: RunState
-    problem: str
+    target: str | None = None
+    computer: str | None = None
+    user: str | None = None
+    version: str | None = None
+    identity: dict[str, str] | None = None
+    started: str = ""
+    duration: float = 0.0
+    had_errors: bool = False
+    unanswered: int = 0
+    exit_code: int | None = None
+    failed_cell: int | None = None
+    state: RunState = RunState.RUNNING
+    problem: str = ""
+    error_id: str = ""
+    book: str = ""
+    notebook: str = ""
+    earlier: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def exit_status(self) -> int:

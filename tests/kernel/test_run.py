@@ -267,19 +267,6 @@ def test_a_lost_session_is_never_the_error_expected(machine: Machine, relay: Rel
     assert (record_of(machine.out()).state, texts(machine.out())) == ("failed", ["", "", ""])
 
 
-def test_a_kernel_that_dies_is_a_failed_cell(machine: Machine) -> None:
-    result = machine(
-        "run",
-        machine.notebook("'a'", "kill -9 (Get-Process -Id $PID).Parent.Id", "'never'"),
-        "--target",
-        machine.target,
-    )
-    assert result.returncode == 1
-    assert "The kernel's process died" in result.stderr
-    assert (record_of(machine.out()).state, record_of(machine.out()).failed_cell) == ("failed", 1)
-    assert texts(machine.out())[0] == "a\n"
-
-
 def test_the_target_may_come_from_the_notebooks_kernel_the_environment_or_a_cell(machine: Machine) -> None:
     folder = Path(machine.env["JUPYTER_DATA_DIR"]) / "kernels" / "remote-powershell-here"
     folder.mkdir(parents=True)
@@ -309,7 +296,7 @@ def test_the_input_may_be_the_output_and_then_old_outputs_go(machine: Machine) -
     assert [cell.execution_count for cell in out.cells] == [1, 2, None]
 
 
-def test_files_beside_the_notebook_are_not_imported_by_the_kernel(machine: Machine) -> None:
+def test_files_beside_the_notebook_are_not_imported(machine: Machine) -> None:
     (machine.folder / "random.py").write_text("raise SystemExit('imported')")
     assert finished(machine.start("run", machine.notebook("1"), "--target", machine.target)).returncode == 0
 

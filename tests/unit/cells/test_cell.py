@@ -12,6 +12,7 @@ import pytest
 
 from pskernel.cells.cell import Cell
 from pskernel.cells.outcome import CellError, Outcome
+from pskernel.cells.paced import CellOutput, Limits
 from pskernel.directives import Directives
 from pskernel.errors import (
     LocalProtocolError,
@@ -21,7 +22,6 @@ from pskernel.errors import (
     TargetUnreachable,
     TransportClosed,
 )
-from pskernel.kernel.output import CellOutput, Limits
 from pskernel.questions import Asker, NobodyToAsk, Question
 from pskernel.records import ErrorRecord, HostCall, HostText, Notice, PipelineEnd, PipelineState, Record
 from pskernel.session.idle import IdleRecords

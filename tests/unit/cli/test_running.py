@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from pskernel.cli.console import CommandError
 from pskernel.cli.install import kernel_json
-from pskernel.cli.running import choose_kernel, default_output
+from pskernel.cli.running import Chosen, choose_place, default_output
 from pskernel.errors import TargetError
 from pskernel.runbook.notebook import write_notebook
-from pskernel.runbook.run import KernelStart
 from pskernel.target import Target
 from tests.unit.cli.conftest import Invoke
 
@@ -32,8 +30,8 @@ def stored(name: str) -> Any:
 
 def choose(
     content: Any, *, target: str | None = None, kernel: str | None = None, options: dict[str, str] | None = None
-) -> KernelStart:
-    return choose_kernel(content, target=target, kernel=kernel, options=options or {})
+) -> Chosen:
+    return choose_place(content, target=target, kernel=kernel, options=options or {})
 
 
 @pytest.fixture(autouse=True)
@@ -74,8 +72,7 @@ def test_the_kernel_given_leaves_no_room_for_the_environment_though_it_has_no_ta
     plain.mkdir(parents=True)
     (plain / "kernel.json").write_text(json.dumps(kernel_json(None, "")))
     start = choose(notebook("#% target process:\n1"), kernel="remote-powershell")
-    # The kernel would read the variable itself.
-    assert (start.target, start.env["PSKERNEL_TARGET"]) == (None, "")
+    assert start.target is None
 
 
 def test_the_environment_counts_more_than_the_notebooks_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,11 +81,10 @@ def test_the_environment_counts_more_than_the_notebooks_kernel(monkeypatch: pyte
         assert choose(content).target == Target.parse("ssh://elsewhere")
 
 
-def test_a_target_line_in_the_first_cell_is_left_to_the_kernel() -> None:
+def test_a_target_line_in_the_first_cell_is_left_to_it() -> None:
     content = new_notebook(cells=[new_markdown_cell("# x"), new_code_cell(" "), new_code_cell("#% target process:\n1")])
     start = choose(content, options={"width": "80"})
     assert (start.target, dict(start.options)) == (None, {"width": "80"})
-    assert "--option=width=80" in start.spec().argv
 
 
 @pytest.mark.parametrize(
@@ -139,16 +135,6 @@ def test_other_kernels_for_powershell_are_powershell() -> None:
 def test_a_wrong_target_is_told_at_once() -> None:
     with pytest.raises(TargetError, match="never holds a password"):
         choose(notebook("1"), target="ssh://a:b@web01")
-
-
-def test_the_kernel_is_this_package_with_the_whole_target_in_one_argument(tmp_path: Path) -> None:
-    target = Target.parse("process:/a%7Bprefix%7D b/pwsh?arguments=-NoLogo%20-x")
-    spec = KernelStart(target, record=tmp_path / "c.jsonl").spec()
-    assert spec.argv[:5] == [sys.executable, "-P", "-m", "pskernel", "-f"]
-    assert spec.argv[6:] == [f"--target={target}", f"--record={tmp_path / 'c.jsonl'}"]
-    # Jupyter replaces names in braces, which must not happen to a target.
-    assert "{" not in spec.argv[6]
-    assert spec.interrupt_mode == "message"
 
 
 def test_the_executed_notebook_never_replaces_its_source_by_itself() -> None:

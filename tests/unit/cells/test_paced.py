@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pskernel.kernel.output import CellOutput, Limits
+from pskernel.cells.paced import CellOutput, Limits
 from pskernel.render.text import StreamName, StreamText
 
 Sent = list[tuple[StreamName, str]]
@@ -243,7 +243,7 @@ def test_a_full_disk_costs_only_the_file(tmp_path: Path) -> None:
 
 
 def test_the_file_has_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pskernel.kernel.output._LOG_CHARACTERS", 50_000)
+    monkeypatch.setattr("pskernel.cells.paced._LOG_CHARACTERS", 50_000)
     text = show([], tmp_path, *lines(20_000), size=10_000)
     assert "is incomplete: it would grow too large" in text
     assert len(kept_file(tmp_path)) < 150_000

@@ -1,0 +1,125 @@
+"""Where the cells of a kernel or of a run go: one target for all of them, named beforehand or by the first cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from pskernel.answers import Answers
+from pskernel.cells.production import ProductionGate
+from pskernel.connect import opener
+from pskernel.directives import read_directives
+from pskernel.errors import TargetError
+from pskernel.resolve import NO_TARGET_HELP
+from pskernel.session.interactive import InteractiveSession, Opener
+from pskernel.target import Target
+
+__all__ = ["Place"]
+
+# What a `#% target` line may choose: how to talk to the host, not whom to trust.
+_FROM_CELLS = {
+    "backend",
+    "configuration",
+    "connect_timeout",
+    "culture",
+    "keepalive",
+    "machine_profile",
+    "open_timeout",
+    "operation_timeout",
+    "output_limit",
+    "output_rate",
+    "reconnect_timeout",
+    "speed",
+    "stop_timeout",
+    "strict",
+    "subsystem",
+    "ui_culture",
+    "width",
+}
+_WITH_SECRETS = {
+    "accept_certificate", "accept_host_key", "allow_redirection", "allow_unencrypted", "answers", "certificate",
+    "credential", "delegate", "no_encryption", "skip_ca_check", "skip_cn_check",
+}  # fmt: skip
+
+
+class Place:
+    """One target and its session. A second target is refused.
+
+    Args:
+        target: where cells run; None leaves it to the first cell's ``#% target`` line.
+        options: options of the target that such a line names.
+        opening: makes what the session of a target opens its runspaces with.
+
+    Attributes:
+        target: the target, once it is known; so ``session`` and ``gate``.
+    """
+
+    def __init__(
+        self,
+        target: Target | None,
+        options: Mapping[str, str],
+        *,
+        opening: Callable[[Target], Opener] = opener,
+    ) -> None:
+        self.target: Target | None = None
+        self.session: InteractiveSession | None = None
+        self.gate: ProductionGate | None = None
+        self._answers: Answers | None = None
+        self._options = options
+        self._opening = opening
+        if target is not None:
+            self._take(target)
+
+    def for_cell(self, code: str) -> InteractiveSession:
+        """The session for a cell.
+
+        Raises:
+            DirectiveError: a line of the cell's head is wrong.
+            TargetError: no target is named, the one named is wrong, or the cell names another than the others.
+        """
+        named = read_directives(code).target
+        if named is not None:
+            target = _from_cell(named, self._options)
+            if self.target is None:
+                self._take(target)
+            elif target != self.target:
+                raise TargetError(
+                    f"This kernel is for {self.target.redacted}, and the cell asks for {target.redacted}. "
+                    "The cell was not run. Restart the kernel to change its target, or choose another kernel."
+                )
+        if self.session is None:
+            raise TargetError(NO_TARGET_HELP)
+        return self.session
+
+    def answers(self, named: str | None) -> list[Answers]:
+        """The answer files for a cell that names this one, or none: its own first, then the target's.
+
+        Raises:
+            AnswerFileError: one cannot be used.
+        """
+        files = [Answers.load(named, secrets=False)] if named else []
+        if self._answers is None and self.target is not None and self.target.options.answers:
+            self._answers = Answers.load(self.target.options.answers)
+        return [*files, self._answers] if self._answers is not None else files
+
+    def _take(self, target: Target) -> None:
+        self.target = target
+        self.session = InteractiveSession(self._opening(target), target.label, target.host or "localhost")
+        self.gate = ProductionGate(target)
+
+
+def _from_cell(named: str, options: Mapping[str, str]) -> Target:
+    # Notebooks are passed around: a cell must not decide which stored secret goes to which host, what vouches for that
+    # host, or what this machine runs.
+    if _WITH_SECRETS & set(options):
+        raise TargetError(
+            "This kernel was started with a credential, something that vouches for a host, or a file of answers, and "
+            "no target that they are for. They do not go to a host that a cell names: give the target where the "
+            "options are given, with --target."
+        )
+    refused = set(Target.parse(named).options.changed()) - _FROM_CELLS
+    if refused:
+        raise TargetError(
+            f"A cell may not set {', '.join(sorted(refused))}. Give such options where the kernel is made: "
+            "`pskernel install NAME --target URL --option name=value`, or in PSKERNEL_TARGET."
+        )
+    return Target.parse(named, options)

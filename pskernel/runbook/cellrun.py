@@ -1,0 +1,185 @@
+"""One cell of a run: sent, its outputs collected as a notebook keeps them, its end judged."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from nbformat.v4 import new_output
+from platformdirs import user_log_path
+
+from pskernel.answers import FileAsker
+from pskernel.cells.cell import Cell
+from pskernel.cells.outcome import CellError, Outcome, own_error
+from pskernel.cells.paced import CellOutput, Limits
+from pskernel.cells.place import Place
+from pskernel.directives import read_directives
+from pskernel.errors import PSKernelError
+from pskernel.questions import Asker, NobodyToAsk
+from pskernel.runbook.notebook import EXPECTED_TAG, join_streams, plain, tags_of
+from pskernel.runbook.report import CellState
+
+__all__ = ["CellRules", "CellRun", "Judged"]
+
+_LOG = logging.getLogger(__name__)
+_FAILED = "pskernel failed ({}). The command may have run on the remote. The log has the details; please report them."
+
+
+@dataclass(frozen=True, slots=True)
+class CellRules:
+    """What holds for every cell that does not say otherwise.
+
+    Attributes:
+        timeout: seconds after which a cell is stopped, or None.
+        stop_on_error_record: whether an error record fails a cell.
+    """
+
+    timeout: float | None = None
+    stop_on_error_record: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """How a cell of a run ended. ``sent`` is whether anything of it was; ``error_records`` whether it wrote any."""
+
+    state: CellState
+    message: str = ""
+    error_id: str = ""
+    exit_code: int | None = None
+    sent: bool = True
+    error_records: bool = False
+
+
+class CellRun:
+    """Runs one cell of a notebook, once.
+
+    Args:
+        cell: the notebook's cell. Its outputs are replaced.
+        place: where.
+        rules: what holds where the cell says nothing.
+        asker: answers what the cell asks, where no file of answers does.
+    """
+
+    def __init__(self, cell: Any, place: Place, rules: CellRules, asker: Asker) -> None:
+        self._cell = cell
+        self._place = place
+        self._rules = rules
+        self._asker = asker
+        self._running: Cell | None = None
+        self._interrupted = False
+        self._clear_first = False
+
+    async def run(self, number: int) -> Judged:
+        """Run it to its end; ``number`` becomes its execution count."""
+        began = datetime.now(UTC).isoformat()
+        output = CellOutput(self._add, self._limits(), self._clear)
+        try:
+            outcome = await self._outcome(output)
+        except Exception as error:  # noqa: BLE001 - and it is logged
+            # One cell's failure of ours must not take the run's record with it. The text may hold anything.
+            _LOG.exception("A cell came to an end that nobody thought of")
+            outcome = Outcome(own_error("InternalError", _FAILED.format(type(error).__name__)))
+            if self._place.session is not None:
+                await self._place.session.abandon("The last cell ended with a failure of pskernel itself.")
+        finally:
+            await output.finish()
+            self._cell.outputs = join_streams(self._cell.outputs)
+        if outcome.error is not None:
+            self._add_error(outcome.error)
+        self._cell.execution_count = number
+        self._cell.metadata["execution"] = {
+            "iopub.execute_input": began,
+            "shell.execute_reply": datetime.now(UTC).isoformat(),
+        }
+        return self._judge(outcome)
+
+    def interrupt(self) -> None:
+        """Stop the cell on the remote."""
+        self._interrupted = True
+        if self._running is not None:
+            self._running.interrupt()
+
+    async def _outcome(self, output: CellOutput) -> Outcome:
+        text = self._cell.source
+        try:
+            directives = read_directives(text)
+            session = self._place.for_cell(text)
+            files = self._place.answers(directives.answers)
+        except PSKernelError as error:
+            return Outcome(own_error(type(error).__name__, str(error)), sent=False)
+        target, gate = self._place.target, self._place.gate
+        assert target is not None  # noqa: S101 - a session has one
+        assert gate is not None  # noqa: S101
+
+        async def opened() -> CellError | None:
+            # Nobody is there to confirm a production target, and a file may have come with the notebook.
+            refusal = await gate.refusal(session, NobodyToAsk())
+            if refusal is not None:
+                return own_error("ProductionNotConfirmed", refusal)
+            line = gate.line(session)
+            if line is not None:
+                await output.write(line)
+            return None
+
+        directives = dataclasses.replace(
+            directives,
+            timeout=directives.timeout or self._rules.timeout,
+            stop_on_error_record=directives.stop_on_error_record or self._rules.stop_on_error_record,
+        )
+        cell = self._running = Cell(session, output, target.options.stop_timeout, directives=directives, opened=opened)
+        if self._interrupted:
+            cell.interrupt()
+        try:
+            return await cell.run(text, FileAsker(files, self._asker) if files else self._asker)
+        finally:
+            self._running = None
+
+    def _limits(self) -> Limits:
+        target = self._place.target
+        folder = Path(user_log_path("pskernel", appauthor=False)) / "cells"
+        # Nobody watches: nothing has to be paced.
+        return Limits(0, target.options.output_limit if target is not None else 0, folder)
+
+    def _add(self, stream: str, text: str) -> None:
+        self._begin_anew()
+        self._cell.outputs.append(new_output("stream", name=stream, text=text))
+
+    def _add_error(self, error: CellError) -> None:
+        self._begin_anew()
+        self._cell.outputs.append(
+            new_output("error", ename=error.name, evalue=error.message, traceback=list(error.traceback))
+        )
+
+    def _clear(self) -> None:
+        self._clear_first = True
+
+    def _begin_anew(self) -> None:
+        if self._clear_first:
+            self._cell.outputs.clear()
+            self._clear_first = False
+
+    def _judge(self, outcome: Outcome) -> Judged:
+        error = outcome.error
+        if error is None:
+            state = CellState.EXITED if outcome.exit_code is not None else CellState.OK
+            if state is CellState.OK and self._interrupted:
+                state = CellState.INTERRUPTED
+            return Judged(state, exit_code=outcome.exit_code, error_records=outcome.error_records)
+        name, message = plain(error.name), plain(error.message)
+        if self._interrupted:
+            state = CellState.INTERRUPTED
+        # Also where the cell is tagged: what it announces is an error of PowerShell's. To go on after one of ours would
+        # be another login for each cell, or cells in a new session without what the cells before have done.
+        elif not outcome.sent:
+            state = CellState.UNSENT
+        elif EXPECTED_TAG in tags_of(self._cell) and not error.own:
+            state = CellState.EXPECTED
+        else:
+            state = CellState.FAILED
+            # `throw "text"` makes the text its own id.
+            message = message if name == message else f"{name}: {message}"
+        return Judged(state, message, name, outcome.exit_code, sent=outcome.sent, error_records=outcome.error_records)
