@@ -107,6 +107,14 @@ class Target:
         if self.scheme == "pid" and not re.fullmatch(r"[1-9][0-9]{0,9}", self.path):
             raise TargetError(f"A process id is a positive whole number. {shape}")
 
+    def is_same_place(self, other: Target) -> bool:
+        """Whether cells run on the same PowerShell there, however it is reached."""
+        return self._place() == other._place()
+
+    def _place(self) -> tuple[object, ...]:
+        options = self.options
+        return self.scheme, self.host, self.port, self.user, self.path, options.subsystem, options.configuration
+
     @classmethod
     def parse(
         cls,

@@ -37,6 +37,7 @@ ALLOWED = {
     "cli": VALUES
     | {
         "answers",
+        "cells",
         "connect",
         "directives",
         "credentials",

@@ -33,12 +33,12 @@ def record(
     NOTEBOOK.out.ipynb beside the notebook. A recording is of one session: where that is lost, it ends.
     """
     # Seconds that other verbs need not pay.
-    from pskernel.cli.running import default_output, execute  # noqa: PLC0415
+    from pskernel.cli.running import Order, default_output, execute  # noqa: PLC0415
 
     out = default_output(notebook)
     _check_place(cassette, notebook, out)
     before = _written(cassette)
-    ended = execute(notebook, out, target=target, kernel=kernel, options=parse_options(option), record=cassette)
+    ended = execute(Order(notebook, out, target, kernel, parse_options(option), record=cassette))
     if _written(cassette) != before:
         _show_recorded(ended, cassette)
         raise typer.Exit(ended.status)

@@ -14,7 +14,7 @@ __all__ = ["run"]
 
 
 def run(
-    notebook: Annotated[Path, typer.Argument(metavar="NOTEBOOK", help="The notebook to run.")],
+    notebook: Annotated[Path | None, typer.Argument(metavar="NOTEBOOK", help="The notebook to run.")] = None,
     *,
     target: Annotated[str | None, typer.Option(metavar="URL", help="Where its cells run.")] = None,
     option: OptionTexts = None,
@@ -31,18 +31,38 @@ def run(
         Path | None,
         typer.Option(metavar="FILE", help="A YAML file with answers to the prompts of cells; see docs/prompts.md."),
     ] = None,
+    cell_timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0.001, help="Stop a cell after that long, if it says nothing itself."),
+    ] = None,
+    stop_on_error_record: Annotated[
+        bool,
+        typer.Option("--stop-on-error-record", help="Let any error record fail its cell."),
+    ] = False,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OUT",
+            help="Go on from a run that did not come to its end: the executed notebook that it has written.",
+        ),
+    ] = None,
 ) -> None:
     """Run a notebook headless, one line of progress a cell.
+
+    With --resume, from the first cell that did not succeed; cells tagged `always`, and those of parameters, are run
+    again before it.
 
     Exits with 0 if all went well, 1 if a cell failed or the script called exit with a code but 0, 2 if nothing could
     be run, and 130 after Ctrl+C. The executed notebook is written whenever the run has begun.
     """
     # Seconds that other verbs need not pay.
-    from pskernel.cli.running import default_output, execute  # noqa: PLC0415
+    from pskernel.cli.running import Order, execute  # noqa: PLC0415
+    from pskernel.runbook.cellrun import CellRules  # noqa: PLC0415
 
     options = parse_options(option)
     if answers is not None:
         options["answers"] = str(answers.absolute())
         Answers.load(answers)
-    ended = execute(notebook, out or default_output(notebook), target=target, kernel=kernel, options=options)
+    rules = CellRules(cell_timeout, stop_on_error_record)
+    ended = execute(Order(notebook, out, target, kernel, options, rules, resume))
     raise typer.Exit(ended.status)

@@ -11,22 +11,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pskernel.cells.place import Place
+from pskernel.cli.choosing import Chosen, choose_place
 from pskernel.cli.console import CommandError, output, show_error
 from pskernel.cli.progress import Progress
-from pskernel.cli.specs import InstalledSpec, find_specs, installed_specs
-from pskernel.connect import opener
-from pskernel.directives import DirectiveError, read_directives
-from pskernel.resolve import TARGET_VARIABLE, resolve
-from pskernel.runbook.notebook import SKIP_TAG, read_notebook, runs
+from pskernel.runbook.cellrun import CellRules
+from pskernel.runbook.notebook import SKIP_TAG, digest, read_notebook, runs
 from pskernel.runbook.report import Report, RunState
+from pskernel.runbook.resume import Checkpoint, read_checkpoint
 from pskernel.runbook.run import NotebookRun
 from pskernel.target import Target
 
-__all__ = ["Chosen", "Ended", "choose_place", "default_output", "execute"]
+__all__ = ["Ended", "Order", "default_output", "execute"]
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
-_LANGUAGES = ("powershell", "pwsh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +33,6 @@ class Ended:
     report: Report
     status: int
     last_words: str
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """Where a notebook's cells run.
-
-    Attributes:
-        target: None leaves it to a ``#% target`` line of the notebook, for which the options are.
-        options: as given.
-        env: variables of the kernelspec.
-    """
-
-    target: Target | None
-    options: Mapping[str, str] = field(default_factory=dict)
-    env: Mapping[str, str] = field(default_factory=dict)
-
-    def place(self, record_to: Path | None = None) -> Place:
-        """The session for it, which is not open yet. ``record_to``: as :func:`pskernel.connect.connect` has it."""
-        record = None if record_to is None else str(record_to.absolute())
-        return Place(self.target, self.options, opening=lambda target: opener(target, record_to=record))
 
 
 def default_output(notebook: Path) -> Path:
@@ -69,90 +46,112 @@ def default_output(notebook: Path) -> Path:
     return notebook.with_name(f"{notebook.stem}.out.ipynb")
 
 
-def choose_place(notebook: Any, *, target: str | None, kernel: str | None, options: dict[str, str]) -> Chosen:
-    """Decide where a notebook's cells run: ``target``, else the kernelspec ``kernel``, else as its kernel itself would.
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked of a run.
 
-    The last is PSKERNEL_TARGET, else the kernelspec that the notebook names, else a ``#% target`` line at the top of
-    its first cell.
-
-    Raises:
-        TargetError: the target is wrong.
-        CommandError: there is none, or the notebook is for another kernel.
+    Attributes:
+        notebook: the notebook; None where ``resume`` says which.
+        out: where the executed one goes; None: beside it, or where the run that is gone on from has written.
+        target: the URL of a target, and so on as :func:`choose_place` has them.
+        rules: what holds for all cells.
+        resume: the executed notebook of a run to go on from.
+        record: where to record the session to.
     """
-    _refuse_other_language(notebook)
-    if target is not None and kernel is not None:
-        raise CommandError("Give --target or --kernel, not both.")
-    stored = str(notebook.metadata.get("kernelspec", {}).get("name", ""))
-    spec = find_specs(kernel)[0] if kernel is not None else _installed(stored)
-    # What is said on the command line counts more than a variable.
-    environment = {} if kernel is not None else os.environ
-    chosen = resolve(target, environment, None if spec is None else spec.content, options)
-    if chosen is None and not _names_target(notebook):
-        raise CommandError(_no_target(stored, spec))
-    return Chosen(chosen, options, {} if spec is None or target is not None else dict(spec.env))
+
+    notebook: Path | None
+    out: Path | None = None
+    target: str | None = None
+    kernel: str | None = None
+    options: dict[str, str] = field(default_factory=dict)
+    rules: CellRules = field(default_factory=CellRules)
+    resume: Path | None = None
+    record: Path | None = None
 
 
-def _refuse_other_language(notebook: Any) -> None:
-    for key, name in (("kernelspec", "language"), ("language_info", "name")):
-        language = str(notebook.metadata.get(key, {}).get(name, "")).lower()
-        if language and language not in _LANGUAGES:
-            raise CommandError(
-                f"The notebook says that its language is {language}, not PowerShell. If that is wrong, open it with a "
-                "Remote PowerShell kernel once and save it."
-            )
-
-
-def _installed(name: str) -> InstalledSpec | None:
-    return next((spec for spec in installed_specs() if spec.name == name.lower()), None) if name else None
-
-
-def _names_target(notebook: Any) -> bool:
-    first = next((cell for cell in notebook.cells if runs(cell)), None)
-    try:
-        return first is not None and read_directives(first.source).target is not None
-    except DirectiveError:
-        return True  # the cell itself will say what is wrong
-
-
-def _no_target(stored: str, spec: InstalledSpec | None) -> str:
-    if stored and spec is None:
-        return (
-            f"The notebook is for the kernel {stored}, which is not a Remote PowerShell kernel that is installed here. "
-            "Say where to run it with --target URL or --kernel NAME; `pskernel list` shows the kernels."
-        )
-    return (
-        f"Nothing says where PowerShell is. Give --target URL or --kernel NAME, or set {TARGET_VARIABLE}; the first "
-        "cell may also have this line at its top, after comments at most: #% target ssh://user@host"
-    )
-
-
-def execute(
-    notebook: Path,
-    out: Path,
-    *,
-    target: str | None,
-    kernel: str | None,
-    options: dict[str, str],
-    record: Path | None = None,
-) -> Ended:
+def execute(order: Order) -> Ended:
     """Run a notebook, and show its progress and its end.
 
     Raises:
         PSKernelError: the run could not begin, or the executed notebook could not be written.
     """
-    content = read_notebook(notebook)
-    if not any(map(runs, content.cells)):
-        raise CommandError(
-            f"There is nothing to run in {notebook}: it has no code cell with text, or all are tagged {SKIP_TAG}. "
-            "Nothing was connected to, and nothing written."
-        )
-    chosen = choose_place(content, target=target, kernel=kernel, options=options)
+    if order.resume is not None:
+        chosen, run, out = _going_on(order, order.resume)
+    else:
+        chosen, run, out = _from_the_beginning(order)
     with _environment(chosen.env):
-        run = NotebookRun(content, chosen.place(record), out, Progress(output()))
-        run.report.notebook = str(notebook.absolute())
         ended = asyncio.run(drive(run))
     show_end(ended, out)
     return ended
+
+
+def _from_the_beginning(order: Order) -> tuple[Chosen, NotebookRun, Path]:
+    if order.notebook is None:
+        raise CommandError("Say which notebook to run, or which run to go on from with --resume OUT.ipynb.")
+    content = _read(order.notebook)
+    chosen = choose_place(content, target=order.target, kernel=order.kernel, options=order.options)
+    out = order.out or default_output(order.notebook)
+    run = NotebookRun(content, chosen.place(order.record), out, Progress(output()), rules=order.rules)
+    run.report.notebook = str(order.notebook.absolute())
+    return chosen, run, out
+
+
+def _going_on(order: Order, path: Path) -> tuple[Chosen, NotebookRun, Path]:
+    checkpoint = read_checkpoint(path)
+    book = order.notebook or Path(checkpoint.report.notebook)
+    if order.notebook is not None or book.is_file():
+        _check_same_book(read_notebook(book), book, checkpoint, path)
+    chosen = choose_place(
+        checkpoint.notebook,
+        target=order.target,
+        kernel=order.kernel,
+        options=order.options,
+        otherwise=checkpoint.report.target,
+    )
+    before = checkpoint.report.target
+    if chosen.target is not None and before is not None and not chosen.target.is_same_place(Target.parse(before)):
+        raise CommandError(
+            f"The run in {path} was on {before}, and this one would be on {chosen.target.redacted}: what the first "
+            "cells have done is not there. Run the notebook from its beginning, or name the same target."
+        )
+    output(error=True).print(f"{checkpoint.known} {_again(checkpoint)}")
+    out = order.out or path
+    run = NotebookRun(
+        checkpoint.notebook,
+        chosen.place(order.record),
+        out,
+        Progress(output()),
+        rules=order.rules,
+        keep=checkpoint.keep,
+        report=checkpoint.next_report(),
+    )
+    return chosen, run, out
+
+
+def _again(checkpoint: Checkpoint) -> str:
+    before = sum(index < checkpoint.first for index in checkpoint.again)
+    return (
+        f"The run goes on there, in a new session: variables of the cells before it are gone, and {before} of these "
+        "cells, which are tagged for it, are run again first."
+    )
+
+
+def _check_same_book(book: Any, path: Path, checkpoint: Checkpoint, executed: Path) -> None:
+    if digest(book) != checkpoint.report.book:
+        raise CommandError(
+            f"{path} is not the notebook that {executed} is a run of: its cells have changed since. Run it from its "
+            "beginning, or restore it."
+        )
+
+
+def _read(path: Path) -> Any:
+    content = read_notebook(path)
+    if not any(map(runs, content.cells)):
+        raise CommandError(
+            f"There is nothing to run in {path}: it has no code cell with text, or all are tagged {SKIP_TAG}. "
+            "Nothing was connected to, and nothing written."
+        )
+    return content
 
 
 @contextlib.contextmanager

@@ -17,12 +17,16 @@ from pskernel.errors import PSKernelError
 from pskernel.render.ansi import neutralise, strip
 
 __all__ = [
+    "ALWAYS_TAGS",
     "EXPECTED_TAG",
+    "INJECTED_TAG",
+    "PARAMETERS_TAG",
     "SKIP_TAG",
     "NotebookError",
     "counts",
     "digest",
     "join_streams",
+    "parameters_digest",
     "plain",
     "read_notebook",
     "runs",
@@ -32,6 +36,10 @@ __all__ = [
 ]
 
 SKIP_TAG, EXPECTED_TAG = "skip-execution", "raises-exception"
+# papermill's names.
+PARAMETERS_TAG, INJECTED_TAG = "parameters", "injected-parameters"
+# Cells that a run which goes on from an earlier one runs again: they make what the others need in the session.
+ALWAYS_TAGS = frozenset({"always", PARAMETERS_TAG, INJECTED_TAG})
 _FORMAT = ("nbformat", "nbformat_minor")
 _ERRORS_OF_NOTEBOOKS = (nbformat.ValidationError, ValueError, KeyError, TypeError, AttributeError)
 
@@ -136,9 +144,15 @@ def runs(cell: Any) -> bool:
 
 
 def digest(notebook: Any) -> str:
-    """What the cells of a notebook say, without their outputs: SHA-256 over kinds, sources and tags."""
-    said = [[cell.cell_type, cell.source, sorted(tags_of(cell))] for cell in notebook.cells]
-    return hashlib.sha256(json.dumps(said, ensure_ascii=True).encode()).hexdigest()
+    """What the cells of a notebook say, but for injected parameters: SHA-256 over their kinds and sources."""
+    said = [[cell.cell_type, cell.source] for cell in notebook.cells if INJECTED_TAG not in tags_of(cell)]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+
+def parameters_digest(notebook: Any) -> str:
+    """The same of injected parameters; empty where there are none."""
+    said = [cell.source for cell in notebook.cells if INJECTED_TAG in tags_of(cell)]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest() if said else ""
 
 
 def title_of(source: str) -> str:

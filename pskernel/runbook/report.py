@@ -100,6 +100,7 @@ class Report:
         state: how the run ended.
         problem: the error that ended it; ``error_id`` is its name.
         book: the digest of the notebook's cells, as :func:`pskernel.runbook.notebook.digest` makes it.
+        parameters: likewise of injected parameters; empty where there are none.
         notebook: the path of the notebook.
         earlier: the reports of earlier runs that this one goes on from.
     """
@@ -119,6 +120,7 @@ class Report:
     problem: str = ""
     error_id: str = ""
     book: str = ""
+    parameters: str = ""
     notebook: str = ""
     earlier: list[dict[str, Any]] = field(default_factory=list)
 

@@ -21,7 +21,7 @@ from pskernel.cells.place import Place
 from pskernel.errors import PromptUnavailable, PSKernelError
 from pskernel.questions import Asker, NobodyToAsk, Question
 from pskernel.runbook.cellrun import CellRules, CellRun, Judged
-from pskernel.runbook.notebook import NotebookError, counts, digest, runs, title_of, write_notebook
+from pskernel.runbook.notebook import NotebookError, counts, digest, parameters_digest, runs, title_of, write_notebook
 from pskernel.runbook.report import AFTER_CELL, CellDone, CellState, Report, RunState, Watcher
 
 __all__ = ["NotebookRun"]
@@ -74,7 +74,7 @@ class NotebookRun:
         self._keep = frozenset(keep)
         self._asker = _Counting(asker or NobodyToAsk())
         self.report = report or Report()
-        self.report.book = self.report.book or digest(notebook)
+        self.report.book, self.report.parameters = digest(notebook), parameters_digest(notebook)
         self.last_words = ""
         self._cell: CellRun | None = None
         self._asked = 0

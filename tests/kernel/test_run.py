@@ -434,3 +434,140 @@ def test_the_doctor_can_be_interrupted(machine: Machine, silent_socket: str) -> 
     assert [process.stdout.readline().split()[1] for _ in range(2)] == ["target", "connection"]
     process.send_signal(signal.SIGINT)
     assert finished(process).returncode == 130
+
+
+def code(source: str, *tags: str) -> Any:
+    return new_code_cell(source, metadata={"tags": list(tags)})
+
+
+@pytest.fixture
+def six(machine: Machine, begun: Mark, gate: Gate) -> Path:
+    """Six cells, the fourth of which does not end before the gate is open; each notes that it has run."""
+    log = machine.folder / "log.txt"
+
+    def note(number: int) -> str:
+        return f"Add-Content '{log}' {number}; "
+
+    return machine.notebook(
+        code("$Limit = 3", "parameters"),
+        note(2) + "'second'",
+        code(note(3) + "$shared = 'from the third'", "always"),
+        note(4) + f"if ((Get-Content '{log}') -notcontains 'again') {{ {begun.set}; {gate.wait} }}; 'fourth'",
+        note(5) + '"$shared, $Limit"',
+        note(6) + "'sixth'",
+    )
+
+
+def test_a_run_that_was_killed_is_gone_on_with(machine: Machine, six: Path, begun: Mark, gate: Gate) -> None:
+    log = machine.folder / "log.txt"
+    process = machine.start("run", six, "--target", machine.target)
+    begun.wait()
+    process.kill()
+    process.communicate(timeout=BOUND)
+    assert process.returncode == -signal.SIGKILL
+    gate.open()
+    cut = machine.out()
+    assert record_of(cut).state == "running"
+    assert [cell.metadata.get("pskernel", {}).get("state") for cell in cut.cells] == [
+        "ok",
+        "ok",
+        "ok",
+        "running",
+        None,
+        None,
+    ]
+    with log.open("a") as file:
+        file.write("again\n")
+
+    result = machine("run", "--resume", "book.out.ipynb")
+
+    assert result.returncode == 0
+    assert "Cell 4 was being run when that run ended, so how much of it was done is not known" in result.stderr
+    assert "2 of these cells, which are tagged for it, are run again first" in " ".join(result.stderr.split())
+    assert [line.split()[1] for line in result.stdout.splitlines()[:6]] == ["ok", "kept", "ok", "ok", "ok", "ok"]
+    # The second cell was not run again; the third, which makes a variable, was.
+    assert log.read_text().split() == ["2", "3", "4", "again", "3", "4", "5", "6"]
+    merged = machine.out()
+    assert texts(merged) == ["", "second\n", "", "fourth\n", "from the third, 3\n", "sixth\n"]
+    record = record_of(merged)
+    assert (record.state, record.target, [one.state for one in record.earlier]) == (
+        "completed",
+        machine.target,
+        ["running"],
+    )
+    assert [cell.metadata.pskernel.state for cell in merged.cells] == ["ok"] * 6
+    again = machine("run", "--resume", "book.out.ipynb")
+    assert (again.returncode, again.stderr.split(".")[0]) == (
+        2,
+        "pskernel: There is nothing to go on with: the run in book",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["book.ipynb"], "is no executed notebook of `pskernel run`"),
+        (["other.ipynb", "--resume", "book.out.ipynb"], "is not the notebook that book.out.ipynb is a run of"),
+        (["--resume", "book.out.ipynb", "--target", "ssh://elsewhere"], "and this one would be on ssh://elsewhere"),
+        (["--resume", "edited.ipynb"], "are not those that were run: the file was changed since"),
+        (["--resume", "damaged.ipynb"], "is damaged: duration is of the wrong kind"),
+        (["--resume", "state.ipynb"], "is damaged: its state is none of a cell's"),
+        (["--resume", "nosuch.ipynb"], "cannot be read: No such file or directory"),
+    ],
+)
+def test_what_cannot_be_gone_on_with_is_said_and_nothing_is_run(
+    machine: Machine, arguments: list[str], message: str
+) -> None:
+    source = machine.notebook("'a'", "throw 'bad'", "'never'")
+    machine("run", source, "--target", machine.target)
+    machine.notebook("'b'", "throw 'bad'", name="other.ipynb")
+    for name, change in {
+        "edited.ipynb": lambda out: out.cells[2].update(source="'changed'"),
+        "damaged.ipynb": lambda out: out.metadata.pskernel.update(duration="long"),
+        "state.ipynb": lambda out: out.cells[0].metadata.pskernel.update(state="fine"),
+    }.items():
+        out = machine.out()
+        change(out)
+        nbformat.write(out, machine.folder / name)
+    before = (machine.folder / "book.out.ipynb").read_bytes()
+
+    result = machine("run", *(["--resume"] if arguments == ["book.ipynb"] else []), *arguments)
+
+    assert (result.returncode, result.stdout) == (2, "")
+    assert message in result.stderr
+    assert before == (machine.folder / "book.out.ipynb").read_bytes()
+
+
+def test_a_failed_cell_is_run_again_and_the_notebook_may_be_named_too(machine: Machine) -> None:
+    flag = machine.folder / "flag"
+    source = machine.notebook("'a'", f"if (-not (Test-Path '{flag}')) {{ throw 'no flag' }}; 'b'", "'c'")
+    assert machine("run", source, "--target", machine.target).returncode == 1
+    flag.touch()
+
+    result = machine("run", source, "--resume", "book.out.ipynb", "--target", machine.target, "-o", "second.ipynb")
+
+    assert result.returncode == 0
+    assert "Cell 2 failed (begun " in result.stderr
+    assert texts(machine.out("second.ipynb")) == ["a\n", "b\n", "c\n"]
+    assert record_of(machine.out()).state == "failed"
+
+
+def test_rules_for_all_cells(machine: Machine) -> None:
+    source = machine.notebook("'a'", "Start-Sleep 60", "'never'")
+    late = machine("run", source, "--target", machine.target, "--cell-timeout", "0.2")
+    assert (late.returncode, record_of(machine.out()).error_id) == (1, "CellTimeout")
+    source = machine.notebook("Write-Error 'only a record'", "'after'")
+    plain = machine("run", source, "--target", machine.target)
+    assert (plain.returncode, record_of(machine.out()).had_errors) == (0, True)
+    strict = machine("run", source, "--target", machine.target, "--stop-on-error-record")
+    assert (strict.returncode, texts(machine.out())[1]) == (1, "")
+    assert "only a record" in strict.stderr
+
+
+def test_a_run_says_who_ran_what_where_and_how_many_prompts_nobody_answered(machine: Machine) -> None:
+    source = machine.notebook("Read-Host 'Name'", "'after'")
+    result = machine("run", source, "--target", machine.target)
+    record = record_of(machine.out())
+    assert (record.unanswered, record.notebook) == (1, str(source))
+    assert all((record.user, record.computer, record.version.startswith("7.")))
+    assert "1 prompts had no answer" in result.stderr

@@ -34,7 +34,7 @@ def test_all_verbs_are_in_the_help_and_explain_themselves(invoke: Invoke) -> Non
     "arguments",
     [
         ("frobnicate",),
-        ("run",),
+        ("run", "a.ipynb", "b.ipynb"),
         ("list", "--bogus"),
         ("record", "x.ipynb"),
         ("remove",),

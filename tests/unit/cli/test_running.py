@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from pskernel.cli.choosing import Chosen, choose_place
 from pskernel.cli.console import CommandError
 from pskernel.cli.install import kernel_json
-from pskernel.cli.running import Chosen, choose_place, default_output
+from pskernel.cli.running import default_output
 from pskernel.errors import TargetError
 from pskernel.runbook.notebook import write_notebook
 from pskernel.target import Target
