@@ -189,6 +189,9 @@ class NotebookRun:
         if session is not None and session.facts.version:
             report.version, report.user = session.facts.version, session.facts.user
             report.computer = session.facts.computer
+            peer = session.runspace.peer if session.runspace is not None else None
+            if peer is not None and (peer.key or peer.auth):
+                report.identity = {"key": peer.key, "auth": peer.auth}
             self._notebook.metadata["language_info"] = nbformat.from_dict({**_LANGUAGE, "version": report.version})
         if judged.state in AFTER_CELL:
             never_sent = judged.state is CellState.UNSENT and not self._sent

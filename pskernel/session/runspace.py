@@ -28,12 +28,13 @@ from pskernel.protocol.runspace import (
     RunspaceProtocol,
 )
 from pskernel.records import HostCall, Notice, PipelineEnd, Record
+from pskernel.session.beside import Beside
 from pskernel.session.pipeline import NO_HOST_NOW, Pipeline, take_back
 from pskernel.session.replies import Replies
 from pskernel.session.running import RunningPipelines
 from pskernel.session.runs import RunsPipelines
 from pskernel.session.state import RunspaceState, opening_error
-from pskernel.transports.base import Disconnects, FileAccess, Gone, OffersFiles, Payload, Transport
+from pskernel.transports.base import Disconnects, Gone, Payload, Transport
 
 __all__ = ["Runspace", "RunspaceState"]
 
@@ -44,7 +45,7 @@ _LAST_WORDS_SECONDS = 2.0
 _CLOSE_SECONDS = 60.0
 
 
-class Runspace(RunsPipelines):
+class Runspace(RunsPipelines, Beside):
     """The client's end of a remote runspace. Owns the transport and the one task that reads from it.
 
     Use :meth:`open` to make one; close it with :meth:`aclose` or ``async with``.
@@ -154,10 +155,6 @@ class Runspace(RunsPipelines):
     async def wait_ended(self) -> None:
         """Wait until the runspace is closed or broken."""
         await self._ended.wait()
-
-    async def open_files(self) -> FileAccess | None:
-        """The remote's files, where the connection reaches them beside PowerShell."""
-        return await self._transport.open_files() if isinstance(self._transport, OffersFiles) else None
 
     async def exchange_key(self) -> None:
         """Wait until secrets can be sent as arguments, or the connection is lost."""

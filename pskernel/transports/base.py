@@ -119,6 +119,28 @@ class OffersFiles(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Peer:
+    """How the two sides have known each other, as far as the connection tells; empty where it does not.
+
+    Attributes:
+        key: the fingerprint of the server's host key (``SHA256:`` and base64) or certificate (hexadecimal SHA-256).
+        auth: the method by which this side has logged in.
+    """
+
+    key: str = ""
+    auth: str = ""
+
+
+@runtime_checkable
+class KnowsPeer(Protocol):
+    """A transport, or the stream below it, whose far side has proved who it is."""
+
+    @property
+    def peer(self) -> Peer:
+        """Who it is."""
+
+
+@dataclass(frozen=True, slots=True)
 class KeptPool:
     """A runspace pool that a server keeps, of this client or another.
 

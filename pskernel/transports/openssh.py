@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pskernel.errors import ConnectError, HostKeyRejected, TargetError, TargetUnreachable
-from pskernel.transports.base import Secret
+from pskernel.transports.base import Peer, Secret
 from pskernel.transports.hostkeys import (
     ShownKey,
     accepted_key,
@@ -61,6 +61,7 @@ _CHANGED = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 # The channel runs: our own, or one of a shared connection (ControlMaster).
+_AUTHENTICATED = re.compile(r'Authenticated to .* using "(?P<method>[\w-]+)"')
 _READY = re.compile(r"debug2: subsystem request accepted|debug1: mux_client_request_session: master session id")
 
 
@@ -114,7 +115,7 @@ async def open_openssh(
     news = child.news()
     if news and tell is not None:
         tell(news)
-    return ProcessStream(child)
+    return ProcessStream(child, child.peer())
 
 
 def _argv(endpoint: SSHEndpoint, config: _Config) -> list[str]:
@@ -240,6 +241,7 @@ class _SSH(Child):
         self._unexpected = False
         self._added = False
         self._accepts = ""
+        self._method = ""
 
     def why_cut(self, status: int) -> str:
         if status == _CONNECTION_FAILED:
@@ -284,6 +286,8 @@ class _SSH(Child):
 
     def _follow(self, text: str) -> None:
         """Learn from a line of ssh's log before the subsystem runs."""
+        if (authenticated := _AUTHENTICATED.match(text)) is not None:
+            self._method = authenticated["method"]
         _, _, event = text.partition(": ")
         name, _, value = event.partition(": ")
         if event == "Connection established.":
@@ -307,6 +311,10 @@ class _SSH(Child):
         """Leave no ssh behind when the login has failed."""
         if kind is not None:
             await self.end(patience=0)
+
+    def peer(self) -> Peer:
+        """Who the server is; nothing of a connection that is shared, which another ssh has made."""
+        return Peer(self._shown.fingerprint if self._shown is not None else "", self._method)
 
     def news(self) -> str:
         """What to tell the user of a host key that was accepted by its fingerprint."""

@@ -18,7 +18,7 @@ from pskernel.protocol.outofproc import (
     encode_empty,
 )
 from pskernel.records import Notice
-from pskernel.transports.base import ByteStream, FileAccess, OffersFiles, Payload
+from pskernel.transports.base import ByteStream, FileAccess, KnowsPeer, OffersFiles, Payload, Peer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +63,11 @@ class OutOfProcTransport:
     def max_payload(self) -> int:
         """Bytes one packet carries."""
         return _MAX_PAYLOAD
+
+    @property
+    def peer(self) -> Peer:
+        """Who the far side is, where the stream knows."""
+        return self._stream.peer if isinstance(self._stream, KnowsPeer) else Peer()
 
     async def open_files(self) -> FileAccess | None:
         """Files, where the stream is of a connection that has them."""

@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any, cast
 
 from pskernel.errors import ConnectError, TargetUnreachable
+from pskernel.transports.base import Peer
 from pskernel.transports.streams import CHUNK, CLOSED_HERE, Gate, Inbox, Tail
 
 if TYPE_CHECKING:
@@ -195,8 +196,9 @@ class Child(asyncio.SubprocessProtocol):
 class ProcessStream:
     """A :class:`pskernel.transports.base.ByteStream` over a child process."""
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: Child, peer: Peer | None = None) -> None:
         self._child = child
+        self.peer = peer or Peer()
         self._closed: asyncio.Event | None = None
 
     @property

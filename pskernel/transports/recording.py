@@ -15,7 +15,7 @@ from pskernel.errors import RemoteProtocolError, ReplayError
 from pskernel.protocol.fragments import Message, Reassembler, parse_message
 from pskernel.records import PipelineState
 from pskernel.transports.asked import ClientMessage, ClientReader, Request
-from pskernel.transports.base import FileAccess, Gone, OffersFiles, Payload, Transport
+from pskernel.transports.base import FileAccess, Gone, KnowsPeer, OffersFiles, Payload, Peer, Transport
 from pskernel.transports.cassette import MAX_BYTES, Act, Cassette, Event, Mark, Recording, Sent, final_state, opens
 
 if TYPE_CHECKING:
@@ -93,6 +93,11 @@ class RecordingTransport:
     def max_payload(self) -> int:
         """As the inner transport's."""
         return self._inner.max_payload
+
+    @property
+    def peer(self) -> Peer:
+        """That of the transport within."""
+        return self._inner.peer if isinstance(self._inner, KnowsPeer) else Peer()
 
     async def open_files(self) -> FileAccess | None:
         """Files, which are no part of the recording."""

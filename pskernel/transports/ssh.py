@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import asyncssh
 
 from pskernel.errors import ConnectError, HostKeyRejected, TargetError, TargetUnreachable
-from pskernel.transports.base import Secret
+from pskernel.transports.base import Peer, Secret
 from pskernel.transports.hostkeys import HostKey, HostKeyPolicy, accepted_key, remember
 from pskernel.transports.sshconfig import Settings, config_files, read_settings
 from pskernel.transports.sshfiles import open_files
@@ -88,7 +88,7 @@ async def open_ssh(
     except BaseException:
         await route.abandon()
         raise
-    return SSHStream(session, route.connections, lambda: open_files(route.connections[-1]))
+    return SSHStream(session, route.connections, lambda: open_files(route.connections[-1]), route.peer)
 
 
 async def _start_subsystem(
@@ -116,6 +116,7 @@ class _Route:
 
     def __init__(self, asker: Asker, tell: Callable[[str], None] | None) -> None:
         self.connections: list[asyncssh.SSHClientConnection] = []
+        self.peer = Peer()
         self._asker = asker
         self._tell = tell
 
@@ -139,7 +140,7 @@ class _Route:
         via = self.connections[-1] if self.connections else None
         is_target = hops == 0
         login = _log_in(endpoint, settings, via=via, asker=self._asker, secret=secret, is_target=is_target)
-        connection, news = await login
+        connection, self.peer, news = await login
         self.connections.append(connection)
         if news and self._tell is not None:
             self._tell(news)
@@ -172,7 +173,7 @@ async def _log_in(
     asker: Asker,
     secret: Secret | None,
     is_target: bool,
-) -> tuple[asyncssh.SSHClientConnection, str]:
+) -> tuple[asyncssh.SSHClientConnection, Peer, str]:
     deadline = Deadline(settings.timeout)
     login = Login(f"{settings.user}@{endpoint.host}", asker=asker, deadline=deadline, secret=secret)
     keys = await Keys.load(settings, login, given=endpoint.key_file)
@@ -207,7 +208,7 @@ async def _log_in(
         raise client.failure(error) from None
     finally:
         client.keys.close()
-    return connection, await client.remember_key()
+    return connection, client.peer(), await client.remember_key()
 
 
 class _Client(asyncssh.SSHClient):
@@ -226,6 +227,8 @@ class _Client(asyncssh.SSHClient):
         self._accepts = ""
         self._rejection = ""
         self._accepted: HostKey | None = None
+        # The method that was tried last, and so the one that was good.
+        self._method = ""
 
     # ---- the host key ----
 
@@ -250,6 +253,11 @@ class _Client(asyncssh.SSHClient):
             self._accepted = shown
         return not self._rejection
 
+    def peer(self) -> Peer:
+        """Who the server is, and by which method it knows us."""
+        key = self._connection.get_server_host_key() if self._connection is not None else None
+        return Peer(_host_key(key).fingerprint if key is not None else "", self._method)
+
     async def remember_key(self) -> str:
         """Put a key that was accepted by its fingerprint on file, and return what to tell the user of it."""
         file = self._settings.own_known_hosts
@@ -271,15 +279,15 @@ class _Client(asyncssh.SSHClient):
         self._logging_in = True
 
     async def public_key_auth_requested(self) -> asyncssh.SSHKeyPair | None:
-        self._note_methods()
+        self._note_methods("publickey")
         return await self.keys.next()
 
     async def password_auth_requested(self) -> str | None:
-        self._note_methods()
+        self._note_methods("password")
         return await self._login.password()
 
     def kbdint_auth_requested(self) -> str | None:
-        self._note_methods()
+        self._note_methods("keyboard-interactive")
         return "" if self._login.begin_challenges() else None
 
     async def kbdint_challenge_received(
@@ -295,7 +303,8 @@ class _Client(asyncssh.SSHClient):
         self._login.note("password (it has expired: change it with ssh first)")
         return NotImplemented
 
-    def _note_methods(self) -> None:
+    def _note_methods(self, method: str) -> None:
+        self._method = method
         if self._connection is not None and not self._accepts:
             self._accepts = ", ".join(self._connection.get_server_auth_methods())
 

@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Protocol
 
 from pskernel.errors import TransportClosed
+from pskernel.transports.base import Peer
 from pskernel.transports.sshlogin import how_it_left
 from pskernel.transports.streams import CHUNK, CLOSED_HERE, Gate, Inbox, Tail, plain_text
 
@@ -103,10 +104,12 @@ class SSHStream:
         session: ChannelSession,
         connections: Sequence[_Connection],
         open_files: Callable[[], Awaitable[FileAccess | None]] | None = None,
+        peer: Peer | None = None,
     ) -> None:
         """Take over ``connections``: the jump hosts' in the order in which they were opened, the target's last."""
         self._session = session
         self._open_files = open_files
+        self.peer = peer or Peer()
         self._connections = tuple(connections)
         self._closed: asyncio.Event | None = None
 

@@ -1,4 +1,4 @@
-"""The whole way: a notebook through the command, the kernel and a real sshd to the real engine, with both SSH clients."""
+"""The whole way: a notebook through the command and a real sshd to the real engine, with both SSH clients."""
 
 from __future__ import annotations
 
@@ -68,7 +68,12 @@ def test_the_quickstart_runs_over_ssh(sshd: Sshd, backend: str, tmp_path: Path) 
 
     assert 0 == result.returncode, result.stdout + result.stderr
     assert shown(QUICKSTART) == shown(out)
-    assert "ssh://" in nbformat.read(out, as_version=4).metadata.pskernel.target
+    record = nbformat.read(out, as_version=4).metadata.pskernel
+    assert "ssh://" in record.target
+    # What ssh-keygen says of the server's key is what the run has noted.
+    listed = subprocess.run(["ssh-keygen", "-lf", str(sshd.known_hosts)], capture_output=True, text=True, check=True)
+    assert record.identity.key in listed.stdout.split()
+    assert record.identity.auth == "publickey"
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
