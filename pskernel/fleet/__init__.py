@@ -1,0 +1,1 @@
+"""One notebook on many hosts."""
