@@ -32,6 +32,8 @@ __all__ = [
     "runs",
     "tags_of",
     "title_of",
+    "to_json",
+    "write_json",
     "write_notebook",
 ]
 
@@ -103,6 +105,16 @@ def write_notebook(notebook: Any, path: Path) -> None:
     Raises:
         NotebookError: it cannot be written.
     """
+    write_json(to_json(notebook), path)
+
+
+def to_json(notebook: Any) -> str:
+    """A notebook as its file's text."""
+    return str(nbformat.writes(notebook)) + "\n"
+
+
+def write_json(text: str, path: Path) -> None:
+    """Write the text of a notebook; see :func:`write_notebook`."""
     # A link's target is replaced, not the link.
     real = Path(os.path.realpath(path))
     if real.exists() and not real.is_file():
@@ -110,7 +122,7 @@ def write_notebook(notebook: Any, path: Path) -> None:
     part = real.with_name(f".{real.name}.{os.getpid()}.part")
     try:
         try:
-            _write(part, (nbformat.writes(notebook) + "\n").encode("utf-8", "replace"))
+            _write(part, text.encode("utf-8", "replace"))
             if real.exists():
                 shutil.copymode(real, part)
             part.replace(real)

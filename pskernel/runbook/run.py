@@ -21,7 +21,16 @@ from pskernel.cells.place import Place
 from pskernel.errors import PromptUnavailable, PSKernelError
 from pskernel.questions import Asker, NobodyToAsk, Question
 from pskernel.runbook.cellrun import CellRules, CellRun, Judged
-from pskernel.runbook.notebook import NotebookError, counts, digest, parameters_digest, runs, title_of, write_notebook
+from pskernel.runbook.notebook import (
+    NotebookError,
+    counts,
+    digest,
+    parameters_digest,
+    runs,
+    title_of,
+    to_json,
+    write_json,
+)
 from pskernel.runbook.report import AFTER_CELL, CellDone, CellState, Report, RunState, Watcher
 
 __all__ = ["NotebookRun"]
@@ -81,6 +90,7 @@ class NotebookRun:
         self._sent = False
         self._began = 0.0
         self._working: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()
 
     async def run(self) -> Report:
         """Run the notebook. Must be called once. Cancelling it ends the session, and leaves the notebook written.
@@ -97,7 +107,7 @@ class NotebookRun:
                 cell.update(outputs=[], execution_count=None)
                 for name in ("execution", "pskernel"):
                     cell.metadata.pop(name, None)
-        self._save()
+        await self._save()
         try:
             self._working = asyncio.create_task(self._run_cells())
             if self._asked:
@@ -114,7 +124,7 @@ class NotebookRun:
         finally:
             if self.report.state is RunState.RUNNING:
                 self.report.state = RunState.INTERRUPTED
-            self._save()
+            await self._save()
         return self.report
 
     def interrupt(self) -> None:
@@ -145,7 +155,7 @@ class NotebookRun:
             self._watcher.ended(done)
             # If this fails for good, the last attempt says so.
             with contextlib.suppress(NotebookError):
-                self._save()
+                await self._save()
         if self.report.state is RunState.RUNNING:
             self.report.state = RunState.COMPLETED
 
@@ -154,7 +164,7 @@ class NotebookRun:
             {"state": str(CellState.RUNNING), "started": datetime.now(UTC).isoformat()}
         )
         with contextlib.suppress(NotebookError):
-            self._save()
+            await self._save()
         began = time.monotonic()
         self._cell = CellRun(cell, self._place, self._rules, self._asker)
         try:
@@ -213,10 +223,16 @@ class NotebookRun:
         except PSKernelError as error:
             self.last_words = str(error)
 
-    def _save(self) -> None:
+    async def _save(self) -> None:
         self.report.duration = round(time.monotonic() - self._began, 3)
         self._notebook.metadata["pskernel"] = nbformat.from_dict(asdict(self.report))
-        write_notebook(self._notebook, self._out)
+        # A write that has begun goes to its end, whoever is cancelled, and the next one waits for it.
+        await asyncio.shield(asyncio.create_task(self._write(to_json(self._notebook))))
+
+    async def _write(self, text: str) -> None:
+        async with self._writing:
+            # Other hosts' cells need not wait for this disk.
+            await asyncio.to_thread(write_json, text, self._out)
 
 
 class _Counting:
