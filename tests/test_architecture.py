@@ -34,8 +34,11 @@ ALLOWED = {
     "cells": VALUES | {"answers", "connect", "directives", "protocol.pipelines", "render", "resolve", "session"},
     "kernel": VALUES | {"answers", "cells", "connect", "directives", "render", "resolve", "session", "pskernel"},
     "runbook": VALUES | {"answers", "cells", "connect", "directives", "render", "session", "pskernel"},
+    # One notebook on many hosts.
+    "fleet": VALUES | {"cells", "connect", "render", "runbook", "session", "pskernel"},
     "cli": VALUES
     | {
+        "fleet",
         "answers",
         "cells",
         "connect",
@@ -95,10 +98,11 @@ AT_HOME = {
         "transports.sshkeys",
         "transports.hostkeys",
     },
+    "distributed": {"fleet.cluster"},
     "ipykernel": {"kernel"},
     "jupyter_client": {"cli", "kernel"},
     "keyring": {"credentials.keyrings"},
-    "nbformat": {"runbook"},
+    "nbformat": {"fleet", "runbook"},
     "pandas": {"remoting.objects"},
     "platformdirs": {
         "cli",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from pskernel.connect import opener
 from pskernel.questions import Asker
 from pskernel.runbook.cellrun import CellRules
 from pskernel.runbook.notebook import NotebookError
-from pskernel.runbook.report import CellDone, Report, RunState, Watcher
+from pskernel.runbook.report import Report, RunState, Watcher
 from pskernel.runbook.run import NotebookRun
 from pskernel.session.interactive import Opener
 from pskernel.session.runspace import Runspace
@@ -167,18 +166,3 @@ class HostRun:
         order = self.order
         out = str(order.out) if report is not None else None
         return HostResult(order.name, order.target.redacted, state, report, attempts, out, problem)
-
-
-class Silent:
-    """A watcher that tells nobody."""
-
-    def begins(self, cell: CellDone) -> None:
-        """Nothing."""
-
-    def ended(self, cell: CellDone) -> None:
-        """Nothing."""
-
-
-def as_json(result: HostResult) -> dict[str, Any]:
-    """A result as JSON has it."""
-    return dataclasses.asdict(result)

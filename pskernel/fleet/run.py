@@ -1,8 +1,9 @@
-"""Many hosts at a time, in this process: one loop, one session a host, no kernels."""
+"""Many hosts at a time: who comes when, and when no further one is begun."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,7 +12,9 @@ from pskernel.fleet.host import HostOrder, HostResult, HostRun, HostState
 from pskernel.questions import Asker, NobodyToAsk
 from pskernel.runbook.report import CellDone, Watcher
 
-__all__ = ["FleetRules", "FleetRun", "FleetWatcher"]
+__all__ = ["FleetRules", "FleetRun", "FleetWatcher", "LocalWorkers", "RunningHost", "Workers"]
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +23,11 @@ class FleetRules:
 
     Attributes:
         throttle: hosts at a time.
-        openings: connections that are being made at a time.
         canary: hosts that go first; the others only follow if all went well there.
         max_failures: how many hosts may fail before no further one is begun; None: all may.
     """
 
     throttle: int = 32
-    openings: int = 8
     canary: int = 0
     max_failures: int | None = None
 
@@ -44,6 +45,40 @@ class FleetWatcher(Protocol):
         """A host is over, or will not be begun."""
 
 
+class RunningHost(Protocol):
+    """One host at work."""
+
+    async def run(self) -> HostResult:
+        """Run the notebook there. What goes wrong is in the result."""
+
+    def interrupt(self) -> None:
+        """Stop it; a second time gives up at once."""
+
+
+class Workers(Protocol):
+    """Whoever does the work for a host: this process, or a cluster's workers."""
+
+    def host(self, order: HostOrder, watcher: Watcher) -> RunningHost:
+        """What runs an order, and tells the watcher of its cells, where it can."""
+
+
+class LocalWorkers:
+    """This process: one loop, one session a host, no kernels.
+
+    Args:
+        openings: connections that are being made at a time.
+        asker: whom connecting may ask.
+    """
+
+    def __init__(self, openings: int = 8, asker: Asker | None = None) -> None:
+        self._openings = asyncio.Semaphore(openings)
+        self._asker = asker or NobodyToAsk()
+
+    def host(self, order: HostOrder, watcher: Watcher) -> RunningHost:
+        """A run in this process."""
+        return HostRun(order, watcher, self._asker, self._openings)
+
+
 class FleetRun:
     """Runs orders, each on its host.
 
@@ -51,19 +86,16 @@ class FleetRun:
         orders: what, one for each host.
         rules: see :class:`FleetRules`.
         watcher: is told how it goes.
-        asker: whom connecting may ask.
+        workers: who does the work.
     """
 
-    def __init__(
-        self, orders: Sequence[HostOrder], rules: FleetRules, watcher: FleetWatcher, asker: Asker | None = None
-    ) -> None:
+    def __init__(self, orders: Sequence[HostOrder], rules: FleetRules, watcher: FleetWatcher, workers: Workers) -> None:
         self._orders = orders
         self._rules = rules
         self._watcher = watcher
-        self._asker = asker or NobodyToAsk()
+        self._workers = workers
         self._turns = asyncio.Semaphore(rules.throttle)
-        self._openings = asyncio.Semaphore(rules.openings)
-        self._running: set[HostRun] = set()
+        self._running: set[RunningHost] = set()
         self._asked = 0
         self._failed = 0
         self._why_no_more = ""
@@ -95,11 +127,12 @@ class FleetRun:
 
     async def _run_host(self, order: HostOrder) -> HostResult:
         self._watcher.host_begins(order.name)
-        host = HostRun(order, _Named(order.name, self._watcher.cell_begins), self._asker, self._openings)
+        host = self._workers.host(order, _Named(order.name, self._watcher.cell_begins))
         self._running.add(host)
         try:
             result = await host.run()
         except Exception as error:  # noqa: BLE001 - one host's failure of ours must not take the others with it
+            _LOG.exception("A host came to an end that nobody thought of")
             problem = f"pskernel failed on this host ({type(error).__name__}); cells may have run there."
             result = HostResult(order.name, order.target.redacted, HostState.BROKEN, problem=problem)
         finally:
