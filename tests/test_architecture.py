@@ -31,7 +31,8 @@ ALLOWED = {
     "connect": VALUES | {"credentials", "protocol.pipelines", "protocol.runspace", "session", "transports"},
     "render": {"records"},
     # Running a cell, for whoever has cells: the kernel, IPython.
-    "cells": VALUES | {"answers", "connect", "directives", "protocol.pipelines", "render", "resolve", "session"},
+    "cells": VALUES
+    | {"answers", "connect", "directives", "protocol.clixml", "protocol.pipelines", "render", "resolve", "session"},
     "kernel": VALUES | {"answers", "cells", "connect", "directives", "render", "resolve", "session", "pskernel"},
     "runbook": VALUES | {"answers", "cells", "connect", "directives", "render", "session", "pskernel"},
     # One notebook on many hosts.

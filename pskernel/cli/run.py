@@ -46,6 +46,7 @@ def run(
             help="Go on from a run that did not come to its end: the executed notebook that it has written.",
         ),
     ] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the result as JUnit XML, too.")] = None,
 ) -> None:
     """Run a notebook headless, one line of progress a cell.
 
@@ -64,5 +65,5 @@ def run(
         options["answers"] = str(answers.absolute())
         Answers.load(answers)
     rules = CellRules(cell_timeout, stop_on_error_record)
-    ended = execute(Order(notebook, out, target, kernel, options, rules, resume))
+    ended = execute(Order(notebook, out, target, kernel, options, rules, resume, junit=junit))
     raise typer.Exit(ended.status)

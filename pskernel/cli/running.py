@@ -15,6 +15,7 @@ from pskernel.cli.choosing import Chosen, choose_place
 from pskernel.cli.console import CommandError, output, show_error
 from pskernel.cli.progress import Progress
 from pskernel.runbook.cellrun import CellRules
+from pskernel.runbook.junit import suite_of, write_junit
 from pskernel.runbook.notebook import SKIP_TAG, digest, read_notebook, runs
 from pskernel.runbook.report import Report, RunState
 from pskernel.runbook.resume import Checkpoint, read_checkpoint
@@ -57,6 +58,7 @@ class Order:
         rules: what holds for all cells.
         resume: the executed notebook of a run to go on from.
         record: where to record the session to.
+        junit: where to write the result as JUnit XML.
     """
 
     notebook: Path | None
@@ -67,10 +69,11 @@ class Order:
     rules: CellRules = field(default_factory=CellRules)
     resume: Path | None = None
     record: Path | None = None
+    junit: Path | None = None
 
 
-def execute(order: Order) -> Ended:
-    """Run a notebook, and show its progress and its end.
+def execute(order: Order, *, shows_file: bool = True) -> Ended:
+    """Run a notebook, and show its progress and its end, and with ``shows_file`` where the executed one is.
 
     Raises:
         PSKernelError: the run could not begin, or the executed notebook could not be written.
@@ -81,7 +84,9 @@ def execute(order: Order) -> Ended:
         chosen, run, out = _from_the_beginning(order)
     with _environment(chosen.env):
         ended = asyncio.run(drive(run))
-    show_end(ended, out)
+    if order.junit is not None:
+        write_junit([suite_of(Path(run.report.notebook).name, run.report, run.notebook)], order.junit)
+    show_end(ended, out if shows_file else None)
     return ended
 
 
@@ -191,7 +196,7 @@ async def drive(run: NotebookRun) -> Ended:
     return Ended(report, 128 + signals[0] if by_signal else report.exit_status, run.last_words)
 
 
-def show_end(ended: Ended, out: Path) -> None:
+def show_end(ended: Ended, out: Path | None) -> None:
     """Say how it ended, and where the executed notebook is."""
     report = ended.report
     where = "" if report.target is None else f" on {report.target}"
@@ -208,4 +213,5 @@ def show_end(ended: Ended, out: Path) -> None:
         RunState.REFUSED: "Ended early, at a cell that was not sent,",
         RunState.INTERRUPTED: "Interrupted",
     }
-    output().print(f"{ends[report.state]}{where} after {report.duration:.1f} s. Written to {out}.")
+    written = "" if out is None else f" Written to {out}."
+    output().print(f"{ends[report.state]}{where} after {report.duration:.1f} s.{written}")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pskernel.target import Target
     from pskernel.transports.base import ByteStream, KeptPool, Transport
 
-__all__ = ["connect", "find_shells", "open_stream", "open_transport", "opener", "reopener"]
+__all__ = ["connect", "find_shells", "open_stream", "open_transport", "opener", "recorded_cells", "reopener"]
 
 _SERVER_MODE = "-s"
 # Options that are fields of an SSHEndpoint under the same name.
@@ -153,6 +153,13 @@ async def open_stream(
     from pskernel.transports.unix import find_pipe, open_unix
 
     return await open_unix(find_pipe(target.pid) if target.pid is not None else target.path or "")
+
+
+def recorded_cells(path: str) -> list[str]:
+    """The texts of the cells in a recording, in their order. Raises as :func:`connect`."""
+    from pskernel.transports.cassette import Cassette
+
+    return [recording.key.cell for recording in Cassette.load(path).recordings if recording.key.cell is not None]
 
 
 async def _open_ssh(

@@ -13,6 +13,7 @@ from nbformat.v4 import new_output
 from platformdirs import user_log_path
 
 from pskernel.answers import FileAsker
+from pskernel.cells.assertion import Assertion
 from pskernel.cells.cell import Cell
 from pskernel.cells.outcome import CellError, Outcome, own_error
 from pskernel.cells.paced import CellOutput, Limits
@@ -20,7 +21,7 @@ from pskernel.cells.place import Place
 from pskernel.directives import read_directives
 from pskernel.errors import PSKernelError
 from pskernel.questions import Asker, NobodyToAsk
-from pskernel.runbook.notebook import EXPECTED_TAG, join_streams, plain, tags_of
+from pskernel.runbook.notebook import ASSERT_TAG, EXPECTED_TAG, join_streams, plain, tags_of
 from pskernel.runbook.report import CellState
 
 __all__ = ["CellRules", "CellRun", "Judged"]
@@ -130,7 +131,8 @@ class CellRun:
             timeout=directives.timeout or self._rules.timeout,
             stop_on_error_record=directives.stop_on_error_record or self._rules.stop_on_error_record,
         )
-        cell = self._running = Cell(session, output, target.options.stop_timeout, directives=directives, opened=opened)
+        kind = Assertion if ASSERT_TAG in tags_of(self._cell) else Cell
+        cell = self._running = kind(session, output, target.options.stop_timeout, directives=directives, opened=opened)
         if self._interrupted:
             cell.interrupt()
         try:

@@ -18,6 +18,7 @@ from pskernel.render.ansi import neutralise, strip
 
 __all__ = [
     "ALWAYS_TAGS",
+    "ASSERT_TAG",
     "EXPECTED_TAG",
     "INJECTED_TAG",
     "PARAMETERS_TAG",
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 SKIP_TAG, EXPECTED_TAG = "skip-execution", "raises-exception"
+ASSERT_TAG = "assert"
 # papermill's names.
 PARAMETERS_TAG, INJECTED_TAG = "parameters", "injected-parameters"
 # Cells that a run which goes on from an earlier one runs again: they make what the others need in the session.

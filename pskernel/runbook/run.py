@@ -60,6 +60,8 @@ class NotebookRun:
         report: what is known before it begins: the notebook's path, earlier runs.
 
     Attributes:
+        notebook: the notebook, with the outputs so far.
+        report: what it has come to so far.
         last_words: why the end of the session did not go well, once the run is over; or empty.
     """
 
@@ -75,7 +77,7 @@ class NotebookRun:
         keep: Collection[int] = (),
         report: Report | None = None,
     ) -> None:
-        self._notebook = notebook
+        self.notebook = notebook
         self._place = place
         self._out = out
         self._watcher = watcher
@@ -102,7 +104,7 @@ class NotebookRun:
         self.report.started = datetime.now(UTC).isoformat(timespec="seconds")
         if self._place.target is not None:
             self.report.target = self._place.target.redacted
-        for index, cell in enumerate(self._notebook.cells):
+        for index, cell in enumerate(self.notebook.cells):
             if runs(cell) and index not in self._keep:
                 cell.update(outputs=[], execution_count=None)
                 for name in ("execution", "pskernel"):
@@ -136,7 +138,7 @@ class NotebookRun:
             self._cell.interrupt()
 
     async def _run_cells(self) -> None:
-        cells = [(index, cell) for index, cell in enumerate(self._notebook.cells) if counts(cell)]
+        cells = [(index, cell) for index, cell in enumerate(self.notebook.cells) if counts(cell)]
         for number, (index, cell) in enumerate(cells, 1):
             if self.report.state is not RunState.RUNNING:
                 return
@@ -171,7 +173,7 @@ class NotebookRun:
             judged = await self._cell.run(number)
         except asyncio.CancelledError:
             record["state"] = str(CellState.INTERRUPTED)
-            self.report.failed_cell = self._notebook.cells.index(cell)
+            self.report.failed_cell = self.notebook.cells.index(cell)
             self.report.problem = (
                 "The run was given up while the cell ran; its command may still be running on the remote."
             )
@@ -202,7 +204,7 @@ class NotebookRun:
             peer = session.runspace.peer if session.runspace is not None else None
             if peer is not None and (peer.key or peer.auth):
                 report.identity = {"key": peer.key, "auth": peer.auth}
-            self._notebook.metadata["language_info"] = nbformat.from_dict({**_LANGUAGE, "version": report.version})
+            self.notebook.metadata["language_info"] = nbformat.from_dict({**_LANGUAGE, "version": report.version})
         if judged.state in AFTER_CELL:
             never_sent = judged.state is CellState.UNSENT and not self._sent
             report.state = RunState.NOT_RUN if never_sent else AFTER_CELL[judged.state]
@@ -225,9 +227,9 @@ class NotebookRun:
 
     async def _save(self) -> None:
         self.report.duration = round(time.monotonic() - self._began, 3)
-        self._notebook.metadata["pskernel"] = nbformat.from_dict(asdict(self.report))
+        self.notebook.metadata["pskernel"] = nbformat.from_dict(asdict(self.report))
         # A write that has begun goes to its end, whoever is cancelled, and the next one waits for it.
-        await asyncio.shield(asyncio.create_task(self._write(to_json(self._notebook))))
+        await asyncio.shield(asyncio.create_task(self._write(to_json(self.notebook))))
 
     async def _write(self, text: str) -> None:
         async with self._writing:

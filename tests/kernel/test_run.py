@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import nbformat
 import pytest
@@ -571,3 +572,48 @@ def test_a_run_says_who_ran_what_where_and_how_many_prompts_nobody_answered(mach
     assert (record.unanswered, record.notebook) == (1, str(source))
     assert all((record.user, record.computer, record.version.startswith("7.")))
     assert "1 prompts had no answer" in result.stderr
+
+
+def test_assertions_hold_or_fail_their_cell(machine: Machine) -> None:
+    source = machine.notebook(
+        code("$true, 1, 'text', @(0, 0)", "assert"),
+        code("Get-Item /", "assert"),
+        code("$true; 2 -gt 3; $false", "assert"),
+        "'never'",
+    )
+    result = machine("run", source, "--target", machine.target)
+    assert result.returncode == 1
+    assert "cell 3 of the notebook: AssertionFailed: Value 2 of the assertion is False, not true." in result.stderr
+    assert texts(machine.out())[0].splitlines()[:3] == ["True", "1", "text"]
+    for text in ("", "# nothing", "$null", "0", "''", "Write-Error x"):
+        source = machine.notebook(code(f"{text} \n#", "assert"), name="false.ipynb")
+        assert machine("run", source, "--target", machine.target).returncode == 1, text
+
+
+def test_a_notebook_is_tested_against_its_recording_and_drift_fails(machine: Machine) -> None:
+    book = ["$x = 20 + 1", '"x is $x"', code("$x -eq 21", "assert")]
+    source = machine.notebook(*book)
+    assert machine("record", source, "--target", machine.target, "-o", "tape.jsonl").returncode == 0
+    arguments = ("test", source, "--cassette", "tape.jsonl", "--junit", "result.xml")
+
+    good = machine(*arguments, PATH="")
+
+    assert (good.returncode, good.stderr) == (0, "")
+    assert "Written to" not in good.stdout
+    suite = ET.parse(machine.folder / "result.xml").getroot()[0]
+    assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == ("book.ipynb", "3", "0")
+    assert suite[1].find("system-out").text == "x is 21\n"  # type: ignore[union-attr]
+    for changed, message in (
+        ([book[0], '"x was $x"', book[2]], "CellNotRecorded"),
+        ([book[0], book[2]], 'does not have (any more): "x is $x"'),
+        ([book[1], book[0], book[2]], "the replay is strict"),
+        ([*book, "$x"], "CellNotRecorded"),
+        ([*book[:2], code("$x -eq 22", "assert")], "is not in the recording"),
+    ):
+        machine.notebook(*changed)
+        bad = machine(*arguments, PATH="")
+        assert bad.returncode == 1
+        assert message in bad.stderr
+    failure = ET.parse(machine.folder / "result.xml").getroot()[0][2].find("failure")
+    assert failure is not None
+    assert "is not in the recording" in str(failure.get("message"))

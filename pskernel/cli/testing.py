@@ -1,0 +1,52 @@
+"""``pskernel test``: a runbook against its recording, or a host, with a verdict that continuous integration reads."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+
+from pskernel.cli.console import CommandError, OptionTexts, parse_options, show_error
+
+__all__ = ["check"]
+
+
+def check(
+    notebook: Annotated[Path, typer.Argument(metavar="NOTEBOOK", help="The notebook to test.")],
+    *,
+    cassette: Annotated[
+        Path | None,
+        typer.Option(metavar="CASSETTE", help="The recording of `pskernel record` to run it against, with no host."),
+    ] = None,
+    target: Annotated[str | None, typer.Option(metavar="URL", help="A host to run it on instead.")] = None,
+    option: OptionTexts = None,
+    out: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="OUT", help="Keep the executed notebook there.")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the result as JUnit XML.")] = None,
+) -> None:
+    """Run a notebook as a test: it passes if no cell fails and what is recorded is what is run.
+
+    Cells tagged `assert` fail unless everything they return is true. Against a recording, a cell that was changed,
+    added, moved or taken away since is a failure. Exits with 0 if it passes, 1 if it fails, 2 if it could not be run.
+    """
+    # Seconds that other verbs need not pay.
+    from pskernel.cli.running import Order, execute  # noqa: PLC0415
+    from pskernel.runbook.drift import missing_cells  # noqa: PLC0415
+
+    if (cassette is None) == (target is None):
+        raise CommandError("Say against what to test: --cassette FILE, or --target URL.")
+    options = parse_options(option)
+    if cassette is not None:
+        target = f"replay:{quote(str(cassette.absolute()))}"
+        options = {"speed": "0", "strict": "true", **options}
+    with tempfile.TemporaryDirectory(prefix="pskernel-") as folder:
+        kept = out or Path(folder) / "executed.ipynb"
+        ended = execute(Order(notebook, kept, target, options=options, junit=junit), shows_file=out is not None)
+    gone = missing_cells(notebook, cassette) if cassette is not None else []
+    for title in gone:
+        show_error(f"The recording has a cell that {notebook} does not have (any more): {title}. Record it again.")
+    raise typer.Exit(ended.status or bool(gone))
