@@ -33,14 +33,16 @@ ALLOWED = {
     # Running a cell, for whoever has cells: the kernel, IPython.
     "cells": VALUES | {"directives", "protocol.pipelines", "render", "session"},
     "kernel": VALUES | {"answers", "cells", "connect", "directives", "render", "resolve", "session", "pskernel"},
-    "runbook": VALUES | {"connect", "render", "resolve", "pskernel"},
+    "runbook": VALUES | {"audit", "connect", "masking", "render", "resolve", "pskernel"},
     "cli": VALUES
     | {
         "answers",
+        "audit",
         "connect",
         "directives",
         "credentials",
         "kernel",
+        "masking",
         "render",
         "resolve",
         "runbook",
@@ -49,6 +51,9 @@ ALLOWED = {
     },
     "__main__": {"kernel"},
     "wildcards": set(),
+    "masking": set(),
+    # Runs put on record. Who runs them tells it what to write.
+    "audit": {"credentials", "errors", "masking"},
     # Files, over a session.
     "copying": VALUES
     | {"wildcards", "protocol.clixml", "protocol.pipelines", "protocol.values", "session", "transports.base"},
@@ -88,6 +93,7 @@ ALLOWED = {
 AT_HOME = {
     "IPython": {"psmagic"},
     "asyncssh": {
+        "audit.sshkey",
         "transports.ssh",
         "transports.sshfiles",
         "transports.sshconfig",
@@ -117,7 +123,7 @@ AT_HOME = {
     "pygments": {"psmagic"},
     "traitlets": {"kernel", "psmagic"},
     "typer": {"cli"},
-    "yaml": {"answers"},
+    "yaml": {"answers", "audit.policy"},
     "zmq": {"kernel"},
 }
 # Sans-IO: what the protocol and the renderers must not see.
