@@ -132,6 +132,7 @@ def _base64(data: bytes) -> Iterator[str]:
     """What base64 of any text with ``data`` in it contains: three forms, for the three places it may begin at."""
     if len(alone := base64.b64encode(data).decode()) >= _SHORTEST_BASE64:
         yield alone
+        yield alone.replace("+", "-").replace("/", "_")
     for before in range(3):
         whole = base64.b64encode(bytes(before) + data).decode().rstrip("=")
         # Without the characters that also depend on what stands before and behind.

@@ -36,7 +36,7 @@ _LOCK_NAME: Final = "lock"
 _NAME: Final = re.compile(r"audit-[0-9]{12}-[0-9]{4}-[0-9]{2}-[0-9]{2}\.jsonl")
 # Others hold the lock for milliseconds. Who holds it for longer is stopped, or its disk hangs.
 _LOCK_SECONDS: Final = 30.0
-_LOCK_AGAIN_SECONDS: Final = 0.005
+_LOCK_AGAIN_SECONDS: Final = 0.001
 _PLAIN: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -97,11 +97,11 @@ def open_to_read(path: Path) -> BinaryIO:
         AuditError: it is no plain file.
         OSError: it cannot be opened, or is a link.
     """
-    file = open(os.open(path, os.O_RDONLY | _PLAIN | getattr(os, "O_NONBLOCK", 0)), "rb")  # noqa: SIM115, PTH123 - a number
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
+    number = os.open(path, os.O_RDONLY | _PLAIN | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
         raise AuditError(f"{path} is not a regular file, and so none of an audit log.")
-    return file
+    return open(number, "rb")  # noqa: PTH123 - a number, and the caller closes it
 
 
 def read(path: Path, limit: int, start: int = 0) -> bytes:

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import os
 import secrets
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from pskernel.audit.sshkey import SshKey, read_ssh_key
 from pskernel.credentials import CredentialReference, Secret, look_up
@@ -95,6 +95,9 @@ class HmacKey:
 
     def __repr__(self) -> str:
         return f"HmacKey(id={self.id!r})"
+
+    def __reduce_ex__(self, protocol: object, /) -> NoReturn:
+        raise TypeError("A key cannot be pickled or copied.")
 
 
 def load_key(reference: str) -> SshKey | HmacKey:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from pskernel.credentials import CredentialReference, look_up
 from pskernel.errors import AuditError, TargetError
@@ -62,6 +62,9 @@ class SshKey:
     def __repr__(self) -> str:
         return f"SshKey(id={self.id!r})"
 
+    def __reduce_ex__(self, protocol: object, /) -> NoReturn:
+        raise TypeError("A key cannot be pickled or copied.")
+
 
 def read_ssh_key(path: str) -> SshKey:
     """Read a private key without a passphrase, or a public key.
@@ -82,10 +85,10 @@ def read_ssh_key(path: str) -> SshKey:
         return SshKey(asyncssh.import_private_key(text), private=True)
     except TargetError as error:
         problem = str(error)
-    except asyncssh.KeyEncryptionError:
-        problem = "It has a passphrase, which nobody can be asked for while a notebook runs."
-    except asyncssh.KeyImportError:
-        problem = "It is not an SSH key."
+    except asyncssh.KeyImportError as error:
+        # As asyncssh itself tells one from the other.
+        protected = str(error).startswith("Passphrase")
+        problem = "It has a passphrase, which nobody is asked for." if protected else "It is not an SSH key."
     except (OSError, ValueError) as error:
         problem = f"{getattr(error, 'strerror', None) or type(error).__name__}."
     raise AuditError(f"The SSH key {path} cannot be used for the audit log. {problem}")
