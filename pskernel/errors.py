@@ -18,7 +18,8 @@
     │   └── RemoteProtocolError     the remote sent what the protocol forbids
     ├── RunspaceStateError          the runspace is not in a state that allows this
     ├── PipelineFailed              a pipeline ended with a terminating error (holds its ErrorRecord)
-    └── ReplayError                 the recording has no answer
+    ├── ReplayError                 the recording has no answer
+    └── AuditError                  what is run cannot be put on record, or the record not be trusted
 
 Messages are full sentences for an administrator: what happened, where, what to do next. No message contains a
 secret or the content of a packet.
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pskernel.records import ErrorRecord
 
 __all__ = [
+    "AuditError",
     "AuthenticationFailed",
     "CertificateRejected",
     "ConnectError",
@@ -126,3 +128,7 @@ class PipelineFailed(PSKernelError):
 
 class ReplayError(PSKernelError):
     """A recording was asked for something it does not hold, or is itself damaged."""
+
+
+class AuditError(PSKernelError):
+    """The audit log cannot be written or continued, or its key or policy not be used. What asked for it must stop."""

@@ -34,18 +34,21 @@ ALLOWED = {
     "cells": VALUES
     | {"answers", "connect", "directives", "protocol.clixml", "protocol.pipelines", "render", "resolve", "session"},
     "kernel": VALUES | {"answers", "cells", "connect", "directives", "render", "resolve", "session", "pskernel"},
-    "runbook": VALUES | {"answers", "cells", "connect", "directives", "render", "session", "pskernel"},
+    "runbook": VALUES
+    | {"answers", "audit", "cells", "connect", "directives", "masking", "render", "session", "pskernel"},
     # One notebook on many hosts.
-    "fleet": VALUES | {"cells", "connect", "render", "runbook", "session", "pskernel"},
+    "fleet": VALUES | {"audit", "cells", "connect", "masking", "render", "runbook", "session", "pskernel"},
     "cli": VALUES
     | {
         "fleet",
         "answers",
+        "audit",
         "cells",
         "connect",
         "directives",
         "credentials",
         "kernel",
+        "masking",
         "render",
         "resolve",
         "runbook",
@@ -54,6 +57,9 @@ ALLOWED = {
     },
     "__main__": {"kernel"},
     "wildcards": set(),
+    "masking": set(),
+    # Runs put on record. Who runs them tells it what to write.
+    "audit": {"credentials", "errors", "masking"},
     # Files, over a session.
     "copying": VALUES
     | {"wildcards", "protocol.clixml", "protocol.pipelines", "protocol.values", "session", "transports.base"},
@@ -93,6 +99,7 @@ ALLOWED = {
 AT_HOME = {
     "IPython": {"psmagic"},
     "asyncssh": {
+        "audit.sshkey",
         "transports.ssh",
         "transports.sshfiles",
         "transports.sshconfig",
@@ -122,7 +129,7 @@ AT_HOME = {
     "pygments": {"psmagic"},
     "traitlets": {"kernel", "psmagic"},
     "typer": {"cli"},
-    "yaml": {"answers"},
+    "yaml": {"answers", "audit.policy"},
     "zmq": {"kernel"},
 }
 # Sans-IO: what the protocol and the renderers must not see.

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import pskernel
-from pskernel.cli import credential, doctor, install, options, record, remove, run, testing
+from pskernel.cli import audit, credential, doctor, install, options, record, remove, run, testing
 from pskernel.cli import list as listing
 from pskernel.cli.console import BAD_USE, output, show_error
 from pskernel.errors import PSKernelError
@@ -79,6 +79,17 @@ _credentials.command("set", context_settings={"allow_extra_args": True})(credent
 _credentials.command("list")(credential.list_credentials)
 _credentials.command("remove")(credential.remove_credential)
 app.add_typer(_credentials, name="credential")
+
+_audit = typer.Typer(
+    help="Logs of what was run, in a form in which changes show; see docs/audit.md.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+_audit.command("verify")(audit.audit_verify)
+_audit.command("head")(audit.audit_head)
+_audit.command("show")(audit.audit_show)
+_audit.command("key")(audit.audit_key)
+app.add_typer(_audit, name="audit")
 
 
 def main() -> None:

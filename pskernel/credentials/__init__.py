@@ -8,7 +8,7 @@ contains, what was found.
 from pskernel.credentials.certificates import certificate_folder, find_certificate
 from pskernel.credentials.index import Index
 from pskernel.credentials.keyrings import KEYRING_SERVICE, delete, find, store
-from pskernel.credentials.places import MAX_SECRET_BYTES, from_line, resolve
+from pskernel.credentials.places import MAX_SECRET_BYTES, from_line, look_up, resolve
 from pskernel.credentials.pscredential import GivenCredential, PSCredential, read_credential
 from pskernel.credentials.references import CredentialReference, Secret, check_user
 
@@ -26,6 +26,7 @@ __all__ = [
     "find",
     "find_certificate",
     "from_line",
+    "look_up",
     "read_credential",
     "resolve",
     "store",

@@ -13,7 +13,7 @@ from pskernel.credentials.references import CredentialReference, Secret
 from pskernel.errors import TargetError
 from pskernel.questions import Asker, Question
 
-__all__ = ["MAX_SECRET_BYTES", "from_line", "resolve"]
+__all__ = ["MAX_SECRET_BYTES", "from_line", "look_up", "resolve"]
 
 MAX_SECRET_BYTES: Final = 64 * 1024
 
@@ -28,12 +28,24 @@ async def resolve(reference: CredentialReference, asker: Asker, question: Questi
     """
     if reference.kind == "prompt":
         return Secret(await asker.ask(question))
+    return await asyncio.to_thread(look_up, reference)
+
+
+def look_up(reference: CredentialReference) -> Secret:
+    """Fetch a secret that is in a store. It blocks while the keyring asks its owner.
+
+    Raises:
+        TargetError: there is no secret at that place, it is not kept safely there, or the place is somebody's memory.
+
+    """
     if reference.kind == "env":
         secret = _from_environment(reference)
     elif reference.kind == "keyring":
-        secret = await asyncio.to_thread(fetch, reference)
+        secret = fetch(reference)
+    elif reference.kind == "file":
+        secret = _from_file(reference)
     else:
-        secret = await asyncio.to_thread(_from_file, reference)
+        raise TargetError("Nobody is asked for this secret. Name where it is: keyring:NAME, env:NAME or file:PATH.")
     if not secret.reveal():
         raise TargetError(f"The credential {reference} is empty. Store the password there.")
     return secret
