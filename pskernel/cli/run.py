@@ -46,6 +46,12 @@ def run(
             help="Go on from a run that did not come to its end: the executed notebook that it has written.",
         ),
     ] = None,
+    audit: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Put the run on record in the audit log of that folder.")
+    ] = None,
+    audit_key: Annotated[
+        str | None, typer.Option(metavar="REF", help="What seals it: keyring:NAME, env:NAME, file:PATH or ssh:PATH.")
+    ] = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the result as JUnit XML, too.")] = None,
 ) -> None:
     """Run a notebook headless, one line of progress a cell.
@@ -57,6 +63,7 @@ def run(
     be run, and 130 after Ctrl+C. The executed notebook is written whenever the run has begun.
     """
     # Seconds that other verbs need not pay.
+    from pskernel.cli.recording import audit_settings  # noqa: PLC0415
     from pskernel.cli.running import Order, execute  # noqa: PLC0415
     from pskernel.runbook.cellrun import CellRules  # noqa: PLC0415
 
@@ -65,5 +72,6 @@ def run(
         options["answers"] = str(answers.absolute())
         Answers.load(answers)
     rules = CellRules(cell_timeout, stop_on_error_record)
-    ended = execute(Order(notebook, out, target, kernel, options, rules, resume, junit=junit))
+    settings = audit_settings(audit, audit_key)
+    ended = execute(Order(notebook, out, target, kernel, options, rules, resume, junit=junit, audit=settings))
     raise typer.Exit(ended.status)

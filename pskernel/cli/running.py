@@ -11,12 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pskernel.audit import AuditLog, AuditSettings
 from pskernel.cli.choosing import Chosen, choose_place
 from pskernel.cli.console import CommandError, output, show_error
 from pskernel.cli.progress import Progress
+from pskernel.cli.recording import audit_settings, digest_of_file, open_log
 from pskernel.runbook.cellrun import CellRules
+from pskernel.runbook.heard import Heard
 from pskernel.runbook.junit import suite_of, write_junit
 from pskernel.runbook.notebook import SKIP_TAG, digest, read_notebook, runs
+from pskernel.runbook.onrecord import OnRecord
 from pskernel.runbook.report import Report, RunState
 from pskernel.runbook.resume import Checkpoint, read_checkpoint
 from pskernel.runbook.run import NotebookRun
@@ -59,6 +63,7 @@ class Order:
         resume: the executed notebook of a run to go on from.
         record: where to record the session to.
         junit: where to write the result as JUnit XML.
+        audit: the log that the run goes into; None: the one that the machine's policy names, if it does.
     """
 
     notebook: Path | None
@@ -70,6 +75,7 @@ class Order:
     resume: Path | None = None
     record: Path | None = None
     junit: Path | None = None
+    audit: AuditSettings | None = None
 
 
 def execute(order: Order, *, shows_file: bool = True) -> Ended:
@@ -78,30 +84,44 @@ def execute(order: Order, *, shows_file: bool = True) -> Ended:
     Raises:
         PSKernelError: the run could not begin, or the executed notebook could not be written.
     """
-    if order.resume is not None:
-        chosen, run, out = _going_on(order, order.resume)
-    else:
-        chosen, run, out = _from_the_beginning(order)
-    with _environment(chosen.env):
-        ended = asyncio.run(drive(run))
+    heard = Heard()
+    with open_log(order.audit or audit_settings(None, None), heard.masker) as log:
+        if order.resume is not None:
+            chosen, run, out = _going_on(order, order.resume, heard, log)
+        else:
+            chosen, run, out = _from_the_beginning(order, heard, log)
+        with _environment(chosen.env):
+            ended = asyncio.run(drive(run))
     if order.junit is not None:
         write_junit([suite_of(Path(run.report.notebook).name, run.report, run.notebook)], order.junit)
     show_end(ended, out if shows_file else None)
     return ended
 
 
-def _from_the_beginning(order: Order) -> tuple[Chosen, NotebookRun, Path]:
+def _from_the_beginning(order: Order, heard: Heard, log: AuditLog | None) -> tuple[Chosen, NotebookRun, Path]:
     if order.notebook is None:
         raise CommandError("Say which notebook to run, or which run to go on from with --resume OUT.ipynb.")
     content = _read(order.notebook)
     chosen = choose_place(content, target=order.target, kernel=order.kernel, options=order.options)
     out = order.out or default_output(order.notebook)
-    run = NotebookRun(content, chosen.place(order.record), out, Progress(output()), rules=order.rules)
-    run.report.notebook = str(order.notebook.absolute())
+    run = NotebookRun(
+        content,
+        chosen.place(order.record),
+        out,
+        Progress(output()),
+        rules=order.rules,
+        report=Report(notebook=str(order.notebook.absolute())),
+        heard=heard,
+        on_record=_on_record(log, order.notebook),
+    )
     return chosen, run, out
 
 
-def _going_on(order: Order, path: Path) -> tuple[Chosen, NotebookRun, Path]:
+def _on_record(log: AuditLog | None, notebook: Path) -> OnRecord | None:
+    return None if log is None else OnRecord(log, str(notebook.absolute()), digest_of_file(notebook))
+
+
+def _going_on(order: Order, path: Path, heard: Heard, log: AuditLog | None) -> tuple[Chosen, NotebookRun, Path]:
     checkpoint = read_checkpoint(path)
     book = order.notebook or Path(checkpoint.report.notebook)
     if order.notebook is not None or book.is_file():
@@ -129,6 +149,8 @@ def _going_on(order: Order, path: Path) -> tuple[Chosen, NotebookRun, Path]:
         rules=order.rules,
         keep=checkpoint.keep,
         report=checkpoint.next_report(),
+        heard=heard,
+        on_record=_on_record(log, path),
     )
     return chosen, run, out
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from nbformat import from_dict
 from nbformat.v4 import new_output
 from platformdirs import user_log_path
 
@@ -21,6 +22,7 @@ from pskernel.cells.place import Place
 from pskernel.directives import read_directives
 from pskernel.errors import PSKernelError
 from pskernel.questions import Asker, NobodyToAsk
+from pskernel.runbook.heard import Heard, Listening, Masked
 from pskernel.runbook.notebook import ASSERT_TAG, EXPECTED_TAG, join_streams, plain, tags_of
 from pskernel.runbook.report import CellState
 
@@ -63,13 +65,15 @@ class CellRun:
         place: where.
         rules: what holds where the cell says nothing.
         asker: answers what the cell asks, where no file of answers does.
+        heard: where secrets are noted, which are then in no output.
     """
 
-    def __init__(self, cell: Any, place: Place, rules: CellRules, asker: Asker) -> None:
+    def __init__(self, cell: Any, place: Place, rules: CellRules, asker: Asker, heard: Heard) -> None:
         self._cell = cell
         self._place = place
         self._rules = rules
         self._asker = asker
+        self._heard = heard
         self._running: Cell | None = None
         self._interrupted = False
         self._clear_first = False
@@ -78,8 +82,9 @@ class CellRun:
         """Run it to its end; ``number`` becomes its execution count."""
         began = datetime.now(UTC).isoformat()
         output = CellOutput(self._add, self._limits(), self._clear)
+        masked = Masked(output, self._heard.masker)
         try:
-            outcome = await self._outcome(output)
+            outcome = await self._outcome(masked)
         except Exception as error:  # noqa: BLE001 - and it is logged
             # One cell's failure of ours must not take the run's record with it. The text may hold anything.
             _LOG.exception("A cell came to an end that nobody thought of")
@@ -87,10 +92,13 @@ class CellRun:
             if self._place.session is not None:
                 await self._place.session.abandon("The last cell ended with a failure of pskernel itself.")
         finally:
+            await masked.flush()
             await output.finish()
             self._cell.outputs = join_streams(self._cell.outputs)
         if outcome.error is not None:
             self._add_error(outcome.error)
+        # Again: what was only heard later, or came in pieces.
+        self._cell.outputs = from_dict(self._heard.masker.mask_all(self._cell.outputs))
         self._cell.execution_count = number
         self._cell.metadata["execution"] = {
             "iopub.execute_input": began,
@@ -104,7 +112,7 @@ class CellRun:
         if self._running is not None:
             self._running.interrupt()
 
-    async def _outcome(self, output: CellOutput) -> Outcome:
+    async def _outcome(self, output: Masked) -> Outcome:
         text = self._cell.source
         try:
             directives = read_directives(text)
@@ -136,7 +144,8 @@ class CellRun:
         if self._interrupted:
             cell.interrupt()
         try:
-            return await cell.run(text, FileAsker(files, self._asker) if files else self._asker)
+            asker = FileAsker(files, self._asker) if files else self._asker
+            return await cell.run(text, Listening(asker, self._heard))
         finally:
             self._running = None
 
@@ -171,7 +180,7 @@ class CellRun:
             if state is CellState.OK and self._interrupted:
                 state = CellState.INTERRUPTED
             return Judged(state, exit_code=outcome.exit_code, error_records=outcome.error_records)
-        name, message = plain(error.name), plain(error.message)
+        name, message = (self._heard.masker.mask(plain(text)) for text in (error.name, error.message))
         if self._interrupted:
             state = CellState.INTERRUPTED
         # Also where the cell is tagged: what it announces is an error of PowerShell's. To go on after one of ours would

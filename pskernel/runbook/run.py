@@ -18,9 +18,10 @@ from typing import Any
 import nbformat
 
 from pskernel.cells.place import Place
-from pskernel.errors import PromptUnavailable, PSKernelError
-from pskernel.questions import Asker, NobodyToAsk, Question
+from pskernel.errors import AuditError, PSKernelError
+from pskernel.questions import Asker, NobodyToAsk
 from pskernel.runbook.cellrun import CellRules, CellRun, Judged
+from pskernel.runbook.heard import Heard
 from pskernel.runbook.notebook import (
     NotebookError,
     counts,
@@ -31,6 +32,7 @@ from pskernel.runbook.notebook import (
     to_json,
     write_json,
 )
+from pskernel.runbook.onrecord import OnRecord
 from pskernel.runbook.report import AFTER_CELL, CellDone, CellState, Report, RunState, Watcher
 
 __all__ = ["NotebookRun"]
@@ -58,6 +60,8 @@ class NotebookRun:
         asker: answers what cells and connecting ask.
         keep: the indices of cells that an earlier run has done: they are not run, and keep their outputs.
         report: what is known before it begins: the notebook's path, earlier runs.
+        heard: where secrets are noted, which are then in nothing that is written.
+        on_record: an audit log, without which nothing is run.
 
     Attributes:
         notebook: the notebook, with the outputs so far.
@@ -76,6 +80,8 @@ class NotebookRun:
         asker: Asker | None = None,
         keep: Collection[int] = (),
         report: Report | None = None,
+        heard: Heard | None = None,
+        on_record: OnRecord | None = None,
     ) -> None:
         self.notebook = notebook
         self._place = place
@@ -83,7 +89,9 @@ class NotebookRun:
         self._watcher = watcher
         self._rules = rules or CellRules()
         self._keep = frozenset(keep)
-        self._asker = _Counting(asker or NobodyToAsk())
+        self._asker = asker or NobodyToAsk()
+        self._heard = heard or Heard()
+        self._on_record = on_record
         self.report = report or Report()
         self.report.book, self.report.parameters = digest(notebook), parameters_digest(notebook)
         self.last_words = ""
@@ -111,7 +119,7 @@ class NotebookRun:
                     cell.metadata.pop(name, None)
         await self._save()
         try:
-            self._working = asyncio.create_task(self._run_cells())
+            self._working = asyncio.create_task(self._work())
             if self._asked:
                 self._working.cancel()
             try:
@@ -137,6 +145,19 @@ class NotebookRun:
         elif self._cell is not None:
             self._cell.interrupt()
 
+    async def _work(self) -> None:
+        try:
+            if self._on_record is not None:
+                await self._on_record.began(self._place)
+            await self._run_cells()
+            if self._on_record is not None:
+                await self._on_record.ended(self._place, self.report)
+        except AuditError as error:
+            # What cannot be put on record is not run.
+            report = self.report
+            report.state = RunState.FAILED if self._sent else RunState.NOT_RUN
+            report.problem, report.error_id = str(error), type(error).__name__
+
     async def _run_cells(self) -> None:
         cells = [(index, cell) for index, cell in enumerate(self.notebook.cells) if counts(cell)]
         for number, (index, cell) in enumerate(cells, 1):
@@ -151,7 +172,7 @@ class NotebookRun:
                 done = replace(done, state=CellState.KEPT)
             elif runs(cell):
                 self._watcher.begins(done)
-                judged = await self._run_cell(cell, number)
+                judged = await self._on_the_record(cell, index, number)
                 self._note(judged, index)
                 done = replace(done, state=judged.state, message=judged.message, seconds=time.monotonic() - began)
             self._watcher.ended(done)
@@ -161,6 +182,16 @@ class NotebookRun:
         if self.report.state is RunState.RUNNING:
             self.report.state = RunState.COMPLETED
 
+    async def _on_the_record(self, cell: Any, index: int, number: int) -> Judged:
+        if self._on_record is None:
+            return await self._run_cell(cell, number)
+        began = time.monotonic()
+        await self._on_record.sent(self._place, index, cell)
+        judged = await self._run_cell(cell, number)
+        self._sent = self._sent or judged.sent
+        await self._on_record.ran(self._place, index, cell, judged, time.monotonic() - began)
+        return judged
+
     async def _run_cell(self, cell: Any, number: int) -> Judged:
         record = cell.metadata["pskernel"] = nbformat.from_dict(
             {"state": str(CellState.RUNNING), "started": datetime.now(UTC).isoformat()}
@@ -168,7 +199,7 @@ class NotebookRun:
         with contextlib.suppress(NotebookError):
             await self._save()
         began = time.monotonic()
-        self._cell = CellRun(cell, self._place, self._rules, self._asker)
+        self._cell = CellRun(cell, self._place, self._rules, self._asker, self._heard)
         try:
             judged = await self._cell.run(number)
         except asyncio.CancelledError:
@@ -192,7 +223,7 @@ class NotebookRun:
         """What a cell's end means for the run, and what is known of the remote by then."""
         report, session = self.report, self._place.session
         self._sent = self._sent or judged.sent
-        report.unanswered = self._asker.unanswered
+        report.unanswered = self._heard.unanswered
         report.had_errors = report.had_errors or judged.error_records or judged.state is CellState.FAILED
         if judged.exit_code is not None:
             report.exit_code = judged.exit_code
@@ -235,19 +266,3 @@ class NotebookRun:
         async with self._writing:
             # Other hosts' cells need not wait for this disk.
             await asyncio.to_thread(write_json, text, self._out)
-
-
-class _Counting:
-    """An asker that counts what it could not get answered."""
-
-    def __init__(self, inner: Asker) -> None:
-        self.otherwise = inner
-        self.unanswered = 0
-
-    async def ask(self, question: Question) -> str:
-        """Ask. Raises PromptUnavailable as the inner one does."""
-        try:
-            return await self.otherwise.ask(question)
-        except PromptUnavailable:
-            self.unanswered += 1
-            raise

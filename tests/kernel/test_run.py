@@ -617,3 +617,70 @@ def test_a_notebook_is_tested_against_its_recording_and_drift_fails(machine: Mac
     failure = ET.parse(machine.folder / "result.xml").getroot()[0][2].find("failure")
     assert failure is not None
     assert "is not in the recording" in str(failure.get("message"))
+
+
+def test_secrets_that_answer_prompts_are_in_nothing_that_is_written(machine: Machine) -> None:
+    (machine.folder / "answers.yaml").write_text("- prompt: Token\n  secret: env:THE_TOKEN\n")
+    show = "[Net.NetworkCredential]::new('', $t).Password"
+    source = machine.notebook(
+        "$t = Read-Host 'Token' -AsSecureString",
+        f"$p = {show}; $p; Write-Host -NoNewline $p.Substring(0, 5); Write-Host $p.Substring(5)",
+        f"[Convert]::ToBase64String([Text.Encoding]::UTF8.GetBytes({show})); Write-Error ('no: ' + {show})",
+        f"throw ({show})",
+    )
+    arguments = ("--target", machine.target, "--answers", "answers.yaml", "--audit", "log", "--junit", "result.xml")
+
+    result = machine("run", source, *arguments, THE_TOKEN="s3cret-token-of-web01")
+
+    assert result.returncode == 1
+    out = machine.out()
+    assert texts(out)[1] == "***\n***\n"
+    assert "***" in out.cells[3].outputs[0].evalue
+    written = [path for path in machine.folder.rglob("*") if path.is_file() and path.name != "answers.yaml"]
+    assert {"book.out.ipynb", "result.xml"} < {path.name for path in written}
+    assert not [path for path in written if b"s3cret" in path.read_bytes() or b"czNjcmV0" in path.read_bytes()]
+    assert "s3cret" not in result.stdout + result.stderr
+
+
+def test_a_run_is_put_on_record_cell_by_cell_and_the_record_verifies(machine: Machine) -> None:
+    (machine.folder / "key").write_text("k" * 40)
+    (machine.folder / "key").chmod(0o600)
+    source = machine.notebook("'a'", "Write-Error b", "throw 'c'")
+    result = machine("run", source, "--target", machine.target, "--audit", "log", "--audit-key", "file:key")
+    assert result.returncode == 1
+    anchor = result.stdout.split("up to ")[1].split(".")[0]
+
+    verified = machine("audit", "verify", "log", "--key", "file:key", "--expect", anchor)
+
+    assert (verified.returncode, verified.stderr) == (0, "")
+    records = [
+        json.loads(line)
+        for file in sorted((machine.folder / "log").glob("*.jsonl"))
+        for line in file.read_text().splitlines()
+    ]
+    ran = [record for record in records if record["kind"] == "cell"]
+    assert [(one["source"], one["state"], one["cell_index"]) for one in ran] == [
+        ("'a'", "ok", 0),
+        ("Write-Error b", "ok", 1),
+        ("throw 'c'", "failed", 2),
+    ]
+    assert {one["where"]["target"] for one in ran} == {machine.target}
+    file = next((machine.folder / "log").glob("*.jsonl"))
+    file.write_bytes(file.read_bytes().replace(b"Write-Error b", b"Write-Error B"))
+    assert machine("audit", "verify", "log", "--key", "file:key").returncode == 1
+
+
+def test_what_cannot_be_put_on_record_is_not_run(machine: Machine) -> None:
+    (machine.folder / "log").write_text("a file")
+    mark = machine.folder / "ran"
+    source = machine.notebook(f"New-Item '{mark}'")
+    result = machine("run", source, "--target", machine.target, "--audit", "log")
+    assert (result.returncode, mark.exists()) == (2, False)
+    assert "log" in result.stderr
+    # The log is taken away while a cell runs: that cell has run, the next one does not.
+    source = machine.notebook(
+        f"Remove-Item -Recurse '{machine.folder}/other'; Set-Content '{machine.folder}/other' x", f"New-Item '{mark}'"
+    )
+    result = machine("run", source, "--target", machine.target, "--audit", "other")
+    assert (result.returncode, mark.exists()) == (1, False)
+    assert record_of(machine.out()).error_id == "AuditError"
