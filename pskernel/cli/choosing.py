@@ -17,7 +17,7 @@ from pskernel.resolve import TARGET_VARIABLE, resolve
 from pskernel.runbook.notebook import runs
 from pskernel.target import Target
 
-__all__ = ["Chosen", "choose_place"]
+__all__ = ["Chosen", "choose_place", "refuse_other_language"]
 
 _LANGUAGES = ("powershell", "pwsh")
 
@@ -54,7 +54,7 @@ def choose_place(
         TargetError: the target is wrong.
         CommandError: there is none, or the notebook is for another kernel.
     """
-    _refuse_other_language(notebook)
+    refuse_other_language(notebook)
     if target is not None and kernel is not None:
         raise CommandError("Give --target or --kernel, not both.")
     stored = str(notebook.metadata.get("kernelspec", {}).get("name", ""))
@@ -69,7 +69,8 @@ def choose_place(
     return Chosen(chosen, options, {} if spec is None or target is not None else dict(spec.env))
 
 
-def _refuse_other_language(notebook: Any) -> None:
+def refuse_other_language(notebook: Any) -> None:
+    """Raise CommandError if a notebook says that it is of another language."""
     for key, name in (("kernelspec", "language"), ("language_info", "name")):
         language = str(notebook.metadata.get(key, {}).get(name, "")).lower()
         if language and language not in _LANGUAGES:

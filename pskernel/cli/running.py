@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from pskernel.cli.choosing import Chosen, choose_place
 from pskernel.cli.console import CommandError, output, show_error
 from pskernel.cli.progress import Progress
 from pskernel.cli.recording import audit_settings, digest_of_file, open_log
+from pskernel.cli.signals import on_signals
 from pskernel.runbook.cellrun import CellRules
 from pskernel.runbook.heard import Heard
 from pskernel.runbook.junit import suite_of, write_junit
@@ -27,8 +27,6 @@ from pskernel.runbook.run import NotebookRun
 from pskernel.target import Target
 
 __all__ = ["Ended", "Order", "default_output", "execute"]
-
-_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,21 +196,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 async def drive(run: NotebookRun) -> Ended:
     """Run it; signals stop the cell on the remote and then the run, a second one gives up at once."""
-    loop = asyncio.get_running_loop()
-    signals: list[int] = []
-
-    def obey(number: int) -> None:
-        if not signals:
-            output(error=True).print("Stopping the cell on the remote. Once more to give up at once.")
-        signals.append(number)
-        run.interrupt()
-
-    for name in _SIGNALS:
-        # Not on Windows; there, Ctrl+C cancels the run. What nohup or the shell had ignored stays ignored.
-        with contextlib.suppress(NotImplementedError, AttributeError):
-            number = getattr(signal, name)
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                loop.add_signal_handler(number, obey, number)
+    signals = on_signals(run.interrupt, "Stopping the cell on the remote. Once more to give up at once.")
     report = await run.run()
     by_signal = report.state is RunState.INTERRUPTED and signals
     return Ended(report, 128 + signals[0] if by_signal else report.exit_status, run.last_words)

@@ -16,8 +16,10 @@ from uuid import uuid4
 from distributed import Client, Event, KilledWorker, Variable, get_client, get_worker
 
 import pskernel
+from pskernel.audit import audit_policy
 from pskernel.errors import TargetUnreachable
 from pskernel.fleet.host import HostOrder, HostResult, HostRun, HostState
+from pskernel.masking import Masker
 from pskernel.questions import NobodyToAsk
 from pskernel.runbook.notebook import NotebookError, write_json
 from pskernel.runbook.report import CellDone, Report, RunState, Watcher
@@ -139,7 +141,13 @@ def run_on_worker(order: HostOrder, run_id: str, version: str) -> dict[str, Any]
 
 
 async def _run(order: HostOrder, claim: _Claim, run_id: str) -> HostResult:
-    host = HostRun(order, claim, NobodyToAsk(), contextlib.nullcontext())
+    settings, masker = audit_policy(), Masker()
+    with contextlib.nullcontext() if settings is None else settings.open(masker) as log:
+        host = HostRun(order, claim, NobodyToAsk(), contextlib.nullcontext(), log=log, masker=masker)
+        return await _until_stopped(host, run_id)
+
+
+async def _until_stopped(host: HostRun, run_id: str) -> HostResult:
     stop = Event(_stop_name(run_id), client=get_client())
 
     async def obey() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -12,11 +13,15 @@ from typing import Any
 
 import nbformat
 
+from pskernel.audit import AuditLog
 from pskernel.cells.place import Place
 from pskernel.connect import opener
+from pskernel.masking import Masker
 from pskernel.questions import Asker
 from pskernel.runbook.cellrun import CellRules
+from pskernel.runbook.heard import Heard
 from pskernel.runbook.notebook import NotebookError
+from pskernel.runbook.onrecord import OnRecord
 from pskernel.runbook.report import Report, RunState, Watcher
 from pskernel.runbook.run import NotebookRun
 from pskernel.session.interactive import Opener
@@ -97,15 +102,26 @@ class HostRun:
         watcher: is told of each cell.
         asker: whom connecting may ask.
         opening: taken while a connection is being made.
+        log: the audit log; without it, the run is on no record.
+        masker: what knows the secrets of all hosts that the log is for.
     """
 
     def __init__(
-        self, order: HostOrder, watcher: Watcher, asker: Asker, opening: contextlib.AbstractAsyncContextManager[Any]
+        self,
+        order: HostOrder,
+        watcher: Watcher,
+        asker: Asker,
+        opening: contextlib.AbstractAsyncContextManager[Any],
+        *,
+        log: AuditLog | None = None,
+        masker: Masker | None = None,
     ) -> None:
         self.order = order
         self._watcher = watcher
         self._asker = asker
         self._opening = opening
+        self._log = log
+        self._heard = Heard() if masker is None else Heard(masker)
         self._run: NotebookRun | None = None
         self._stop = asyncio.Event()
 
@@ -139,6 +155,8 @@ class HostRun:
             rules=order.rules,
             asker=self._asker,
             report=Report(notebook=order.notebook),
+            heard=self._heard,
+            on_record=None if self._log is None else OnRecord(self._log, order.notebook, _digest(order.book)),
         )
         if self._stop.is_set():
             self._run.interrupt()
@@ -166,3 +184,7 @@ class HostRun:
         order = self.order
         out = str(order.out) if report is not None else None
         return HostResult(order.name, order.target.redacted, state, report, attempts, out, problem)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pskernel.audit import AuditLog
 from pskernel.fleet.host import HostOrder, HostResult, HostRun, HostState
-from pskernel.questions import Asker, NobodyToAsk
+from pskernel.masking import Masker
+from pskernel.questions import NobodyToAsk
 from pskernel.runbook.report import CellDone, Watcher
 
 __all__ = ["FleetRules", "FleetRun", "FleetWatcher", "LocalWorkers", "RunningHost", "Workers"]
@@ -67,16 +69,17 @@ class LocalWorkers:
 
     Args:
         openings: connections that are being made at a time.
-        asker: whom connecting may ask.
+        log: the audit log for all of them; ``masker`` is the one that it takes secrets out with.
     """
 
-    def __init__(self, openings: int = 8, asker: Asker | None = None) -> None:
+    def __init__(self, openings: int = 8, log: AuditLog | None = None, masker: Masker | None = None) -> None:
         self._openings = asyncio.Semaphore(openings)
-        self._asker = asker or NobodyToAsk()
+        self._log = log
+        self._masker = masker
 
     def host(self, order: HostOrder, watcher: Watcher) -> RunningHost:
         """A run in this process."""
-        return HostRun(order, watcher, self._asker, self._openings)
+        return HostRun(order, watcher, NobodyToAsk(), self._openings, log=self._log, masker=self._masker)
 
 
 class FleetRun:
