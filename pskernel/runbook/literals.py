@@ -54,12 +54,12 @@ _BY_NUMBER = re.compile(
 _LETTERS = {"Lu", "Ll", "Lt", "Lm", "Lo"}
 # Read-only, constant and automatic variables of PowerShell 7.6 (`Get-Variable`, SpecialVariables), and those of Windows
 # PowerShell, events, the debugger and remoting. Preference variables are none: a runbook may have them as parameters.
-_RESERVED = frozenset(
-    "args ConsoleFileName EnabledExperimentalFeatures Error Event EventArgs EventSubscriber ExecutionContext false "
-    "foreach HOME Host input IsCoreCLR IsLinux IsMacOS IsWindows LASTEXITCODE Matches MyInvocation NestedPromptLevel "
-    "null OFS PID PSBoundParameters PSCmdlet PSCommandPath PSCulture PSDebugContext PSEdition PSHOME PSItem "
-    "PSScriptRoot PSSenderInfo PSStyle PSUICulture PSVersionTable PWD Sender ShellId StackTrace switch this true _".casefold().split()
-)
+_RESERVED = """
+args ConsoleFileName EnabledExperimentalFeatures Error Event EventArgs EventSubscriber ExecutionContext false
+foreach HOME Host input IsCoreCLR IsLinux IsMacOS IsWindows LASTEXITCODE Matches MyInvocation NestedPromptLevel null
+OFS PID PSBoundParameters PSCmdlet PSCommandPath PSCulture PSDebugContext PSEdition PSHOME PSItem PSScriptRoot
+PSSenderInfo PSStyle PSUICulture PSVersionTable PWD Sender ShellId StackTrace switch this true _
+""".casefold().split()
 _MAX_DECIMAL = Decimal(2**96 - 1)
 _MAX_TIMESPAN = timedelta(microseconds=(2**63 - 1) // 10)
 
