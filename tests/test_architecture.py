@@ -47,6 +47,7 @@ ALLOWED = {
         "session",
         "pskernel",
     },
+    "papermill": {"runbook"},
     "__main__": {"kernel"},
     "wildcards": set(),
     # Files, over a session.
@@ -100,6 +101,7 @@ AT_HOME = {
     "nbclient": {"runbook"},
     "nbformat": {"runbook"},
     "pandas": {"remoting.objects"},
+    "papermill": {"papermill"},
     "platformdirs": {
         "cli",
         "credentials.certificates",
@@ -117,7 +119,7 @@ AT_HOME = {
     "pygments": {"psmagic"},
     "traitlets": {"kernel", "psmagic"},
     "typer": {"cli"},
-    "yaml": {"answers"},
+    "yaml": {"answers", "runbook.given"},
     "zmq": {"kernel"},
 }
 # Sans-IO: what the protocol and the renderers must not see.

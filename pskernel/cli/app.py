@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import pskernel
-from pskernel.cli import credential, doctor, install, options, record, remove, run
+from pskernel.cli import credential, doctor, inspect, install, options, record, remove, run
 from pskernel.cli import list as listing
 from pskernel.cli.console import BAD_USE, output, show_error
 from pskernel.errors import PSKernelError
@@ -64,6 +64,7 @@ app.command("install")(install.install)
 app.command("list")(listing.list_kernels)
 app.command("remove")(remove.remove)
 app.command("run")(run.run)
+app.command("inspect")(inspect.inspect)
 app.command("record")(record.record)
 app.command("doctor")(doctor.doctor)
 app.command("options")(options.options)
