@@ -37,7 +37,7 @@ def bind(parameters: Parameters, values: Mapping[str, Any]) -> dict[str, Any]:
         found[parameter.name] = _checked(parameter, value)
     # PowerShell asks for secrets itself, when the cell runs.
     missing = [p.name for p in parameters.items if p.mandatory and p.name not in found and not is_secret(p)]
-    if missing and parameters.block:
+    if missing:
         one = len(missing) == 1
         raise ParametersError(
             f"The parameter{'' if one else 's'} {', '.join(missing)} need{'s' if one else ''} a value: give "

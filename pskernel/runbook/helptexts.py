@@ -28,8 +28,8 @@ class HelpTexts:
         """Take note of the comments among these tokens."""
         comments = [token for token in tokens if token.kind == "comment" and not _NO_HELP.match(token.text)]
         for comment in comments:
-            before = re.split(r"[\r\n]", self._source[: comment.start])[-1]
-            if before.strip():
+            begins = max(self._source.rfind(end, 0, comment.start) for end in "\r\n") + 1
+            if self._source[begins : comment.start].strip():
                 self._behind.setdefault(comment.line, comment)
             else:
                 self._alone[comment.last_line] = comment
@@ -62,11 +62,12 @@ class HelpTexts:
         return not self._source[last.end : comment.start].strip(" \t,;)")
 
     def _above(self, first: Token) -> str:
-        lines: list[str] = []
+        comments = []
         at = first.line - 1
         while (comment := self._alone.get(at)) is not None:
-            lines = _lines(comment) + lines
+            comments.append(comment)
             at = comment.line - 1
+        lines = [line for comment in reversed(comments) for line in _lines(comment)]
         if any(_KEYWORD.fullmatch(line) for line in lines):
             return ""
         return "\n".join(lines).strip()

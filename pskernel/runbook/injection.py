@@ -36,8 +36,7 @@ def inject(notebook: Any, parameters: Parameters, values: Mapping[str, Any]) -> 
     Without values and without a mandatory parameter nothing is changed: the cell of the parameters runs as it is, and
     so does a cell that was injected earlier.
     """
-    mandatory = parameters.block and any(item.mandatory for item in parameters.items)
-    if not values and not mandatory:
+    if not values and not any(item.mandatory for item in parameters.items):
         return
     cell = notebook.cells[parameters.index]
     written = [(item.name, _written(item, values[item.name])) for item in parameters.items if item.name in values]

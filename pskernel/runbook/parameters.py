@@ -13,7 +13,7 @@ is not certain to be read as PowerShell reads it is refused, with its line.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from pskernel.runbook.scanner import NOT_CONSTANT, ParametersError, Token, const
 __all__ = ["INJECTED_TAG", "PARAMETERS_TAG", "Parameter", "Parameters", "read_cell", "read_parameters", "tagged"]
 
 PARAMETERS_TAG, INJECTED_TAG = "parameters", "injected-parameters"
-_MAX_CHARS = 256 * 1024
+_MAX_CHARS = 64 * 1024
 
 _NUMBER = r"[0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?(?:[kmgtp]b|[dl])?"
 # What only an expression begins with; 7z and 3d-model are commands.
@@ -204,10 +204,7 @@ class _Reader:
     def assignments(self) -> Iterator[Parameter]:
         """The parameters of a cell of assignments."""
         tokens = self._tokens
-        while tokens:
-            if tokens[0].kind == "newline" or tokens[0].text == ";":
-                tokens = tokens[1:]
-                continue
+        while tokens := _from(tokens, lambda token: token.kind != "newline" and token.text != ";"):
             decorations = []
             while tokens and _in_brackets(tokens[0]):
                 decorations.append(tokens[0])
@@ -225,14 +222,14 @@ class _Reader:
             if not length:
                 raise self._error(equals, "there is no value behind the =")
             value, tokens = self._checked_value(tokens[:length]), tokens[length:]
-            yield self._made(decorations, name, value, value[-1])
+            made = self._made(decorations, name, value, value[-1])
+            # An assignment has its value, whatever stands before it.
+            yield replace(made, attributes=replace(made.attributes, mandatory=False))
 
     def _length(self, tokens: list[Token]) -> int:
         """How many of the tokens are the value: up to a line break that does not continue it."""
-        for number, token in enumerate(tokens):
-            if token.text == ";":
-                return number
-            if token.kind == "newline" and number and not _continues(tokens[:number]):
+        for number, (token, goes_on) in enumerate(zip(tokens, _continued(tokens), strict=True)):
+            if token.text == ";" or (token.kind == "newline" and not goes_on):
                 return number
         return len(tokens)
 
@@ -248,12 +245,12 @@ class _Reader:
             _COMMAND.fullmatch(first.text) and first.text.casefold() not in _STATEMENTS.split()
         ):
             raise self._error(first, f"what begins with {first.text[:40]} is no plain value; put it in $( )")
-        for number, token in enumerate(tokens):
+        for token, goes_on in zip(tokens, _continued(tokens), strict=True):
             if token.kind == "symbol" and token.text not in {",", "|"}:
                 raise self._error(token, f"{token.text} is no part of a plain value; put it in parentheses")
             if token.kind == "word" and "`" in token.text:
                 raise self._error(token, "a backtick in a word is not read; use a string in quotes")
-            if token.kind == "newline" and not _continues(tokens[:number]):
+            if token.kind == "newline" and not goes_on:
                 raise self._error(token, "the value goes on in the next line; put it in parentheses")
         if (tokens[-1].kind == "symbol") or (is_expression and _dangles(tokens[-1])):
             raise self._error(tokens[-1], f"the value ends with {tokens[-1].text}; put it in parentheses")
@@ -293,18 +290,23 @@ def _split(tokens: list[Token]) -> list[list[Token]]:
 
 
 def _after_newlines(tokens: list[Token]) -> list[Token]:
-    return next((tokens[number:] for number, token in enumerate(tokens) if token.kind != "newline"), [])
+    return _from(tokens, lambda token: token.kind != "newline")
 
 
-def _continues(tokens: list[Token]) -> bool:
-    """Whether these, at the end of a line, are continued on the next one."""
-    tokens = [token for token in tokens if token.kind != "newline"]
-    last = tokens[-1]
-    if last.text == "|":
-        return True
-    # In a command, a comma or plus at the end of a line is not that.
-    expression = tokens[0].kind != "word" or _EXPRESSION.fullmatch(tokens[0].text) is not None
-    return last.text in {",", "+"} and expression and all(token.text != "|" for token in tokens)
+def _from(tokens: list[Token], wanted: Callable[[Token], bool]) -> list[Token]:
+    return next((tokens[number:] for number, token in enumerate(tokens) if wanted(token)), [])
+
+
+def _continued(tokens: list[Token]) -> Iterator[bool]:
+    """For each token: whether the value goes on behind a line break in its place."""
+    # In a command, a comma or plus at the end of a line is nothing of the kind.
+    expression = bool(tokens) and (tokens[0].kind != "word" or _EXPRESSION.fullmatch(tokens[0].text) is not None)
+    last = ""
+    for token in tokens:
+        yield last == "|" or (last in {",", "+"} and expression)
+        if token.kind != "newline":
+            last = token.text
+            expression = expression and last != "|"
 
 
 def _dangles(token: Token) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_right
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -91,12 +92,13 @@ class _Scanner:
     def __init__(self, text: str, end: int) -> None:
         self._text = text
         self.end = end
+        self._lines = [match.end() for match in _NEWLINE.finditer(text)]
         for at, character in enumerate(text):
             if unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} and character not in "\t\r\n":
                 raise self.error(at, f"it has the control character U+{ord(character):04X}; remove it")
 
     def line(self, at: int) -> int:
-        return len(_NEWLINE.findall(self._text, 0, at)) + 1
+        return bisect_right(self._lines, at) + 1
 
     def error(self, at: int, why: str) -> ParametersError:
         return ParametersError(f"Line {self.line(at)} of the cell cannot be read: {why}.")
