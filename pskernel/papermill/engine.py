@@ -1,14 +1,4 @@
-"""papermill with our kernel: parameters are written by :mod:`pskernel.runbook.literals`.
-
-papermill imports this by the entry point ``papermill.engine``, whenever it is imported itself; that registers the
-translator. Nothing else is to be done for notebooks whose parameters are assignments::
-
-    papermill check.ipynb out.ipynb -k remote-powershell -p Count 5
-
-A ``param()`` block is bound by PowerShell if the engine is named too: ``--engine remote-powershell``. It also refuses
-what :func:`pskernel.runbook.binding.bind` refuses before a kernel is started. papermill's own engine runs the block as
-it is, and assigns the values after it.
-"""
+"""What papermill calls: a translator for PowerShell, and an engine that binds parameters."""
 
 from __future__ import annotations
 
@@ -16,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from papermill.engines import NBClientEngine
+from papermill.log import logger
 from papermill.models import Parameter
 from papermill.translators import Translator, papermill_translators
 
@@ -23,6 +14,7 @@ from pskernel.runbook.binding import bind
 from pskernel.runbook.injection import assignments, inject
 from pskernel.runbook.literals import literal
 from pskernel.runbook.parameters import read_cell, read_parameters
+from pskernel.runbook.scanner import ParametersError
 
 __all__ = ["Engine", "PowerShellTranslator"]
 
@@ -55,11 +47,12 @@ class PowerShellTranslator(Translator):
 
     @classmethod
     def inspect(cls, parameters_cell: Any) -> list[Parameter]:
-        """The parameters, for ``papermill --help-notebook``.
-
-        Raises:
-            ParametersError: the cell cannot be read. papermill would run it all the same.
-        """
+        """The parameters, for ``papermill --help-notebook``; none if the cell cannot be read, as papermill wants it."""
+        try:
+            items = read_cell(parameters_cell.source).items
+        except ParametersError as error:
+            logger.warning("The cell of parameters: %s", error)
+            return []
         return [
             Parameter(
                 name=item.name,
@@ -67,7 +60,7 @@ class PowerShellTranslator(Translator):
                 default="" if item.default is None else item.default,
                 help=" ".join(item.help.split()),
             )
-            for item in read_cell(parameters_cell.source).items
+            for item in items
         ]
 
 
