@@ -177,3 +177,26 @@ def test_what_is_read_at_all_is_read_as_powershell_reads_it(session: PSSession, 
         # What PowerShell does not understand it will itself refuse when the cell is run.
         if theirs is not None:
             compare(cell, ours, theirs)
+
+
+TRICKY = [
+    "$a = foo#c", "$a = foo<#c#>", "$a = foo@'\nx'@\n'@", "$a = foo -f\n2", "$a = 7z", "$a = 7z -join\n'x'", "$a = foo a,\n'b'",
+    "$a = foo +\n2", "$a = 1 | foo -f\n", "$a = 1\n| foo", "$a = 'x'\n.Length", "$a = 1\n&& 2", "$a = if (1) { 2 }\nelse { 3 }",
+    "$a = \"$('x')\" 'y'", "$a = \"$(')')\" # \"", '$a = "${b"}" # "', '$a = @"\n`\n"@\n"@', '$a = @"\n$("\n"@\n)\n"@', "$a = 'x\u2019#'",
+    "$a = foo --% ; $b = 1", "$a = foo `; $b = 1", "$a = foo `\n; $b = 1", "$a = [int]\n'5'", "$a = - # c\n5", "$a = ,\n5", "$a = foo [#c\n]",
+    "$a = 5 #>\n$b = 6", "$a = <#\n'#> 5 #'", "$a = 1 + # 'x\n2", "param($a = 5 # )\n)", "param($a = ')', $b = \")\")", "param([ValidateScript({ '}' })]$a)",
+    "param($a)\n# )", "$a = @{ b = '}' # }\n}", "$a = 'x',\n# c\n\n'y'", "$a = \u2018x' # \u2019\n$b = 1", "$a = foo ']'", "$a = $(foo ')' # )\n)",
+]  # fmt: skip
+
+
+def test_what_other_readers_stumble_over(session: PSSession) -> None:
+    read = 0
+    for cell, theirs in zip(TRICKY, parsed(session, TRICKY), strict=True):
+        try:
+            ours = read_cell(cell)
+        except ParametersError:
+            continue
+        assert theirs is not None, cell
+        compare(cell, ours, theirs)
+        read += 1
+    assert read >= 12
