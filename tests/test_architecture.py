@@ -55,6 +55,7 @@ ALLOWED = {
         "session",
         "pskernel",
     },
+    "papermill": {"runbook"},
     "__main__": {"kernel"},
     "wildcards": set(),
     "masking": set(),
@@ -112,6 +113,7 @@ AT_HOME = {
     "keyring": {"credentials.keyrings"},
     "nbformat": {"fleet", "runbook"},
     "pandas": {"remoting.objects"},
+    "papermill": {"papermill"},
     "platformdirs": {
         "cli",
         "credentials.certificates",
@@ -129,7 +131,7 @@ AT_HOME = {
     "pygments": {"psmagic"},
     "traitlets": {"kernel", "psmagic"},
     "typer": {"cli"},
-    "yaml": {"answers", "audit.policy"},
+    "yaml": {"answers", "audit.policy", "runbook.given"},
     "zmq": {"kernel"},
 }
 # Sans-IO: what the protocol and the renderers must not see.

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import pskernel
-from pskernel.cli import audit, credential, doctor, install, options, record, remove, run, run_many, testing
+from pskernel.cli import audit, credential, doctor, inspect, install, options, record, remove, run, run_many, testing
 from pskernel.cli import list as listing
 from pskernel.cli.console import BAD_USE, output, show_error
 from pskernel.errors import PSKernelError
@@ -65,6 +65,7 @@ app.command("list")(listing.list_kernels)
 app.command("remove")(remove.remove)
 app.command("run")(run.run)
 app.command("run-many")(run_many.run_many)
+app.command("inspect")(inspect.inspect)
 app.command("record")(record.record)
 app.command("test")(testing.check)
 app.command("doctor")(doctor.doctor)
