@@ -33,6 +33,7 @@ class Directives:
         width: columns to format this cell's output for, or None for the session's.
         answers: the path of a file with answers to this cell's prompts, or None.
         stop_on_error_record: whether an error record fails the cell.
+        asserts: whether it fails unless every value that it returns is true.
     """
 
     target: str | None = None
@@ -40,6 +41,7 @@ class Directives:
     width: int | None = None
     answers: str | None = None
     stop_on_error_record: bool = False
+    asserts: bool = False
 
 
 def read_directives(cell: str) -> Directives:
@@ -60,7 +62,7 @@ def read_directives(cell: str) -> Directives:
         name, value = match["name"].casefold(), (match["value"] or "").strip()
         if name not in _READERS:
             raise DirectiveError(_unknown(name))
-        key = name.replace("-", "_")
+        key = "asserts" if name == "assert" else name.replace("-", "_")
         if key in found:
             raise DirectiveError(f"The directive `#% {name}` is given twice. The cell was not run.")
         found[key] = _READERS[name](name, value)
@@ -113,6 +115,7 @@ def _switch(name: str, value: str) -> bool:
 
 _EXAMPLES = {"timeout": "60", "width": "200", "answers": "answers.yaml"}
 _READERS = {
+    "assert": _switch,
     "target": _target,
     "timeout": _seconds,
     "width": _columns,

@@ -6,6 +6,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TYPE_CHECKING, Any
 
 from pskernel.answers import Answers, FileAsker
+from pskernel.cells.assertion import Assertion
 from pskernel.cells.cell import Cell
 from pskernel.cells.outcome import Outcome
 from pskernel.cells.progress import ProgressDisplay
@@ -122,7 +123,8 @@ class Remote:
         async def work() -> Outcome:
             progress = ProgressDisplay(pump.draw if self._progress is not None else None)
             stop_timeout = self.target.options.stop_timeout
-            cell = Cell(self._session, pump, stop_timeout, directives=directives, progress=progress)
+            kind = Assertion if directives.asserts else Cell
+            cell = kind(self._session, pump, stop_timeout, directives=directives, progress=progress)
             cells.append(cell)
             await self._language.begin_cell()
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from pskernel.audit import AuditSettings
 from pskernel.cli.choosing import refuse_other_language
 from pskernel.cli.console import CommandError, output
 from pskernel.cli.fleetprogress import FleetProgress
+from pskernel.cli.parameters import given_parameters
 from pskernel.cli.recording import audit_settings, open_log
 from pskernel.cli.signals import on_signals
 from pskernel.fleet.host import HostOrder, HostResult
@@ -41,6 +43,7 @@ class FleetOrder:
         inventory: where the hosts are named; ``limit`` chooses among them.
         only_failed: the folder of an earlier run, whose hosts that went well are left out.
         options: of all targets; what the inventory says of a host counts more.
+        parameters: likewise of the notebook: ``name=value``; ``parameter_files``, YAML files of them.
         max_failures: a number, and whether it is percent.
         out: the folder for results; None: beside the notebook.
     """
@@ -50,6 +53,8 @@ class FleetOrder:
     limit: str | None = None
     only_failed: Path | None = None
     options: dict[str, str] = field(default_factory=dict)
+    parameters: Sequence[str] | None = None
+    parameter_files: Sequence[Path] | None = None
     rules: FleetRules = field(default_factory=FleetRules)
     max_failures: tuple[float, bool] | None = None
     openings: int = 8
@@ -74,8 +79,9 @@ def execute_fleet(order: FleetOrder) -> int:
     hosts = _hosts(order)
     started = datetime.now(UTC)
     folder = order.out or order.notebook.with_name(f"{order.notebook.stem}.fleet-{started:%Y%m%d-%H%M%S}")
-    _make_folder(folder)
+    # Before there is a folder: a wrong parameter leaves nothing behind.
     orders = [_for_host(order, host, book, folder) for host in hosts]
+    _make_folder(folder)
     rules = replace(order.rules, max_failures=_number(order.max_failures, len(orders)))
     masker = Masker()
     with open_log(_settings(order), masker) as log, FleetProgress(output(), len(orders)) as progress:
@@ -139,10 +145,12 @@ def _hosts(order: FleetOrder) -> list[Host]:
 def _for_host(order: FleetOrder, host: Host, book: Any, folder: Path) -> HostOrder:
     mine = host.target.options.changed()
     target = Target.parse(str(host.target), {k: v for k, v in order.options.items() if k not in mine})
+    mine_alone = copy.deepcopy(book)
+    given_parameters(mine_alone, order.parameters, order.parameter_files, host.parameters)
     return HostOrder(
         host.name,
         target,
-        to_json(book),
+        to_json(mine_alone),
         folder / f"{quote(host.name, safe='')}.ipynb",
         str(order.notebook.absolute()),
         order.cells,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,8 +10,9 @@ import typer
 
 from pskernel.runbook.binding import bind
 from pskernel.runbook.given import read_values
-from pskernel.runbook.parameters import INJECTED_TAG, PARAMETERS_TAG, read_parameters, tagged
+from pskernel.runbook.parameters import Parameters, read_parameters, tagged
 from pskernel.runbook.scanner import ParametersError
+from pskernel.runbook.tags import INJECTED_TAG, PARAMETERS_TAG
 
 __all__ = ["ParameterFiles", "ParameterTexts", "given_parameters"]
 
@@ -35,8 +36,15 @@ ParameterFiles = Annotated[
 ]
 
 
-def given_parameters(notebook: Any, pairs: Sequence[str] | None, files: Sequence[Path] | None) -> None:
+def given_parameters(
+    notebook: Any,
+    pairs: Sequence[str] | None,
+    files: Sequence[Path] | None,
+    hosts: Mapping[str, Any] | None = None,
+) -> None:
     """Put what the command line gives into the notebook, which is changed. See docs/runbooks.md.
+
+    ``hosts`` are the values that an inventory has for a host; the command line's count more.
 
     If nothing is given, a notebook that had its values put in earlier, or whose parameters cannot be read, runs as it
     is.
@@ -48,7 +56,7 @@ def given_parameters(notebook: Any, pairs: Sequence[str] | None, files: Sequence
     # Seconds that other verbs need not pay.
     from pskernel.runbook.injection import inject  # noqa: PLC0415
 
-    anything = bool(pairs or files)
+    anything = bool(pairs or files or hosts)
     if not anything and tagged(notebook, INJECTED_TAG):
         return
     try:
@@ -63,4 +71,14 @@ def given_parameters(notebook: Any, pairs: Sequence[str] | None, files: Sequence
                 f"The notebook has no parameters: no cell of it is tagged {PARAMETERS_TAG}. Tag the cell that has them."
             )
         return
-    inject(notebook, parameters, bind(parameters, read_values(pairs or (), files or (), parameters)))
+    values = _by_name(parameters, hosts or {}) | read_values(pairs or (), files or (), parameters)
+    inject(notebook, parameters, bind(parameters, values))
+
+
+def _by_name(parameters: Parameters, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by the parameters' own names; what is unknown keeps its own, for whoever binds it to refuse."""
+    found = {}
+    for name, value in values.items():
+        parameter = parameters.find(name)
+        found[name if parameter is None else parameter.name] = value
+    return found

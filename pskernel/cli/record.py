@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pskernel.cli.console import BAD_USE, CommandError, OptionTexts, output, parse_options, show_error
+from pskernel.cli.parameters import ParameterFiles, ParameterTexts
 from pskernel.runbook.report import RunState
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ def record(
     cassette: Annotated[Path, typer.Option("--output", "-o", metavar="CASSETTE", help="The recording (JSON lines).")],
     target: Annotated[str | None, typer.Option(metavar="URL", help="Where its cells run.")] = None,
     option: OptionTexts = None,
+    parameter: ParameterTexts = None,
+    parameters_file: ParameterFiles = None,
     kernel: Annotated[
         str | None, typer.Option(metavar="NAME", help="The installed kernel whose target to run on.")
     ] = None,
@@ -38,7 +41,8 @@ def record(
     out = default_output(notebook)
     _check_place(cassette, notebook, out)
     before = _written(cassette)
-    ended = execute(Order(notebook, out, target, kernel, parse_options(option), record=cassette))
+    options = parse_options(option)
+    ended = execute(Order(notebook, out, target, kernel, options, parameter, parameters_file, record=cassette))
     if _written(cassette) != before:
         _show_recorded(ended, cassette)
         raise typer.Exit(ended.status)

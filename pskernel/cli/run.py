@@ -9,6 +9,7 @@ import typer
 
 from pskernel.answers import Answers
 from pskernel.cli.console import OptionTexts, parse_options
+from pskernel.cli.parameters import ParameterFiles, ParameterTexts
 
 __all__ = ["run"]
 
@@ -18,6 +19,8 @@ def run(
     *,
     target: Annotated[str | None, typer.Option(metavar="URL", help="Where its cells run.")] = None,
     option: OptionTexts = None,
+    parameter: ParameterTexts = None,
+    parameters_file: ParameterFiles = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -73,5 +76,19 @@ def run(
         Answers.load(answers)
     rules = CellRules(cell_timeout, stop_on_error_record)
     settings = audit_settings(audit, audit_key)
-    ended = execute(Order(notebook, out, target, kernel, options, rules, resume, junit=junit, audit=settings))
+    ended = execute(
+        Order(
+            notebook,
+            out,
+            target,
+            kernel,
+            options,
+            parameter,
+            parameters_file,
+            rules,
+            resume,
+            junit=junit,
+            audit=settings,
+        )
+    )
     raise typer.Exit(ended.status)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pskernel.cli.console import CommandError, OptionTexts, parse_options
+from pskernel.cli.parameters import ParameterFiles, ParameterTexts
 
 if TYPE_CHECKING:
     pass
@@ -32,6 +33,8 @@ def run_many(
         Path | None, typer.Option(metavar="DIR", help="Only the hosts that did not go well in that earlier run.")
     ] = None,
     option: OptionTexts = None,
+    parameter: ParameterTexts = None,
+    parameters_file: ParameterFiles = None,
     throttle: Annotated[int, typer.Option(metavar="N", min=1, help="Hosts at a time.")] = 32,
     openings: Annotated[int, typer.Option(metavar="N", min=1, help="Connections that are made at a time.")] = 8,
     canary: Annotated[
@@ -83,6 +86,8 @@ def run_many(
         limit=limit,
         only_failed=only_failed,
         options=parse_options(option),
+        parameters=parameter,
+        parameter_files=parameters_file,
         rules=FleetRules(throttle, canary),
         max_failures=_limit(max_failures),
         openings=openings,

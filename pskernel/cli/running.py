@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,19 @@ from typing import Any
 from pskernel.audit import AuditLog, AuditSettings
 from pskernel.cli.choosing import Chosen, choose_place
 from pskernel.cli.console import CommandError, output, show_error
+from pskernel.cli.parameters import given_parameters
 from pskernel.cli.progress import Progress
 from pskernel.cli.recording import audit_settings, digest_of_file, open_log
 from pskernel.cli.signals import on_signals
 from pskernel.runbook.cellrun import CellRules
 from pskernel.runbook.heard import Heard
 from pskernel.runbook.junit import suite_of, write_junit
-from pskernel.runbook.notebook import SKIP_TAG, digest, read_notebook, runs
+from pskernel.runbook.notebook import digest, parameters_digest, read_notebook, runs
 from pskernel.runbook.onrecord import OnRecord
 from pskernel.runbook.report import Report, RunState
 from pskernel.runbook.resume import Checkpoint, read_checkpoint
 from pskernel.runbook.run import NotebookRun
+from pskernel.runbook.tags import SKIP_TAG
 from pskernel.target import Target
 
 __all__ = ["Ended", "Order", "default_output", "execute"]
@@ -57,6 +59,7 @@ class Order:
         notebook: the notebook; None where ``resume`` says which.
         out: where the executed one goes; None: beside it, or where the run that is gone on from has written.
         target: the URL of a target, and so on as :func:`choose_place` has them.
+        parameters: ``name=value``; ``parameter_files``, YAML files of them.
         rules: what holds for all cells.
         resume: the executed notebook of a run to go on from.
         record: where to record the session to.
@@ -69,6 +72,8 @@ class Order:
     target: str | None = None
     kernel: str | None = None
     options: dict[str, str] = field(default_factory=dict)
+    parameters: Sequence[str] | None = None
+    parameter_files: Sequence[Path] | None = None
     rules: CellRules = field(default_factory=CellRules)
     resume: Path | None = None
     record: Path | None = None
@@ -100,6 +105,7 @@ def _from_the_beginning(order: Order, heard: Heard, log: AuditLog | None) -> tup
     if order.notebook is None:
         raise CommandError("Say which notebook to run, or which run to go on from with --resume OUT.ipynb.")
     content = _read(order.notebook)
+    given_parameters(content, order.parameters, order.parameter_files)
     chosen = choose_place(content, target=order.target, kernel=order.kernel, options=order.options)
     out = order.out or default_output(order.notebook)
     run = NotebookRun(
@@ -121,9 +127,7 @@ def _on_record(log: AuditLog | None, notebook: Path) -> OnRecord | None:
 
 def _going_on(order: Order, path: Path, heard: Heard, log: AuditLog | None) -> tuple[Chosen, NotebookRun, Path]:
     checkpoint = read_checkpoint(path)
-    book = order.notebook or Path(checkpoint.report.notebook)
-    if order.notebook is not None or book.is_file():
-        _check_same_book(read_notebook(book), book, checkpoint, path)
+    _check_same_book(order, checkpoint, path)
     chosen = choose_place(
         checkpoint.notebook,
         target=order.target,
@@ -161,11 +165,25 @@ def _again(checkpoint: Checkpoint) -> str:
     )
 
 
-def _check_same_book(book: Any, path: Path, checkpoint: Checkpoint, executed: Path) -> None:
+def _check_same_book(order: Order, checkpoint: Checkpoint, executed: Path) -> None:
+    """Refuse to go on with what is not the same. A notebook that is not named, and is no more, cannot be compared."""
+    path = order.notebook or Path(checkpoint.report.notebook)
+    gives_parameters = bool(order.parameters or order.parameter_files)
+    if order.notebook is None and not gives_parameters and not path.is_file():
+        return
+    book = read_notebook(path)
     if digest(book) != checkpoint.report.book:
         raise CommandError(
             f"{path} is not the notebook that {executed} is a run of: its cells have changed since. Run it from its "
             "beginning, or restore it."
+        )
+    if not gives_parameters:
+        return
+    given_parameters(book, order.parameters, order.parameter_files)
+    if parameters_digest(book) != checkpoint.report.parameters:
+        raise CommandError(
+            f"The run in {executed} had other parameters, and what its first cells have done is of those. Leave them "
+            "out, or run the notebook from its beginning."
         )
 
 

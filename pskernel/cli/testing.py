@@ -10,6 +10,7 @@ from urllib.parse import quote
 import typer
 
 from pskernel.cli.console import CommandError, OptionTexts, parse_options, show_error
+from pskernel.cli.parameters import ParameterFiles, ParameterTexts
 
 __all__ = ["check"]
 
@@ -23,6 +24,8 @@ def check(
     ] = None,
     target: Annotated[str | None, typer.Option(metavar="URL", help="A host to run it on instead.")] = None,
     option: OptionTexts = None,
+    parameter: ParameterTexts = None,
+    parameters_file: ParameterFiles = None,
     out: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="OUT", help="Keep the executed notebook there.")
     ] = None,
@@ -45,8 +48,9 @@ def check(
         options = {"speed": "0", "strict": "true", **options}
     with tempfile.TemporaryDirectory(prefix="pskernel-") as folder:
         kept = out or Path(folder) / "executed.ipynb"
-        ended = execute(Order(notebook, kept, target, options=options, junit=junit), shows_file=out is not None)
-    gone = missing_cells(notebook, cassette) if cassette is not None else []
+        order = Order(notebook, kept, target, None, options, parameter, parameters_file, junit=junit)
+        ended = execute(order, shows_file=out is not None)
+        gone = missing_cells(kept, cassette) if cassette is not None else []
     for title in gone:
         show_error(f"The recording has a cell that {notebook} does not have (any more): {title}. Record it again.")
     raise typer.Exit(ended.status or bool(gone))

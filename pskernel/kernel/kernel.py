@@ -16,6 +16,7 @@ from traitlets import Dict, Unicode
 
 import pskernel
 from pskernel.answers import FileAsker
+from pskernel.cells.assertion import Assertion
 from pskernel.cells.cell import Cell
 from pskernel.cells.outcome import CellError, Outcome, own_error
 from pskernel.cells.paced import CellOutput, Limits
@@ -214,7 +215,7 @@ class RemotePowerShellKernel(EditorAnswers, Kernel):
                 await output.write(line)
             return None
 
-        cell = self._cell = Cell(
+        cell = self._cell = (Assertion if directives.asserts else Cell)(
             session,
             output,
             target.options.stop_timeout,

@@ -23,8 +23,9 @@ from pskernel.directives import read_directives
 from pskernel.errors import PSKernelError
 from pskernel.questions import Asker, NobodyToAsk
 from pskernel.runbook.heard import Heard, Listening, Masked
-from pskernel.runbook.notebook import ASSERT_TAG, EXPECTED_TAG, join_streams, plain, tags_of
+from pskernel.runbook.notebook import join_streams, plain
 from pskernel.runbook.report import CellState
+from pskernel.runbook.tags import ASSERT_TAG, EXPECTED_TAG, tags_of
 
 __all__ = ["CellRules", "CellRun", "Judged"]
 
@@ -139,7 +140,7 @@ class CellRun:
             timeout=directives.timeout or self._rules.timeout,
             stop_on_error_record=directives.stop_on_error_record or self._rules.stop_on_error_record,
         )
-        kind = Assertion if ASSERT_TAG in tags_of(self._cell) else Cell
+        kind = Assertion if directives.asserts or ASSERT_TAG in tags_of(self._cell) else Cell
         cell = self._running = kind(session, output, target.options.stop_timeout, directives=directives, opened=opened)
         if self._interrupted:
             cell.interrupt()

@@ -14,8 +14,8 @@ from nbformat.v4 import new_code_cell
 
 from pskernel.runbook.kinds import is_hashtable
 from pskernel.runbook.literals import check_name, literal
-from pskernel.runbook.notebook import SKIP_TAG
-from pskernel.runbook.parameters import INJECTED_TAG, Parameter, Parameters, tagged
+from pskernel.runbook.parameters import Parameter, Parameters, tagged
+from pskernel.runbook.tags import INJECTED_TAG, SKIP_TAG
 
 __all__ = ["assignments", "inject"]
 

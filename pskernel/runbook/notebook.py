@@ -15,14 +15,9 @@ import nbformat
 
 from pskernel.errors import PSKernelError
 from pskernel.render.ansi import neutralise, strip
+from pskernel.runbook.tags import INJECTED_TAG, SKIP_TAG, tags_of
 
 __all__ = [
-    "ALWAYS_TAGS",
-    "ASSERT_TAG",
-    "EXPECTED_TAG",
-    "INJECTED_TAG",
-    "PARAMETERS_TAG",
-    "SKIP_TAG",
     "NotebookError",
     "counts",
     "digest",
@@ -31,19 +26,12 @@ __all__ = [
     "plain",
     "read_notebook",
     "runs",
-    "tags_of",
     "title_of",
     "to_json",
     "write_json",
     "write_notebook",
 ]
 
-SKIP_TAG, EXPECTED_TAG = "skip-execution", "raises-exception"
-ASSERT_TAG = "assert"
-# papermill's names.
-PARAMETERS_TAG, INJECTED_TAG = "parameters", "injected-parameters"
-# Cells that a run which goes on from an earlier one runs again: they make what the others need in the session.
-ALWAYS_TAGS = frozenset({"always", PARAMETERS_TAG, INJECTED_TAG})
 _FORMAT = ("nbformat", "nbformat_minor")
 _ERRORS_OF_NOTEBOOKS = (nbformat.ValidationError, ValueError, KeyError, TypeError, AttributeError)
 
@@ -140,11 +128,6 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def tags_of(cell: Any) -> list[str]:
-    """A cell's tags."""
-    return list(map(str, cell.metadata.get("tags", [])))
 
 
 def counts(cell: Any) -> bool:

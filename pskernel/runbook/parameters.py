@@ -21,10 +21,10 @@ from pskernel.runbook.attributes import Attributes, read_attributes
 from pskernel.runbook.helptexts import HelpTexts
 from pskernel.runbook.literals import LiteralError, check_name
 from pskernel.runbook.scanner import NOT_CONSTANT, ParametersError, Token, constant, scan
+from pskernel.runbook.tags import PARAMETERS_TAG, tags_of
 
-__all__ = ["INJECTED_TAG", "PARAMETERS_TAG", "Parameter", "Parameters", "read_cell", "read_parameters", "tagged"]
+__all__ = ["Parameter", "Parameters", "read_cell", "read_parameters", "tagged"]
 
-PARAMETERS_TAG, INJECTED_TAG = "parameters", "injected-parameters"
 _MAX_CHARS = 64 * 1024
 
 _NUMBER = r"[0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?(?:[kmgtp]b|[dl])?"
@@ -94,7 +94,7 @@ class Parameters:
 
 def tagged(notebook: Any, tag: str) -> list[int]:
     """The indices of the cells with a tag."""
-    return [index for index, cell in enumerate(notebook.cells) if tag in cell.metadata.get("tags", [])]
+    return [index for index, cell in enumerate(notebook.cells) if tag in tags_of(cell)]
 
 
 def read_parameters(notebook: Any) -> Parameters | None:

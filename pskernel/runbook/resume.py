@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pskernel.runbook.notebook import ALWAYS_TAGS, NotebookError, counts, digest, read_notebook, runs, tags_of
+from pskernel.runbook.notebook import NotebookError, counts, digest, read_notebook, runs
 from pskernel.runbook.report import CellState, Report, RunState
+from pskernel.runbook.tags import ALWAYS_TAGS, tags_of
 
 __all__ = ["Checkpoint", "read_checkpoint"]
 
