@@ -1,7 +1,7 @@
 """Many hosts that play a recording: one SSH server in a process of its own, on addresses of the loopback network.
 
 The user's name says how a host behaves: ``good`` plays the recording, ``denied`` is let in by no key, ``garbage`` is no
-PowerShell, ``silent`` never answers, ``cut`` drops the connection when the sixth pipeline is asked for.
+PowerShell, ``silent`` never answers, ``cut`` drops the connection when the seventh pipeline is asked for.
 
     python -m tests.parts.recorded_hosts CASSETTE FOLDER
 """
@@ -35,7 +35,7 @@ _ACKS = {
     PacketKind.CLOSE: PacketKind.CLOSE_ACK,
     PacketKind.SIGNAL: PacketKind.SIGNAL_ACK,
 }
-_CUT_AT = 6
+_CUT_AT = 7
 
 
 @dataclass(frozen=True)
