@@ -17,6 +17,7 @@ import nbformat
 from pskernel.fleet.host import HostResult
 from pskernel.runbook.junit import Suite
 from pskernel.runbook.notebook import NotebookError, counts, plain, read_notebook, title_of
+from pskernel.target import Target
 
 __all__ = ["CellGroups", "Group", "compare", "read_results", "suites", "write_json", "write_page"]
 
@@ -178,7 +179,7 @@ def _text(cell: Any) -> str:
 
 def _without_names(text: str, result: HostResult) -> str:
     """The text with the host's own names taken out: they alone make no output another one."""
-    names = {result.name}
+    names = {result.name, Target.parse(result.target).host or ""}
     if result.report is not None and result.report.computer:
         names.add(result.report.computer)
     long = sorted((name for name in names if len(name) >= _SHORTEST_NAME), key=len, reverse=True)
