@@ -24,7 +24,7 @@ def _nbval(notebook: Path, folder: Path, *words: str, **variables: str) -> subpr
     """Check a notebook against its saved outputs."""
     command = [
         *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", *words),
-        *("--nbval-sanitize-with", str(NOTEBOOKS / "nbval_sanitize.cfg")),
+        *("--nbval-sanitize-with", str(ROOT / "pskernel" / "runbook" / "data" / "nbval_sanitize.cfg")),
         str(notebook),
     ]
     # From outside the project, so that its own pytest settings (timeouts, markers) do not apply to nbval's items.

@@ -68,6 +68,7 @@ app.command("run-many")(run_many.run_many)
 app.command("inspect")(inspect.inspect)
 app.command("record")(record.record)
 app.command("test")(testing.check)
+app.command("nbval-sanitize")(testing.nbval_sanitize)
 app.command("doctor")(doctor.doctor)
 app.command("options")(options.options)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from importlib import resources
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
@@ -12,7 +13,7 @@ import typer
 from pskernel.cli.console import CommandError, OptionTexts, parse_options, show_error
 from pskernel.cli.parameters import ParameterFiles, ParameterTexts
 
-__all__ = ["check"]
+__all__ = ["check", "nbval_sanitize"]
 
 
 def check(
@@ -54,3 +55,8 @@ def check(
     for title in gone:
         show_error(f"The recording has a cell that {notebook} does not have (any more): {title}. Record it again.")
     raise typer.Exit(ended.status or bool(gone))
+
+
+def nbval_sanitize() -> None:
+    """Print the path of the file that tells nbval what differs each time: times, dates, GUIDs, paths, colours."""
+    typer.echo(str(resources.files("pskernel.runbook").joinpath("data", "nbval_sanitize.cfg")))

@@ -684,3 +684,8 @@ def test_what_cannot_be_put_on_record_is_not_run(machine: Machine) -> None:
     result = machine("run", source, "--target", machine.target, "--audit", "other")
     assert (result.returncode, mark.exists()) == (1, False)
     assert record_of(machine.out()).error_id == "AuditError"
+
+
+def test_the_file_for_nbval_is_there(machine: Machine) -> None:
+    path = Path(machine("nbval-sanitize").stdout.strip())
+    assert "[guids]" in path.read_text()
