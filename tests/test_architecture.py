@@ -33,6 +33,8 @@ ALLOWED = {
     # Running a cell, for whoever has cells: the kernel, IPython.
     "cells": VALUES | {"directives", "protocol.pipelines", "render", "session"},
     "kernel": VALUES | {"answers", "cells", "connect", "directives", "render", "resolve", "session", "pskernel"},
+    # Many hosts: which they are.
+    "fleet": VALUES,
     "runbook": VALUES | {"connect", "render", "resolve", "pskernel"},
     "cli": VALUES
     | {
@@ -117,7 +119,7 @@ AT_HOME = {
     "pygments": {"psmagic"},
     "traitlets": {"kernel", "psmagic"},
     "typer": {"cli"},
-    "yaml": {"answers"},
+    "yaml": {"answers", "fleet.tree"},
     "zmq": {"kernel"},
 }
 # Sans-IO: what the protocol and the renderers must not see.

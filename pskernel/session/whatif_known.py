@@ -24,8 +24,8 @@ READ_ONLY = _lines(
             Out-Null Set-StrictMode Where-Object""",
         "Management": """
             Convert-Path Get-ChildItem Get-Content Get-HotFix Get-Item Get-ItemProperty Get-ItemPropertyValue
-            Get-Location Get-Process Get-PSDrive Get-PSProvider Get-Service Get-TimeZone Join-Path Pop-Location Push-Location
-            Resolve-Path Set-Location Split-Path Test-Connection/Source/AsJob Test-Path Wait-Process""",
+            Get-Location Get-Process Get-PSDrive Get-PSProvider Get-Service Get-TimeZone Join-Path Pop-Location
+            Push-Location Resolve-Path Set-Location Split-Path Test-Connection/Source/AsJob Test-Path Wait-Process""",
         "Utility": """
             Compare-Object ConvertFrom-Csv ConvertFrom-Json ConvertFrom-StringData ConvertTo-Csv ConvertTo-Html
             ConvertTo-Json Format-Custom Format-Hex Format-List Format-Table Format-Wide Get-Alias Get-Culture Get-Date
