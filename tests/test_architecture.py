@@ -131,7 +131,7 @@ AT_HOME = {
     "pygments": {"psmagic"},
     "traitlets": {"kernel", "psmagic"},
     "typer": {"cli"},
-    "yaml": {"answers", "audit.policy", "runbook.given"},
+    "yaml": {"answers", "audit.policy", "fleet.tree", "runbook.given"},
     "zmq": {"kernel"},
 }
 # Sans-IO: what the protocol and the renderers must not see.

@@ -133,7 +133,8 @@ def _settings(order: FleetOrder) -> AuditSettings | None:
 
 
 def _hosts(order: FleetOrder) -> list[Host]:
-    hosts = list(read_inventory(order.inventory).select(order.limit))
+    inventory = read_inventory(order.inventory)
+    hosts = list((inventory if order.limit is None else inventory.select(order.limit)).hosts)
     if order.only_failed is not None:
         good = {name for name, was_good in read_results(order.only_failed / RESULTS) if was_good}
         hosts = [host for host in hosts if host.name not in good]

@@ -15,6 +15,7 @@ _STYLES = {
     CellState.EXPECTED: "green",
     CellState.SKIPPED: "dim",
     CellState.KEPT: "dim",
+    CellState.WITHHELD: "yellow",
     CellState.EXITED: "cyan",
     CellState.FAILED: "bold red",
     CellState.UNSENT: "bold red",
@@ -44,3 +45,6 @@ class Progress:
         place = f"[{cell.number}/{cell.total}] "
         state = (str(cell.state), _STYLES[cell.state])
         self._console.print(Text.assemble(place, state, f"  {cell.seconds:.2f} s  {cell.title[:_TITLE]}"))
+        if cell.state is CellState.WITHHELD:
+            for reason in cell.message.splitlines():
+                self._console.print(f"      {reason}")

@@ -49,6 +49,14 @@ def run(
             help="Go on from a run that did not come to its end: the executed notebook that it has written.",
         ),
     ] = None,
+    whatif: Annotated[
+        bool,
+        typer.Option("--whatif", help="Change nothing: run what is known to be harmless, and list the rest."),
+    ] = False,
+    vouch: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODULE", help="With --whatif, a module whose commands obey -WhatIf throughout."),
+    ] = None,
     audit: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Put the run on record in the audit log of that folder.")
     ] = None,
@@ -74,7 +82,7 @@ def run(
     if answers is not None:
         options["answers"] = str(answers.absolute())
         Answers.load(answers)
-    rules = CellRules(cell_timeout, stop_on_error_record)
+    rules = CellRules(cell_timeout, stop_on_error_record, whatif, tuple(vouch or ()))
     settings = audit_settings(audit, audit_key)
     ended = execute(
         Order(

@@ -237,5 +237,7 @@ def show_end(ended: Ended, out: Path | None) -> None:
         RunState.REFUSED: "Ended early, at a cell that was not sent,",
         RunState.INTERRUPTED: "Interrupted",
     }
+    if report.dry:
+        output().print(f"This was a dry run: nothing was changed, and {report.withheld} cells were not run.")
     written = "" if out is None else f" Written to {out}."
     output().print(f"{ends[report.state]}{where} after {report.duration:.1f} s.{written}")

@@ -26,10 +26,17 @@ from pskernel.runbook.heard import Heard, Listening, Masked
 from pskernel.runbook.notebook import join_streams, plain
 from pskernel.runbook.report import CellState
 from pskernel.runbook.tags import ASSERT_TAG, EXPECTED_TAG, tags_of
+from pskernel.session.interactive import InteractiveSession
+from pskernel.session.whatif import Examination, examine, what_if
 
 __all__ = ["CellRules", "CellRun", "Judged"]
 
 _LOG = logging.getLogger(__name__)
+_WITHHELD = "WithheldFromDryRun"
+_NO_LANGUAGE = (
+    "The endpoint takes commands alone, and no script that could read a cell: what cells would change is not known, "
+    "and none is run."
+)
 _FAILED = "pskernel failed ({}). The command may have run on the remote. The log has the details; please report them."
 
 
@@ -40,10 +47,14 @@ class CellRules:
     Attributes:
         timeout: seconds after which a cell is stopped, or None.
         stop_on_error_record: whether an error record fails a cell.
+        dry: whether only cells are run that are known to change nothing, under ``$WhatIfPreference``.
+        vouched: modules whose commands the user vouches for in a dry run.
     """
 
     timeout: float | None = None
     stop_on_error_record: bool = False
+    dry: bool = False
+    vouched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +107,9 @@ class CellRun:
             await masked.flush()
             await output.finish()
             self._cell.outputs = join_streams(self._cell.outputs)
-        if outcome.error is not None:
+        if outcome.error is not None and outcome.error.name == _WITHHELD:
+            self._add("stderr", f"Not run, because in a dry run nothing may change:\n{outcome.error.message}\n")
+        elif outcome.error is not None:
             self._add_error(outcome.error)
         # Again: what was only heard later, or came in pieces.
         self._cell.outputs = from_dict(self._heard.masker.mask_all(self._cell.outputs))
@@ -145,10 +158,27 @@ class CellRun:
         if self._interrupted:
             cell.interrupt()
         try:
-            asker = FileAsker(files, self._asker) if files else self._asker
-            return await cell.run(text, Listening(asker, self._heard))
+            asker = Listening(FileAsker(files, self._asker) if files else self._asker, self._heard)
+            return await (self._run_dry(cell, session, asker) if self._rules.dry else cell.run(text, asker))
         finally:
             self._running = None
+
+    async def _run_dry(self, cell: Cell, session: InteractiveSession, asker: Asker) -> Outcome:
+        """Run a cell of a dry run, or withhold it."""
+        text = self._cell.source
+        try:
+            runspace = await session.ready(asker)
+            if not session.facts.takes_script:
+                return Outcome(own_error("NoLanguage", _NO_LANGUAGE), sent=False)
+            found = await examine(runspace, text, vouched=self._rules.vouched)
+            if isinstance(cell, Assertion):
+                found = Examination(runs=False, reasons=("it is an assertion, about what a dry run does not do",))
+            if not found.runs:
+                return Outcome(own_error(_WITHHELD, "\n".join(found.reasons)), sent=False)
+            async with what_if(runspace):
+                return await cell.run(text, asker)
+        except PSKernelError as error:
+            return Outcome(own_error(type(error).__name__, str(error)), sent=False)
 
     def _limits(self) -> Limits:
         target = self._place.target
@@ -184,6 +214,8 @@ class CellRun:
         name, message = (self._heard.masker.mask(plain(text)) for text in (error.name, error.message))
         if self._interrupted:
             state = CellState.INTERRUPTED
+        elif name == _WITHHELD and error.own:
+            return Judged(CellState.WITHHELD, message, sent=False)
         # Also where the cell is tagged: what it announces is an error of PowerShell's. To go on after one of ours would
         # be another login for each cell, or cells in a new session without what the cells before have done.
         elif not outcome.sent:

@@ -28,10 +28,12 @@ class RunState(StrEnum):
 class CellState(StrEnum):
     """How one cell ended. EXPECTED is an error that the tag ``raises-exception`` announces, and PowerShell's own.
 
-    RUNNING is only seen in the file of a run that goes on, or was killed. KEPT was done by an earlier run.
+    RUNNING is only seen in the file of a run that goes on, or was killed. KEPT was done by an earlier run. WITHHELD is
+    only seen in dry runs: the cell might have changed something.
     """
 
     RUNNING = "running"
+    WITHHELD = "not run"
     KEPT = "kept"
     OK = "ok"
     EXPECTED = "error, as expected"
@@ -95,6 +97,7 @@ class Report:
         duration: seconds.
         had_errors: whether any cell failed or wrote an error record.
         unanswered: prompts that nobody answered.
+        dry: whether it was a dry run; ``withheld`` is how many cells were not run because of that.
         exit_code: that of the script's own ``exit``, if it called it.
         failed_cell: the index, from 0, of the cell that ended the run with an error.
         state: how the run ended.
@@ -114,6 +117,8 @@ class Report:
     duration: float = 0.0
     had_errors: bool = False
     unanswered: int = 0
+    dry: bool = False
+    withheld: int = 0
     exit_code: int | None = None
     failed_cell: int | None = None
     state: RunState = RunState.RUNNING

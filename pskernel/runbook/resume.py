@@ -26,7 +26,8 @@ _NOT_REACHED = "had not been reached"
 _TEXT = str | None
 _KINDS: dict[str, Any] = {
     "target": _TEXT, "computer": _TEXT, "user": _TEXT, "version": _TEXT, "identity": dict | None, "started": str,
-    "duration": int | float, "had_errors": bool, "unanswered": int, "exit_code": int | None, "failed_cell": int | None,
+    "duration": int | float, "had_errors": bool, "unanswered": int, "dry": bool, "withheld": int,
+    "exit_code": int | None, "failed_cell": int | None,
     "state": str, "problem": str, "error_id": str, "book": str, "parameters": str, "notebook": str, "earlier": list,
 }  # fmt: skip
 
@@ -71,6 +72,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     notebook = read_notebook(path)
     report = _report(notebook.metadata.get("pskernel"), path)
+    if report.dry:
+        raise NotebookError(f"The run in {path} was a dry run: nothing was done, so there is nothing to go on from.")
     if digest(notebook) != report.book:
         raise NotebookError(
             f"The cells of {path} are not those that were run: the file was changed since, so it cannot say which of "

@@ -224,6 +224,7 @@ class NotebookRun:
         report, session = self.report, self._place.session
         self._sent = self._sent or judged.sent
         report.unanswered = self._heard.unanswered
+        report.dry, report.withheld = self._rules.dry, report.withheld + (judged.state is CellState.WITHHELD)
         report.had_errors = report.had_errors or judged.error_records or judged.state is CellState.FAILED
         if judged.exit_code is not None:
             report.exit_code = judged.exit_code

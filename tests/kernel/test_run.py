@@ -689,3 +689,31 @@ def test_what_cannot_be_put_on_record_is_not_run(machine: Machine) -> None:
 def test_the_file_for_nbval_is_there(machine: Machine) -> None:
     path = Path(machine("nbval-sanitize").stdout.strip())
     assert "[guids]" in path.read_text()
+
+
+def test_a_dry_run_changes_nothing_and_says_what_it_did_not_run(machine: Machine) -> None:
+    mark, native = machine.folder / "mark", machine.folder / "native"
+    source = machine.notebook(
+        f"$path = '{mark}'",
+        "New-Item $path",
+        f"touch {native}",
+        f"1; [IO.File]::WriteAllText('{native}', 'x')",
+        code("Test-Path $path", "assert"),
+        "Get-Process -Id $PID | Measure-Object | Select-Object -ExpandProperty Count",
+    )
+    result = machine("run", source, "--target", machine.target, "--whatif")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert not mark.exists()
+    assert not native.exists()
+    states = [line.split("]")[1].split()[:2] for line in result.stdout.splitlines() if line.startswith("[")]
+    assert [state[0] if state[0] == "ok" else " ".join(state) for state in states] == [
+        "ok", "ok", "not run", "not run", "not run", "ok",
+    ]  # fmt: skip
+    assert "touch is a native command" in result.stdout
+    assert "nothing was changed, and 3 cells were not run" in result.stdout
+    out = machine.out()
+    assert "What if: Performing the operation" in texts(out)[1]
+    assert "touch is a native command" in texts(out)[2]
+    assert texts(out)[5] == "1\n"
+    assert (record_of(out).dry, record_of(out).withheld) == (True, 3)
+    assert machine("run", "--resume", "book.out.ipynb").returncode == 2
