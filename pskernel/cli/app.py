@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import pskernel
-from pskernel.cli import audit, credential, doctor, install, options, record, remove, run
+from pskernel.cli import audit, credential, doctor, export, install, options, record, remove, run
 from pskernel.cli import list as listing
 from pskernel.cli.console import BAD_USE, output, show_error
 from pskernel.errors import PSKernelError
@@ -65,6 +65,7 @@ app.command("list")(listing.list_kernels)
 app.command("remove")(remove.remove)
 app.command("run")(run.run)
 app.command("record")(record.record)
+app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
 app.command("options")(options.options)
 
