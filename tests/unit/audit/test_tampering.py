@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pskernel.audit import Anchor, AuditKey, AuditLog, HmacKey, LogState, SshKey, Verification, load_key, verify
+from pskernel.audit import Anchor, AuditKey, AuditLog, LogState, SshKey, Verification, load_key, verify
 from pskernel.audit.head import Head
 from pskernel.audit.keys import NoKey
 from pskernel.audit.records import canonical, digest_of_line, sealed
@@ -27,8 +27,8 @@ RECORDS = 40
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("audit")
+def base(in_memory: Path) -> Path:
+    return in_memory
 
 
 def make(folder: Path, key: AuditKey | None, numbers: range = range(RECORDS)) -> Files:
@@ -349,12 +349,12 @@ def test_who_verifies_need_not_be_who_wrote(tmp_path: Path) -> None:
     assert set(files) == {file.name for file in (tmp_path / "checked").iterdir()}
 
 
-def test_10_000_records_and_whatever_is_done_to_them(tmp_path: Path) -> None:
-    with AuditLog.open(tmp_path / "log", KEY, max_bytes=2_000_000) as log:
+def test_10_000_records_and_whatever_is_done_to_them(base: Path) -> None:
+    with AuditLog.open(base / "large", KEY, max_bytes=2_000_000) as log:
         fill(log, range(10_000))
-    files = load(tmp_path / "log")
+    files = load(base / "large")
     lines = split(files)
-    whole = check(tmp_path, files, KEY)
+    whole = check(base, files, KEY)
     assert (LogState.GOOD, len(lines), []) == (whole.state, whole.records, whole.notes)
     chance = random.Random(7)
     for _ in range(3):
@@ -370,14 +370,6 @@ def test_10_000_records_and_whatever_is_done_to_them(tmp_path: Path) -> None:
             (lines[:-at], len(lines) - at),
         ):
             remaining = {name: data for name, data in joined(files, changed).items() if data}
-            assert records == found(tmp_path, remaining, KEY).records
+            assert records == found(base, remaining, KEY).records
     for forger in (None, hmac_key("forger")):
-        found(tmp_path, remake(files, forger, forge, said=False), KEY)
-
-
-def test_keys_do_not_show_themselves(tmp_path: Path) -> None:
-    private, _ = ssh_key_pair(tmp_path)
-    assert f"HmacKey(id='{KEY.id}')" == repr(KEY)
-    assert "k" * 10 not in repr(KEY)
-    assert isinstance(load_key(f"ssh:{private}"), SshKey)
-    assert isinstance(KEY, HmacKey)
+        found(base, remake(files, forger, forge, said=False), KEY)
