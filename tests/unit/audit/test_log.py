@@ -170,6 +170,11 @@ def test_files_are_rotated_by_size_and_by_date(folder: Path, monkeypatch: pytest
     assert [] == good(folder)
 
 
+def test_a_digest_takes_whatever_jupyter_takes_for_json() -> None:
+    assert Digest.of([{"b": float("nan"), "a": "\ud800"}]) == Digest.of([{"a": "\ud800", "b": float("nan")}])
+    assert Digest.of([]) == Digest("4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945", 2)
+
+
 # -- several writers ---------------------------------------------------------------------------------------------------
 
 

@@ -188,6 +188,23 @@ def test_every_truncation_of_the_end(base: Path, log: tuple[Files, AuditKey | No
         assert (keep, "the end is missing" in result.problem) == (result.records, True)
 
 
+def test_the_first_bad_place_is_said_as_what_it_is(base: Path, log: tuple[Files, AuditKey | None]) -> None:
+    files, key = log
+    lines = split(files)
+    first, second = log_names(files)[:2]
+    for changed, place, problem in (
+        ([*lines[:2], *lines[3:]], f"{first}, line 3", "Record 4 stands where record 3 belongs"),
+        ([*lines[:2], lines[1], *lines[2:]], f"{first}, line 3", "Record 2 stands where record 3 belongs"),
+        ([line for line in lines if line[0] != first], f"{second}, line 1", "stands where record 1 belongs"),
+        ([(first if line[0] == second else line[0], line[1]) for line in lines], first, "files were joined or divided"),
+    ):
+        result = found(base, {name: data for name, data in joined(files, changed).items() if data}, key)
+        assert result.place.startswith(place)
+        assert problem in result.problem
+    renamed = {"audit-000000000001-2020-01-01.jsonl" if name == first else name: data for name, data in files.items()}
+    assert "it was renamed" in found(base, renamed, key).problem
+
+
 def test_what_nobody_has_touched_is_good_and_only_bytes_behind_the_end_pass_as_a_crash(
     base: Path, log: tuple[Files, AuditKey | None]
 ) -> None:
