@@ -463,6 +463,29 @@ def test_a_change_behind_an_open_logs_back_is_noticed(folder: Path) -> None:
             log.append(cell(3))
 
 
+def test_a_file_that_waits_for_the_log_with_its_next_name_is_not_replaced(folder: Path) -> None:
+    with AuditLog.open(folder, KEY, max_bytes=1) as log:
+        waiting = folder / audit_files.file_name(2, dt.datetime.now(dt.UTC).isoformat())
+        waiting.write_bytes(b"")
+        with pytest.raises(AuditError, match="already"):
+            log.append(cell(0))
+
+
+def test_every_record_waits_for_the_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    original = os.fsync
+
+    def watched(number: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{number}").readlink().name)
+        original(number)
+
+    with AuditLog.open(folder, KEY) as log:
+        monkeypatch.setattr(os, "fsync", watched)
+        log.append(cell(0))
+    (file,) = folder.glob("audit-*")
+    assert [file.name, "head.json.new", folder.name] == synced
+
+
 def test_a_cell_that_is_too_large_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_log, "MAX_LINE", 4000)
     with AuditLog.open(folder, KEY) as log, pytest.raises(AuditError, match="Divide the cell"):

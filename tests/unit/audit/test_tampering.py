@@ -221,6 +221,34 @@ def test_what_nobody_has_touched_is_good_and_only_bytes_behind_the_end_pass_as_a
     found(base, files, key)
 
 
+def test_what_is_put_in_where_no_crash_leaves_anything(base: Path, log: tuple[Files, AuditKey | None]) -> None:
+    files, key = log
+    first = log_names(files)[0]
+    assert "not what a crash had left" in found(base, files | {first: files[first] + b"half"}, key).problem
+    later = "audit-000000000999-2026-11-23.jsonl"
+    assert "The file is empty" in found(base, files | {later: b""}, key).problem
+    found(base, files | {later: b"half"}, key)
+    found(base, files | {HEAD: files[HEAD].rstrip()}, key)
+    found(base, files | {HEAD: files[HEAD] + b"\n"}, key)
+    headless = {name: data for name, data in files.items() if name != HEAD}
+    assert "The head is missing: it was removed." == found(base, headless, key).problem
+    # Behind the end, while the head is older than a crash leaves it.
+    *_, (name, line) = lines = split(files)
+    without = joined(files, lines[:-1])
+    found(base, {name: data for name, data in without.items() if data} | {name: without[name] + line[:9]}, key)
+
+
+def test_a_half_line_that_a_crash_left_cannot_be_changed_later(base: Path) -> None:
+    folder = base / "crashed"
+    make(folder, KEY, range(3))
+    (file,) = folder.glob("audit-*")
+    file.write_bytes(file.read_bytes() + b"half")
+    files = make(folder, KEY, range(3, 5))
+    assert LogState.GOOD is check(base, files, KEY).state
+    for end in (b"", b"hal", b"halF", b"half2"):
+        assert "crash" in found(base, files | {file.name: files[file.name][:-4] + end}, KEY).problem
+
+
 # -- made anew ---------------------------------------------------------------------------------------------------------
 
 
@@ -331,7 +359,9 @@ def test_an_older_copy_of_everything_is_only_found_by_an_anchor(tmp_path: Path) 
     assert "is not the one that the expected anchor names" in found(tmp_path, other, KEY, anchor).problem
     # An old head alone does not help: it is not that of these records.
     assert "it is older" in found(tmp_path, new | {HEAD: old[HEAD]}, KEY).problem
-    assert LogState.TAMPERED is check(tmp_path, new, KEY, anchor, "10:" + "0" * 64).state
+    wrong = "10:" + "0" * 64
+    assert LogState.TAMPERED is check(tmp_path, new, KEY, anchor, wrong).state
+    assert "different records 10" in found(tmp_path, new, KEY, wrong, anchor).problem
 
 
 def test_a_folder_without_a_log_is_none(tmp_path: Path) -> None:
