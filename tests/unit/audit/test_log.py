@@ -309,6 +309,54 @@ def test_a_crash_between_a_new_file_and_its_head_is_gone_on_from(folder: Path) -
     good(folder, 4)
 
 
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_crash_while_going_on_after_a_crash(folder: Path, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with AuditLog.open(folder, KEY) as log:
+        head = (folder / "head.json").read_bytes()
+        log.append(cell(0))
+    (folder / "head.json").write_bytes(head)
+    original, calls = Path.replace, itertools.count(1)
+
+    def fail(self: Path, other: Path) -> Path:
+        if next(calls) == step:
+            raise OSError(5, "Input/output error")
+        return original(self, other)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", fail)
+        with pytest.raises(AuditError, match="Input/output error"):
+            AuditLog.open(folder, KEY)
+
+    good(folder)
+    with AuditLog.open(folder, KEY) as log:
+        log.append(cell(1))
+    good(folder)
+
+
+def test_two_files_more_than_the_head_names_are_no_crash(folder: Path) -> None:
+    with AuditLog.open(folder, KEY, max_bytes=1) as log:
+        head = (folder / "head.json").read_bytes()
+        fill(log, range(2))
+    for file in sorted(folder.glob("audit-*"))[1:]:
+        file.write_bytes(file.read_bytes().split(b"\n")[0] + b"\n")
+    (folder / "head.json").write_bytes(head)
+    with pytest.raises(AuditError, match="more behind the record that its head names"):
+        AuditLog.open(folder, KEY)
+    assert LogState.TAMPERED is verify(folder, KEY).state
+
+
+def test_a_half_line_and_a_head_that_is_behind_are_no_one_crash(folder: Path) -> None:
+    with AuditLog.open(folder, KEY) as log:
+        head = (folder / "head.json").read_bytes()
+        log.append(cell(0))
+    (folder / "head.json").write_bytes(head)
+    (file,) = folder.glob("audit-*")
+    file.write_bytes(file.read_bytes() + b"half")
+    assert LogState.TAMPERED is verify(folder, KEY).state
+    with pytest.raises(AuditError, match="is not continued"):
+        AuditLog.open(folder, KEY)
+
+
 def test_a_new_file_that_never_got_its_name_is_not_in_the_way(folder: Path) -> None:
     with AuditLog.open(folder, KEY, max_bytes=1) as log:
         log.append(cell(0))
