@@ -15,7 +15,9 @@ import base64
 import html
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any, Final, NoReturn
 from urllib.parse import quote, quote_plus
 
@@ -27,20 +29,19 @@ _SHORTEST: Final = 3
 _SHORTEST_LINE: Final = 8
 # Fewer characters of base64 turn up by chance.
 _SHORTEST_BASE64: Final = 8
-# Tables break values that are longer than a column.
+# Tables break values that are longer than a column. Blanks are not counted, since it may be broken at one.
 _SHORTEST_BROKEN: Final = 16
-_BREAK: Final = r"(?:[ \t]*\r?\n[ \t]*)?"
 
 
 class Masker:
     """Replaces the secrets it was told of by ``***``."""
 
-    __slots__ = ("_broken", "_forms", "_secrets")
+    __slots__ = ("_forms", "_secrets", "_squeezed")
 
     def __init__(self) -> None:
         self._secrets: set[str] = set()
         self._forms: set[str] = set()
-        self._broken: list[re.Pattern[str]] = []
+        self._squeezed: set[str] = set()
 
     def add(self, secret: str) -> bool:
         """Learn a secret. Returns whether it will be masked: one of less than three characters is not."""
@@ -51,8 +52,8 @@ class Masker:
         self._secrets.add(secret)
         for text in (secret, *_lines(secret)):
             self._forms.update(form for form in _forms(text) if len(form) >= _SHORTEST)
-            if len(text) >= _SHORTEST_BROKEN:
-                self._broken.append(re.compile(_BREAK.join(map(re.escape, text))))
+            if len(squeezed := "".join(text.split())) >= _SHORTEST_BROKEN:
+                self._squeezed.add(squeezed)
         return True
 
     def mask(self, text: str) -> str:
@@ -84,19 +85,32 @@ class Masker:
 
     def _spans(self, text: str) -> Iterator[tuple[int, int]]:
         for form in self._forms:
-            at = text.find(form)
-            while at >= 0:
-                yield at, at + len(form)
-                at = text.find(form, at + 1)
-        if "\n" in text:
-            for pattern in self._broken:
-                yield from (found.span() for found in pattern.finditer(text))
+            yield from _places(form, text)
+        if self._squeezed and "\n" in text:
+            words = list(re.finditer(r"\S+", text))
+            begins = list(accumulate((len(word[0]) for word in words), initial=0))
+            squeezed = "".join(word[0] for word in words)
+
+            def origin(at: int) -> int:
+                index = bisect_right(begins, at) - 1
+                return words[index].start() + at - begins[index]
+
+            for secret in self._squeezed:
+                yield from ((origin(first), origin(last - 1) + 1) for first, last in _places(secret, squeezed))
 
     def __repr__(self) -> str:
         return f"Masker({len(self._secrets)} secrets)"
 
     def __reduce_ex__(self, protocol: object, /) -> NoReturn:
         raise TypeError("A masker knows secrets, and cannot be pickled or copied.")
+
+
+def _places(form: str, text: str) -> Iterator[tuple[int, int]]:
+    """Where it stands, also where it overlaps itself."""
+    at = text.find(form)
+    while at >= 0:
+        yield at, at + len(form)
+        at = text.find(form, at + 1)
 
 
 def _lines(secret: str) -> Iterator[str]:

@@ -46,7 +46,8 @@ class Digest:
     @classmethod
     def of(cls, value: object) -> Digest:
         """Digest a JSON value in canonical form. A cell's output is its ``outputs`` in the executed notebook."""
-        data = canonical(value)
+        # Unlike a record, what Jupyter calls JSON may hold numbers that are none.
+        data = canonical(value, nan=True)
         return cls(hashlib.sha256(data).hexdigest(), len(data))
 
 
@@ -149,9 +150,9 @@ class RunEnded(Event):
     seconds: float = 0.0
 
 
-def canonical(value: object) -> bytes:
+def canonical(value: object, *, nan: bool = False) -> bytes:
     """The one way to write a JSON value: names sorted, no blanks, ASCII."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=nan).encode("ascii")
 
 
 def fields_of(event: Event, masker: Masker | None) -> Record:

@@ -196,7 +196,7 @@ class _Walk:
     def _record(self, line: bytes, file: str, start: int) -> None:
         record = read_line(line, self._key)
         last = self._last
-        seq, prev, log = (0, None, None) if last is None else (last.seq, last.digest, last.log)
+        seq, prev = (0, None) if last is None else (last.seq, last.digest)
         if record is None:
             raise self._bad(f"This is not record {seq + 1} as it was written with this key: it was changed or replaced")
         if type(record.get("seq")) is not int or record["seq"] != seq + 1:
@@ -204,7 +204,7 @@ class _Walk:
                 f"Record {_number(record)} stands where record {seq + 1} belongs: records were removed, repeated "
                 "or moved"
             )
-        if record.get("prev") != prev or not isinstance(record.get("log"), str) or (log and record["log"] != log):
+        if record.get("prev") != prev or not isinstance(record.get("log"), str):
             raise self._bad(
                 f"Record {seq + 1} does not follow record {seq} as it stands before it: one of them was changed, or is "
                 "of another log"
@@ -222,8 +222,6 @@ class _Walk:
         """The first record of a file, which tells what was found at the end of the one before."""
         if record.get("file") != file or file != file_name(record["seq"], str(record.get("time"))):
             raise self._bad("The file has another name than it was begun with: it was renamed")
-        if record.get("key") != {"kind": self._key.kind, "id": self._key.id}:
-            raise self._bad("The file was begun with another key")
         if record.get("torn") != (self._torn[1] if self._torn else None):
             place = self._torn[0] if self._torn else self._place
             raise _TamperedError(place, "What stands at the end of the file is not what a crash had left there.")

@@ -10,7 +10,20 @@ import typer
 from typer.core import TyperGroup
 
 import pskernel
-from pskernel.cli import audit, credential, doctor, inspect, install, options, record, remove, run, run_many, testing
+from pskernel.cli import (
+    audit,
+    credential,
+    doctor,
+    export,
+    inspect,
+    install,
+    options,
+    record,
+    remove,
+    run,
+    run_many,
+    testing,
+)
 from pskernel.cli import list as listing
 from pskernel.cli.console import BAD_USE, output, show_error
 from pskernel.errors import PSKernelError
@@ -69,6 +82,7 @@ app.command("inspect")(inspect.inspect)
 app.command("record")(record.record)
 app.command("test")(testing.check)
 app.command("nbval-sanitize")(testing.nbval_sanitize)
+app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
 app.command("options")(options.options)
 

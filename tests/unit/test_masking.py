@@ -79,6 +79,21 @@ def test_a_long_secret_that_a_table_broke_over_lines_is_found() -> None:
     )
 
 
+def test_a_long_secret_with_blanks_is_found_wherever_it_is_broken() -> None:
+    secret = "correct horse battery staple"
+    shown = "Value : correct horse\n        battery st\n        aple\nName  : x"
+    assert f"Value : {MASK}\nName  : x" == masker(secret).mask(shown)
+
+
+def test_texts_made_to_take_long_do_not() -> None:
+    for secret, text in (
+        (" " * 25 + "abcdefghijklmnop", (" " * 3000 + "\n") * 100),
+        ("a" * 20 + "b", ("a" * 19 + "\n") * 20_000),
+        ("aaa", "aaa" * 100_000),
+    ):
+        masker(secret).mask(text)
+
+
 def test_where_secrets_overlap_nothing_of_either_stays() -> None:
     assert f"{MASK}!" == masker("xabc", "abcdef").mask("xabcdef!")
     assert f"{MASK}!" == masker("aaa").mask("aaaaa!")

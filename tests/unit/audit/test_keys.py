@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import pickle
+import string
 import subprocess
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tests.parts.keyrings import Memory
 from tests.unit.audit.conftest import ssh_key_pair
 
 TEXT = "Zq9secret" * 5
+ALPHABET = string.ascii_letters + string.digits + "+/"
 
 
 def test_a_secret_comes_from_where_credentials_come_from(
@@ -127,6 +129,12 @@ def test_a_signature_has_one_form(tmp_path: Path) -> None:
     for other in (None, "", "x", seal[:-1], seal + "=", seal + "\n", " " + seal, seal.replace("=", ""), "\ud800"):
         assert not key.accepts(b"data", other), other
     assert not key.accepts(b"dato", seal)
+    # The last character before the filling has bits that say nothing.
+    stem, last = seal.rstrip("=")[:-1], seal.rstrip("=")[-1]
+    twins = [text for c in ALPHABET if c != last and (text := seal.replace(stem + last, stem + c))]
+    twins = [text for text in twins if base64.b64decode(text) == base64.b64decode(seal)]
+    assert twins
+    assert not any(key.accepts(b"data", text) for text in twins)
 
 
 def test_ssh_keys_that_cannot_be_used_are_refused_in_a_sentence(tmp_path: Path) -> None:

@@ -170,6 +170,11 @@ def test_files_are_rotated_by_size_and_by_date(folder: Path, monkeypatch: pytest
     assert [] == good(folder)
 
 
+def test_a_digest_takes_whatever_jupyter_takes_for_json() -> None:
+    assert Digest.of([{"b": float("nan"), "a": "\ud800"}]) == Digest.of([{"a": "\ud800", "b": float("nan")}])
+    assert Digest.of([]) == Digest("4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945", 2)
+
+
 # -- several writers ---------------------------------------------------------------------------------------------------
 
 
@@ -302,6 +307,54 @@ def test_a_crash_between_a_new_file_and_its_head_is_gone_on_from(folder: Path) -
     with AuditLog.open(folder, KEY) as log:
         log.append(cell(1))
     good(folder, 4)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_crash_while_going_on_after_a_crash(folder: Path, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with AuditLog.open(folder, KEY) as log:
+        head = (folder / "head.json").read_bytes()
+        log.append(cell(0))
+    (folder / "head.json").write_bytes(head)
+    original, calls = Path.replace, itertools.count(1)
+
+    def fail(self: Path, other: Path) -> Path:
+        if next(calls) == step:
+            raise OSError(5, "Input/output error")
+        return original(self, other)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", fail)
+        with pytest.raises(AuditError, match="Input/output error"):
+            AuditLog.open(folder, KEY)
+
+    good(folder)
+    with AuditLog.open(folder, KEY) as log:
+        log.append(cell(1))
+    good(folder)
+
+
+def test_two_files_more_than_the_head_names_are_no_crash(folder: Path) -> None:
+    with AuditLog.open(folder, KEY, max_bytes=1) as log:
+        head = (folder / "head.json").read_bytes()
+        fill(log, range(2))
+    for file in sorted(folder.glob("audit-*"))[1:]:
+        file.write_bytes(file.read_bytes().split(b"\n")[0] + b"\n")
+    (folder / "head.json").write_bytes(head)
+    with pytest.raises(AuditError, match="more behind the record that its head names"):
+        AuditLog.open(folder, KEY)
+    assert LogState.TAMPERED is verify(folder, KEY).state
+
+
+def test_a_half_line_and_a_head_that_is_behind_are_no_one_crash(folder: Path) -> None:
+    with AuditLog.open(folder, KEY) as log:
+        head = (folder / "head.json").read_bytes()
+        log.append(cell(0))
+    (folder / "head.json").write_bytes(head)
+    (file,) = folder.glob("audit-*")
+    file.write_bytes(file.read_bytes() + b"half")
+    assert LogState.TAMPERED is verify(folder, KEY).state
+    with pytest.raises(AuditError, match="is not continued"):
+        AuditLog.open(folder, KEY)
 
 
 def test_a_new_file_that_never_got_its_name_is_not_in_the_way(folder: Path) -> None:
@@ -456,6 +509,29 @@ def test_a_change_behind_an_open_logs_back_is_noticed(folder: Path) -> None:
         file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:-1]))
         with pytest.raises(AuditError, match="is shorter than its head says"):
             log.append(cell(3))
+
+
+def test_a_file_that_waits_for_the_log_with_its_next_name_is_not_replaced(folder: Path) -> None:
+    with AuditLog.open(folder, KEY, max_bytes=1) as log:
+        waiting = folder / audit_files.file_name(2, dt.datetime.now(dt.UTC).isoformat())
+        waiting.write_bytes(b"")
+        with pytest.raises(AuditError, match="already"):
+            log.append(cell(0))
+
+
+def test_every_record_waits_for_the_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    original = os.fsync
+
+    def watched(number: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{number}").readlink().name)
+        original(number)
+
+    with AuditLog.open(folder, KEY) as log:
+        monkeypatch.setattr(os, "fsync", watched)
+        log.append(cell(0))
+    (file,) = folder.glob("audit-*")
+    assert [file.name, "head.json.new", folder.name] == synced
 
 
 def test_a_cell_that_is_too_large_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from pskernel.cli.app import app
 from pskernel.options import describe
 from tests.unit.cli.conftest import Invoke
 
-VERBS = ("install", "list", "remove", "run", "record", "doctor", "options", "credential")
+VERBS = ("install", "list", "remove", "run", "record", "doctor", "options", "credential", "audit", "export")
 
 
 def test_the_version_is_shown(invoke: Invoke) -> None:
