@@ -1,4 +1,4 @@
-"""What goes back to the remote while a pipeline runs: the stop signal, and answers to its host calls."""
+"""What goes to the remote for a pipeline: its beginning, the stop signal, and answers to its host calls."""
 
 from __future__ import annotations
 
@@ -42,6 +42,15 @@ class Replies:
         self._send = send
         self._chore = chore
         self.key = KeyExchange()
+
+    async def begin(self, pipeline: Pipeline, create: Outgoing, input_clixml: bytes | None) -> None:
+        """Send a pipeline, and its input."""
+        await self._transport.command(pipeline.pipeline_id, create.fragments[0])
+        for fragment in create.fragments[1:]:
+            await self._transport.send(pipeline.pipeline_id, fragment)
+        if input_clixml is not None:
+            await self._send(self._protocol.input_error(pipeline.pipeline_id, input_clixml))
+        pipeline.sent_at = asyncio.get_running_loop().time()
 
     async def signal(self, pipeline: Pipeline) -> None:
         """Send the stop signal."""
