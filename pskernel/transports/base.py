@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from pskernel.errors import TransportClosed
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
@@ -24,9 +26,14 @@ __all__ = [
     "KeptPool",
     "OffersFiles",
     "Payload",
+    "PoolGone",
     "Secret",
     "Transport",
 ]
+
+
+class PoolGone(TransportClosed):
+    """The server does not keep the pool any more."""
 
 
 class Secret(Protocol):
@@ -152,7 +159,12 @@ class Disconnects(Protocol):
         """
 
     async def reconnect(self) -> None:
-        """Come back to it."""
+        """Come back to it.
+
+        Raises:
+            PoolGone: the server has ended it.
+            TransportClosed: it does not let us.
+        """
 
     async def attach(self, pool_id: UUID, data: bytes) -> bytes:
         """Come to a pool that another client has left, with the first fragments (SESSION_CAPABILITY,

@@ -19,7 +19,7 @@ from pypsrp.wsman import WSManAction
 from pskernel.errors import PSKernelError, RemoteProtocolError, TransportClosed
 from pskernel.protocol.fragments import pool_of
 from pskernel.records import Notice
-from pskernel.transports.base import Gone, Payload
+from pskernel.transports.base import Gone, Payload, PoolGone
 from pskernel.transports.winrm import messages
 from pskernel.transports.winrm.arrivals import Arrivals
 from pskernel.transports.winrm.channels import RECEIVE_SECONDS, Channels
@@ -27,6 +27,7 @@ from pskernel.transports.winrm.envelope import find_envelope
 from pskernel.transports.winrm.faults import (
     DISCONNECTED,
     FAILURES,
+    NO_SUCH_SHELL,
     TIMED_OUT,
     about_command,
     as_closed,
@@ -261,8 +262,8 @@ class WinRMTransport:
         try:
             return await self._ask(action, body, twice=twice)
         except (*FAILURES, PSKernelError) as error:
-            closed = as_closed(error, self._endpoint)
-            raise TransportClosed(str(closed)) from None
+            kind = PoolGone if code_of(error) == NO_SUCH_SHELL else TransportClosed
+            raise kind(str(as_closed(error, self._endpoint))) from None
 
     async def _ask(
         self, action: str, body: ET.Element | None, *, options: OptionSet | None = None, twice: bool = False
