@@ -97,7 +97,7 @@ class Remote:
 
         async def work() -> None:
             if self.kept is not None:
-                await SESSIONS.connect(self.kept, asker)
+                await SESSIONS.connect(self.kept, asker, to_enter=True)
             else:
                 await self._session.ready(asker)
 
