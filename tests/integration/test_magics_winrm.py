@@ -50,6 +50,17 @@ def test_a_password_is_asked_for_once_and_by_name(shell: Any, at: str, monkeypat
     assert {"Microsoft.PowerShell"} == {each.ConfigurationName for each in sessions}
 
 
+def test_the_user_stands_before_the_place_of_the_password(
+    shell: Any, at: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setenv("WEB01", PASSWORD)
+    where = at.replace("$cred", f"'{USER}@env:WEB01'")
+    assert ["in"] == list(run(shell, f"found = %invoke_command {where} -ScriptBlock {{ 'in' }}\nfound"))
+    kind, said = failure(shell, f"%enter_pssession {at.replace('$cred', 'env:WEB01')}", capsys)
+    assert kind == "TargetError"
+    assert "Name the user in front of it" in said
+
+
 def test_what_fails_says_why_and_how_to_say_ssh(shell: Any, at: str, winrm: WsmanBridge, capsys: Any) -> None:
     shell.user_ns["bad"] = PSCredential(USER, "wrong")
     assert "AuthenticationFailed" == failure(shell, f"%enter_pssession {at.replace('$cred', '$bad')}", capsys)[0]
