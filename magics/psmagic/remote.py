@@ -15,6 +15,7 @@ from pskernel.credentials import GivenCredential
 from pskernel.directives import read_directives
 from pskernel.errors import PSKernelError, TargetError
 from pskernel.questions import Asker, NobodyToAsk
+from pskernel.remoting.ending import end_with_process
 from pskernel.remoting.pssession import PSSession
 from pskernel.remoting.sessions import SESSIONS
 from pskernel.render.ansi import neutralise, strip
@@ -73,7 +74,8 @@ class Remote:
             self.target = where
             self.name = where.host or where.label
             opening = opener(where, credential=credential)
-            self._session = InteractiveSession(opening, where.label, self.name, afterwards=LEAVE_OR_ENTER)
+            session = InteractiveSession(opening, where.label, self.name, afterwards=LEAVE_OR_ENTER)
+            self._session = end_with_process(session)
         self._language = LanguageService(self._session)
 
     @property

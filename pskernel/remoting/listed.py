@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pskernel.connect import find_shells, opener, reopen
+from pskernel.remoting.ending import end_with_process
 from pskernel.remoting.errors import RemotingError
 from pskernel.session.interactive import InteractiveSession
 from pskernel.session.runspace import RunspaceState
@@ -60,12 +61,14 @@ class ListedSession:
         self.target = target
         self.shell = shell
         self._credential = credential
-        self.session = InteractiveSession(
-            opener(target, credential=credential, name=name) if shell is None else self._reopen,
-            target.label,
-            self.computer_name,
-            afterwards=_GONE,
-            outlives_exit=True,
+        self.session = end_with_process(
+            InteractiveSession(
+                opener(target, credential=credential, name=name) if shell is None else self._reopen,
+                target.label,
+                self.computer_name,
+                afterwards=_GONE,
+                outlives_exit=True,
+            )
         )
         self._instance_id: UUID | None = None if shell is None else shell.pool_id
         self._was_open = False

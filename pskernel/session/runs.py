@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Self
 
 from pskernel.errors import PipelineFailed
 from pskernel.protocol.pipelines import PipelineShape, Screen, Statements
@@ -21,6 +21,16 @@ class RunsPipelines(ABC):
     def __init__(self) -> None:
         # What the remote said while no pipeline was running, for whoever runs the next one.
         self.idle = IdleRecords()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Close it."""
 
     async def run_cell(self, cell: str | Statements, *, width: int | None = None) -> Pipeline:
         """Run a cell as Enter-PSSession runs a typed line: verbatim, as script, formatted by the remote's Out-Default.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Coroutine, Sequence
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 from pskernel.errors import (
@@ -29,7 +29,7 @@ from pskernel.protocol.runspace import (
 )
 from pskernel.records import HostCall, Notice, PipelineEnd, Record
 from pskernel.session.leaving import keeper, settle
-from pskernel.session.pipeline import NO_HOST_NOW, Pipeline, take_back
+from pskernel.session.pipeline import Pipeline, take_back
 from pskernel.session.replies import Replies
 from pskernel.session.running import RunningPipelines
 from pskernel.session.runs import RunsPipelines
@@ -38,8 +38,6 @@ from pskernel.transports.base import FileAccess, Gone, OffersFiles, Payload, Tra
 
 __all__ = ["Runspace", "RunspaceState"]
 
-# Calls of a remote that ask for an answer while nobody is there to give one.
-_MAX_REFUSALS = 100
 _LAST_WORDS_SECONDS = 2.0
 # PowerShell's own client gives a server that long to confirm that a pipeline is closed (IPCCloseTimedOut).
 _CLOSE_SECONDS = 60.0
@@ -126,12 +124,6 @@ class Runspace(RunsPipelines):
                 await self.abandon("The runspace could not be opened.")
         if not opened:
             raise opening_error(self._error)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
 
     @property
     def state(self) -> RunspaceState:
@@ -350,9 +342,7 @@ class Runspace(RunsPipelines):
     def _outside(self, record: Record, received: int) -> None:
         """A record that belongs to no running pipeline."""
         if isinstance(record, HostCall) and record.expects_reply:
-            if len(self._chores) > _MAX_REFUSALS:
-                raise RemoteProtocolError("The remote asks on and on, and does not wait for an answer.")
-            self._chore(self._replies.refuse(record, NO_HOST_NOW))
+            self._replies.refuse_unasked(record)
         else:
             self._show(record, received)
 

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 __all__ = ["WinRMTransport"]
 
+# A server that does not answer any more must not hold up who leaves.
+_FAREWELL_SECONDS: Final = 2.0
 # Answers that may wait until the session takes them. While more do, the server is not asked.
 _MAX_WAITING: Final = 8
 
@@ -82,6 +84,10 @@ class WinRMTransport:
         # What the server calls our pipelines.
         self._command_ids: dict[UUID, UUID] = {}
         self._pumps: dict[UUID | None, asyncio.Task[None]] = {}
+        # The way to a shell, and whether it was another client's.
+        self._creating: asyncio.Task[ET.Element] | None = None
+        self._attached = False
+        self._farewell: asyncio.Task[None] | None = None
         self._use(endpoint)
 
     def _use(self, endpoint: WinRMEndpoint) -> None:
@@ -119,20 +125,25 @@ class WinRMTransport:
         wanted = {"protocolversion": messages.PROTOCOL_VERSION}
         if not endpoint.machine_profile:
             wanted["WINRS_NOPROFILE"] = "TRUE"
-        try:
-            answer = await self._channels.call(
+        self._creating = asyncio.create_task(
+            self._channels.call(
                 WSManAction.CREATE,
                 endpoint.resource_uri,
                 body,
                 options=messages.options(wanted, must_comply=True),
                 timeout=endpoint.operation_timeout,
             )
+        )
+        try:
+            answer = await asyncio.shield(self._creating)
         except self._redirection.ERROR as error:
+            self._creating = None
             elsewhere = await self._redirection.follow(endpoint, error)
             self._channels.close()
             self._use(elsewhere)
             return False
         except (*FAILURES, PSKernelError) as error:
+            self._creating = None
             self._fail(as_connect_error(error, endpoint))
             raise self._failed from None
         # Windows 7 chooses ids of its own.
@@ -205,7 +216,7 @@ class WinRMTransport:
         except (*FAILURES, PSKernelError) as error:
             self._fail(as_connect_error(error, self._endpoint))
             raise self._failed from None
-        self._line.session_exists = True
+        self._line.session_exists = self._attached = True
         self._arrivals.start_late()
         self._pump(None)
         # They are numbered with the others.
@@ -236,17 +247,34 @@ class WinRMTransport:
 
     async def close_pool(self) -> None:
         """End the shell. That it is gone already is no error."""
+        self._creating, self._attached = None, False
         with contextlib.suppress(TransportClosed):
             await self._request(WSManAction.DELETE, None, twice=True)
 
     async def aclose(self) -> None:
-        """Drop the connections."""
+        """Drop the connections. What was not closed is ended there, or left there if another client had begun it."""
+        if self._farewell is None:
+            self._farewell = asyncio.create_task(self._give_back())
+        await asyncio.shield(self._farewell)
         self._fail(TransportClosed("The connection was closed on this side."))
         self._channels.close()
         pumps = [pump for pump in self._pumps.values() if not pump.done()]
         for pump in pumps:
             pump.cancel()
         await asyncio.gather(*pumps, return_exceptions=True)
+
+    async def _give_back(self) -> None:
+        """A server would keep for hours what nobody comes back to."""
+        if isinstance(self._failure, TransportClosed) or not self._connected.is_set():
+            return
+        with contextlib.suppress(*FAILURES, PSKernelError, TimeoutError, self._redirection.ERROR):
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                if self._attached:
+                    await self.disconnect()
+                elif self._creating is not None:
+                    # Whoever wanted it may have gone while it was being made.
+                    self._shell_id = messages.created(await self._creating) or self._shell_id
+                    await self._ask(WSManAction.DELETE, None, twice=True)
 
     def diagnostics(self) -> str:
         """There is nothing but the protocol."""
