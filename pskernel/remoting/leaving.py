@@ -138,7 +138,7 @@ async def start_and_leave(session: ListedSession, work: Work) -> None:
     """Start a script and leave the session to its server. Raises as :func:`disconnect`, and PSKernelError."""
     runspace = session.session.runspace
     if runspace is not None:
-        runspace.left.append(await runspace.invoke(await work.statements(runspace)))
+        await runspace.leave(await work.statements(runspace))
     await disconnect(session)
 
 

@@ -187,6 +187,15 @@ class Runspace(RunsPipelines):
             self._chore(self._see_off(pipeline, turn))
             await keeper(self._transport).resume(pipeline_id)
 
+    async def leave(self, what: Statements) -> None:
+        """Start something and leave it to the server, with all that it sends. Raises as :meth:`disconnect`."""
+        server = keeper(self._transport)
+        server.holding = True
+        try:
+            self.left.append(await self.invoke(what))
+        finally:
+            server.holding = False
+
     async def disconnect(self, *, idle_timeout: float | None = None, buffering: str | None = None) -> None:
         """Leave it, and what runs in it, to the server; :meth:`reconnect` comes back. See :class:`Disconnects`.
 
@@ -227,7 +236,7 @@ class Runspace(RunsPipelines):
             await self._shut(_CLOSED)
 
     async def abandon(self, why: str) -> None:
-        """Drop the connection without a word to the remote; whatever runs there may go on running."""
+        """Drop the connection. What runs there may go on running, unless a server that keeps pools ends it."""
         if self._state in (RunspaceState.OPEN, RunspaceState.OPENING, RunspaceState.DISCONNECTED):
             self._break(self._error or TransportClosed(why))
         await self._shut(why)

@@ -148,7 +148,13 @@ class KeptPool:
 
 @runtime_checkable
 class Disconnects(Protocol):
-    """A transport whose server keeps the pool, and what runs in it, while nobody is connected (MS-PSRP 3.1.4.9)."""
+    """A transport whose server keeps the pool, and what runs in it, while nobody is connected (MS-PSRP 3.1.4.9).
+
+    Attributes:
+        holding: whether what pipelines send that begin now is left at the server until :meth:`reconnect`.
+    """
+
+    holding: bool
 
     async def disconnect(self, *, idle_timeout: float | None = None, buffering: str | None = None) -> None:
         """Leave the pool to the server. What it sends waits there.
@@ -212,7 +218,7 @@ class Transport(Protocol):
         """Close the pool and wait for the server's acknowledgement. Bounded by the caller's timeout."""
 
     async def aclose(self) -> None:
-        """Drop the connection at once. Idempotent."""
+        """Drop the connection. Idempotent. A server that would keep the pool is told first, which has a short bound."""
 
     def diagnostics(self) -> str:
         """What the far side said beside the protocol, or ``""``: for the text of errors."""

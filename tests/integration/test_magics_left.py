@@ -11,6 +11,7 @@ import pytest
 
 from pskernel.connect import connect, find_shells, reopen
 from pskernel.questions import NobodyToAsk
+from pskernel.records import Output
 from pskernel.remoting.errors import RemotingError
 from pskernel.remoting.loop import LOOP
 from pskernel.remoting.pssession import PSSession
@@ -226,6 +227,25 @@ def test_a_question_of_ours_is_over_before_a_session_is_left(target: Target, win
         return left, asked.result(0)
 
     assert ([], ["ours"]) == LOOP.run(leave())
+
+
+def test_what_a_script_has_sent_before_it_was_left_waits_for_whoever_comes(
+    shell: Any, at: str, winrm: WsmanBridge, target: Target
+) -> None:
+    run(shell, f"w = %invoke_command {at} -InDisconnectedSession -ScriptBlock {{ 1..5 }}")
+    kept = at_server(winrm, shell.user_ns["w"].instance_id)
+    assert kept is not None
+    (command,) = kept.commands
+    assert kept.wait_finished(command, 30)
+
+    other = taken_by_another(target, shell.user_ns["w"].instance_id)
+
+    async def receive() -> list[Any]:
+        (pipeline,) = other.left
+        return [record.value async for record in pipeline if isinstance(record, Output)]
+
+    assert [*range(1, 6)] == LOOP.run(receive())
+    LOOP.run(other.aclose())
 
 
 # ---- named ----

@@ -84,6 +84,9 @@ class WinRMTransport:
         # What the server calls our pipelines.
         self._command_ids: dict[UUID, UUID] = {}
         self._pumps: dict[UUID | None, asyncio.Task[None]] = {}
+        # Whether pipelines that begin are left to the server, and those that were.
+        self.holding = False
+        self._held: list[UUID] = []
         # The way to a shell, and whether it was another client's.
         self._creating: asyncio.Task[ET.Element] | None = None
         self._attached = False
@@ -122,15 +125,12 @@ class WinRMTransport:
         """Returns whether the shell exists; otherwise the endpoint is another one now."""
         endpoint = self._endpoint
         body = messages.shell(self._shell_id, data, name=endpoint.name, idle_timeout=endpoint.idle_timeout)
-        wanted = {"protocolversion": messages.PROTOCOL_VERSION}
-        if not endpoint.machine_profile:
-            wanted["WINRS_NOPROFILE"] = "TRUE"
         self._creating = asyncio.create_task(
             self._channels.call(
                 WSManAction.CREATE,
                 endpoint.resource_uri,
                 body,
-                options=messages.options(wanted, must_comply=True),
+                options=messages.pool_options(profile=endpoint.machine_profile),
                 timeout=endpoint.operation_timeout,
             )
         )
@@ -155,7 +155,10 @@ class WinRMTransport:
         async with self._sending:
             answer = await self._request(WSManAction.COMMAND, messages.command(pipeline_id, data))
             self._command_ids[pipeline_id] = messages.commanded(answer) or pipeline_id
-        self._pump(pipeline_id)
+        if self.holding:
+            self._held.append(pipeline_id)
+        else:
+            self._pump(pipeline_id)
 
     async def send(self, pipeline_id: UUID | None, data: bytes, *, prompt_response: bool = False) -> None:
         """Send fragments, after those that were sent before."""
@@ -165,7 +168,8 @@ class WinRMTransport:
 
     async def signal(self, pipeline_id: UUID) -> None:
         """Ask for a stop. A server may end the whole shell over a signal for a pipeline that is gone."""
-        if self._runs(pipeline_id):
+        pump = self._pumps.get(pipeline_id)
+        if pump is not None and not pump.done():
             await self._signal(pipeline_id, messages.CODE_STOP, twice=True)
 
     async def close_pipeline(self, pipeline_id: UUID) -> None:
@@ -178,8 +182,11 @@ class WinRMTransport:
         if self._failure is None:
             await self._signal(pipeline_id, messages.CODE_TERMINATE)
             self._command_ids.pop(pipeline_id, None)
-            if self._line.take_interrupted():
-                self._report(self._arrivals.missing())
+            if self._line.take_interrupted() and (missing := self._arrivals.missing()):
+                self._notify(
+                    f"{missing} messages of {self._endpoint.host} were lost when the connection was interrupted: "
+                    "output of this session is missing."
+                )
 
     async def _signal(self, pipeline_id: UUID, code: str, *, twice: bool = False) -> None:
         body = messages.signal(self._command_ids.get(pipeline_id, pipeline_id), code)
@@ -196,13 +203,19 @@ class WinRMTransport:
         try:
             await self._request(WSManAction.DISCONNECT, body)
         except TransportClosed:
-            self._connected.set()
+            self._come_back()
             raise
 
     async def reconnect(self) -> None:
         """Come back to it."""
         await self._request(WSManAction.RECONNECT, None)
+        self._come_back()
+
+    def _come_back(self) -> None:
         self._connected.set()
+        held, self._held = self._held, []
+        for pipeline_id in held:
+            self._pump(pipeline_id)
 
     async def attach(self, pool_id: UUID, data: bytes) -> bytes:
         """Come to a shell that another client has left."""
@@ -211,7 +224,7 @@ class WinRMTransport:
             answer = await self._ask(
                 WSManAction.CONNECT,
                 messages.connect(data),
-                options=messages.options({"protocolversion": messages.PROTOCOL_VERSION}, must_comply=True),
+                options=messages.pool_options(),
             )
         except (*FAILURES, PSKernelError) as error:
             self._fail(as_connect_error(error, self._endpoint))
@@ -279,10 +292,6 @@ class WinRMTransport:
     def diagnostics(self) -> str:
         """There is nothing but the protocol."""
         return ""
-
-    def _runs(self, pipeline_id: UUID | None) -> bool:
-        pump = self._pumps.get(pipeline_id)
-        return pump is not None and not pump.done()
 
     async def _request(self, action: str, body: ET.Element | None, *, twice: bool = False) -> ET.Element:
         if self._failure is not None:
@@ -375,13 +384,6 @@ class WinRMTransport:
             self._failure = error
         with contextlib.suppress(asyncio.QueueFull):  # then somebody who receives will find it later
             self._arrived.put_nowait(None)
-
-    def _report(self, missing: int) -> None:
-        if missing:
-            self._notify(
-                f"{missing} messages of {self._endpoint.host} were lost when the connection was interrupted: output "
-                "of this session is missing."
-            )
 
     def _notify(self, text: str) -> None:
         """From any thread."""
