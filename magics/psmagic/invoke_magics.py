@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -40,6 +41,7 @@ class InvokeMagics(PowerShellMagics):
     @command_magic(INVOKE_COMMAND)
     def invoke_command(self, bound: Bound, cell: str | None = None) -> Objects | Job | PSSession | PSSessions | None:
         """Run a script on one host or on many, and bring back what it returns."""
+        _require_one_way(bound)
         work = Work.of(_script(bound, cell), bound.get("ArgumentList") or (), self.shell.user_ns)
         places = _places(bound)
         throttle = bound.get("ThrottleLimit", THROTTLE)
@@ -66,18 +68,15 @@ class InvokeMagics(PowerShellMagics):
 
     def _left_running(self, bound: Bound, work: Work) -> PSSession | PSSessions:
         """Start it in new sessions, and leave them to their servers."""
-        if bound.get("Session") or bound.get("HostName"):
-            raise ArgumentError(
-                "-InDisconnectedSession is for -ComputerName and -ConnectionUri.", "AmbiguousParameterSet"
-            )
-        credential = credential_of(bound, ask=self.can_ask())
+        credential, targets = credential_of(bound, ask=self.can_ask()), targets_of(bound)
+        names: list[str] = bound.get("SessionName") or []
         pump = Pump(LOOP, interactive=self.can_ask())
         asker: Asker = pump if self.can_ask() else NobodyToAsk()
 
         async def start() -> PSSessions:
             found = PSSessions()
-            for target in targets_of(bound):
-                session = await SESSIONS.open(target, asker, credential=credential)
+            for target, name in itertools.zip_longest(targets, names[: len(targets)]):
+                session = await SESSIONS.open(target, asker, name, credential=credential)
                 found.append(session)
                 await leaving.start_and_leave(session, work)
             return found
@@ -156,6 +155,26 @@ class InvokeMagics(PowerShellMagics):
             if bound.get("Force"):
                 job.stop()
             JOBS.remove(job)
+
+
+def _require_one_way(bound: Bound) -> None:
+    """Refuse what PowerShell refuses, in its words."""
+    if not bound.get("InDisconnectedSession"):
+        if bound.get("SessionName"):
+            raise ArgumentError(
+                "The SessionName parameter can only be used with the Disconnected switch parameter "
+                "(-InDisconnectedSession).",
+                "InvalidOperationException",
+            )
+        return
+    if bound.get("AsJob"):
+        raise ArgumentError(
+            "You cannot use the Invoke-Command cmdlet with both the AsJob and Disconnected parameters in the same "
+            "command.",
+            "InvalidOperationException",
+        )
+    if bound.get("Session") or bound.get("HostName"):
+        raise ArgumentError("-InDisconnectedSession is for -ComputerName and -ConnectionUri.", "AmbiguousParameterSet")
 
 
 def _places(bound: Bound) -> list[PSSession | Target]:

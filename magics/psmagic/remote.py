@@ -16,6 +16,7 @@ from pskernel.credentials import GivenCredential
 from pskernel.directives import read_directives
 from pskernel.errors import PSKernelError, TargetError
 from pskernel.questions import Asker, NobodyToAsk
+from pskernel.remoting.ending import end_with_process
 from pskernel.remoting.pssession import PSSession
 from pskernel.remoting.sessions import SESSIONS
 from pskernel.render.ansi import neutralise, strip
@@ -74,7 +75,8 @@ class Remote:
             self.target = where
             self.name = where.host or where.label
             opening = opener(where, credential=credential)
-            self._session = InteractiveSession(opening, where.label, self.name, afterwards=LEAVE_OR_ENTER)
+            session = InteractiveSession(opening, where.label, self.name, afterwards=LEAVE_OR_ENTER)
+            self._session = end_with_process(session)
         self._language = LanguageService(self._session)
 
     @property
@@ -98,7 +100,7 @@ class Remote:
 
         async def work() -> None:
             if self.kept is not None:
-                await SESSIONS.connect(self.kept, asker)
+                await SESSIONS.connect(self.kept, asker, to_enter=True)
             else:
                 await self._session.ready(asker)
 

@@ -74,7 +74,7 @@ def session_of(bound: Bound) -> PSSession | None:
         )
         raise RemotingError(f"{what} {bound.get('Name')}.", error_id)
     session = found[0]
-    if session.state == "Disconnected" and session.availability == "None":
+    if session.state == "Disconnected":
         return session  # whoever enters it connects it
     if session.state != "Opened":
         raise RemotingError(

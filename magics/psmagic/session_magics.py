@@ -10,6 +10,7 @@ from IPython.core.magic import line_magic, magics_class, no_var_expand
 
 from pskernel.errors import ConnectError, PSKernelError
 from pskernel.questions import Asker, NobodyToAsk
+from pskernel.remoting.errors import RemotingError
 from pskernel.remoting.loop import LOOP
 from pskernel.remoting.pssession import PSSession, PSSessions
 from pskernel.remoting.sessions import SESSIONS
@@ -93,8 +94,18 @@ class SessionMagics(PowerShellMagics):
         found = sessions_of(bound) or PSSessions()
         for session in found:
             self._entered.require_not_entered(session)
-        for session in found:
-            session.close()
+        failures = [failure for session in found if (failure := _removed(session)) is not None]
+        if failures:
+            raise RemotingError(" ".join(map(str, failures)), failures[0].error_id)
+
+
+def _removed(session: PSSession) -> RemotingError | None:
+    """Close it. One that cannot be reached does not keep the others open."""
+    try:
+        session.close()
+    except RemotingError as error:
+        return error
+    return None
 
 
 async def _close(found: Sequence[PSSession | BaseException]) -> None:

@@ -77,7 +77,8 @@ async def find(target: Target, seconds: float) -> Service:
         ) from None
     except (OSError, http.client.HTTPException) as error:
         kind = "HTTPS" if isinstance(error, ssl.SSLError) else "HTTP"
-        raise NotPowerShell(f"What listens on port {port} of {host} does not speak {kind} ({error}).") from None
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
+        raise NotPowerShell(f"What listens on port {port} of {host} does not speak {kind} ({reason}).") from None
 
 
 def _ask(target: Target, port: int, addresses: tuple[str, ...], seconds: float) -> Service:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from pskernel.target import Target
     from pskernel.transports.base import ByteStream, KeptPool, Transport
+    from pskernel.transports.winrm.endpoint import WinRMEndpoint
 
-__all__ = ["connect", "find_shells", "open_stream", "open_transport", "opener", "recorded_cells", "reopener"]
+__all__ = ["connect", "find_shells", "open_stream", "open_transport", "opener", "recorded_cells", "reopen"]
 
 _SERVER_MODE = "-s"
 # Options that are fields of an SSHEndpoint under the same name.
@@ -121,9 +122,7 @@ async def open_transport(
         cassette = Cassette.load(target.path or "")
         return ReplayTransport(cassette, speed=target.options.speed, strict=target.options.strict)
     if target.is_winrm:
-        winrm = _winrm()
-        secret = await _secret(target, asker, credential)
-        endpoint = await winrm.endpoint_of(target, secret, asker, name)
+        winrm, endpoint = await _endpoint(target, asker, credential, name)
         over_winrm: Transport = winrm.WinRMTransport(endpoint, asker=asker, tell=tell)
         return over_winrm
     news: list[str] = []
@@ -180,34 +179,34 @@ async def _open_ssh(
     return await open_ssh(endpoint, asker=asker, secret=secret, tell=tell)
 
 
-def reopener(
-    target: Target, shell: KeptPool, *, credential: GivenCredential | None = None
-) -> Callable[[Asker], Awaitable[Runspace]]:
-    """Like :func:`opener`, for a session that the server of ``target`` keeps."""
-
-    async def open_with(asker: Asker) -> Runspace:
-        transport = await open_transport(target, asker, credential=credential)
-        return await Runspace.attach(transport, shell.pool_id, shell.running, open_timeout=target.options.open_timeout)
-
-    return open_with
+async def reopen(
+    target: Target, shell: KeptPool, asker: Asker, *, credential: GivenCredential | None = None
+) -> Runspace:
+    """Come to a session that the server of ``target`` keeps. Raises as :func:`connect`."""
+    transport = await open_transport(target, asker, credential=credential)
+    return await Runspace.attach(transport, shell.pool_id, shell.running, open_timeout=target.options.open_timeout)
 
 
 async def find_shells(target: Target, asker: Asker, *, credential: GivenCredential | None = None) -> list[KeptPool]:
     """The sessions that the WinRM server of ``target`` keeps. Raises as :func:`connect`."""
-    winrm = _winrm()
-    secret = await _secret(target, asker, credential)
-    found: list[KeptPool] = await winrm.list_shells(await winrm.endpoint_of(target, secret, asker))
+    winrm, endpoint = await _endpoint(target, asker, credential)
+    found: list[KeptPool] = await winrm.list_shells(endpoint)
     return found
 
 
-def _winrm() -> ModuleType:
+async def _endpoint(
+    target: Target, asker: Asker, credential: GivenCredential | None, name: str = ""
+) -> tuple[ModuleType, WinRMEndpoint]:
     try:
         from pskernel.connect import winrm
     except ImportError as error:
         raise TargetError(
             f"WinRM needs a library that is not installed ({error.name}): pip install 'pskernel[winrm]'"
         ) from None
-    return winrm
+    if credential is not None or target.options.credential is not None:
+        winrm.require_user(target, credential.source if credential is not None else target.options.credential)
+    secret = await _secret(target, asker, credential)
+    return winrm, await winrm.endpoint_of(target, secret, asker, name)
 
 
 async def _secret(target: Target, asker: Asker, credential: GivenCredential | None) -> Secret | None:

@@ -16,7 +16,7 @@ from pskernel.transports.winrm.transport import WinRMTransport
 if TYPE_CHECKING:
     from pskernel.target import Target
 
-__all__ = ["WinRMTransport", "endpoint_of", "list_shells"]
+__all__ = ["WinRMTransport", "endpoint_of", "list_shells", "require_user"]
 
 
 async def endpoint_of(target: Target, secret: Secret | None, asker: Asker, name: str = "") -> WinRMEndpoint:
@@ -64,6 +64,27 @@ async def endpoint_of(target: Target, secret: Secret | None, asker: Asker, name:
         reconnect_timeout=options.reconnect_timeout,
         redirections=options.max_redirections if options.allow_redirection else 0,
         max_received=options.max_received_per_command,
+    )
+
+
+def require_user(target: Target, credential: object) -> None:
+    """Refuse a password that is nobody's, before it is fetched.
+
+    Args:
+        target: where.
+        credential: where the password is.
+
+    Raises:
+        TargetError: nothing says whose it is.
+    """
+    options = target.options
+    if target.user is not None or options.certificate is not None or options.auth == "certificate":
+        return
+    place = "" if str(credential) == "prompt" else f"@{credential}"
+    raise TargetError(
+        f"The credential {credential} is a password, and nothing says whose. Name the user in front of it, "
+        f"-Credential 'DOMAIN\\user{place}', or in the target, {target.scheme}://DOMAIN%5Cuser@{target.host}. "
+        "keyring:NAME brings the user along if it was stored with one (pskernel credential set NAME --user USER)."
     )
 
 

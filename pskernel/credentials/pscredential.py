@@ -100,7 +100,8 @@ class GivenCredential:
 def read_credential(value: object) -> GivenCredential:
     """Read a user's name, ``keyring:NAME`` (or ``env:NAME``, ``file:PATH``) or a :class:`PSCredential`.
 
-    No password is fetched. The user of ``keyring:NAME`` is the one it was stored with.
+    No password is fetched. A user may stand before a reference, ``USER@env:NAME``; the user of ``keyring:NAME`` is
+    otherwise the one it was stored with.
 
     Raises:
         TargetError: it is none of these. It is not repeated, since it may hold a password by mistake.
@@ -115,6 +116,9 @@ def read_credential(value: object) -> GivenCredential:
     if ":" not in value:
         return GivenCredential(check_user(value), CredentialReference("prompt"))
     # No user's name has a colon; user:password has one, and is refused.
-    reference = CredentialReference.parse(value)
+    owner, at, _ = value.partition(":")[0].rpartition("@")
+    reference = CredentialReference.parse(value[len(owner + at) :])
+    if at:
+        return GivenCredential(check_user(owner), reference)
     user = Index().read().get(reference.name) if reference.kind == "keyring" else None
     return GivenCredential(user, reference)

@@ -38,6 +38,7 @@ MAX_UNFINISHED = 64
 class MessageType(IntEnum):
     """The message types this side reads or writes by itself (MS-PSRP 2.2.1). All others belong to psrpcore."""
 
+    ENCRYPTED_SESSION_KEY = 0x00010006
     CREATE_PIPELINE = 0x00021006
     USER_EVENT = 0x00021008
     RUNSPACEPOOL_HOST_CALL = 0x00021100

@@ -99,7 +99,9 @@ class PoolReset:
 
 @dataclass(frozen=True, slots=True)
 class KeyExchanged:
-    """Secrets can be sent and read from now on."""
+    """Secrets can be sent and read from now on; or, with a ``problem``, never."""
+
+    problem: str = ""
 
 
 PoolEvent = PoolOpened | PoolStopped | PoolReset | KeyExchanged
@@ -225,7 +227,7 @@ class RunspaceProtocol:
         """Take whole fragments; yield what they say and for which pipeline.
 
         A message that cannot be read is left out with a :class:`pskernel.records.Notice`, unless one side would then
-        wait for ever: for the end of the pipeline, or for the answer to a host call.
+        wait for ever: for the end of the pipeline, or for the answer to a host call. A session key is said to be none.
 
         Raises:
             RemoteProtocolError: such a message, or broken framing; the pool can only be dropped.
@@ -233,11 +235,15 @@ class RunspaceProtocol:
         for whole in self._reassembler.feed(data):
             raw = clixml.escape_references(whole)
             message = parse_message(raw)
+            record: Record | PoolEvent | None
             try:
                 record = _guarded(self._decode, message, raw)
             except RemoteProtocolError as error:
                 if _somebody_waits(message):
                     raise RemoteProtocolError(f"A message that cannot be left out could not be read: {error}") from None
+                if message.message_type == MessageType.ENCRYPTED_SESSION_KEY:
+                    yield None, KeyExchanged(f"The session key that the remote sent could not be read: {error}.")
+                    continue
                 record = Notice(f"A message of the remote could not be read and is left out: {error}")
             if record is not None:
                 yield message.pipeline_id, record

@@ -16,6 +16,7 @@ from pskernel.errors import PipelineFailed
 from pskernel.protocol.clixml import PSObject
 from pskernel.questions import Asker, NobodyToAsk
 from pskernel.records import ErrorRecord
+from pskernel.remoting.ending import end_with_process
 from pskernel.remoting.errors import RemotingError
 from pskernel.remoting.listed import ListedSession
 from pskernel.remoting.objects import Objects
@@ -111,7 +112,8 @@ class FanOut:
         if isinstance(place, ListedSession):
             return await self._in(place.session, place.computer_name, label, place.target)
         computer = place.host or "localhost"
-        session = InteractiveSession(opener(place, credential=self._credential), place.label, computer)
+        opening = opener(place, credential=self._credential)
+        session = end_with_process(InteractiveSession(opening, place.label, computer))
         try:
             return await self._in(session, computer, label, place)
         finally:

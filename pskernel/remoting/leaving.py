@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from pskernel.cells.invocation import Invocation
 from pskernel.errors import PSKernelError
+from pskernel.questions import NobodyToAsk
 from pskernel.remoting.errors import RemotingError
+from pskernel.transports.base import PoolGone
 
 if TYPE_CHECKING:
     from pskernel.cells.output import Output
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from pskernel.session.pipeline import Pipeline
     from pskernel.session.runspace import Runspace
 
-__all__ = ["Continuation", "connect", "disconnect", "start_and_leave"]
+__all__ = ["Continuation", "connect", "connect_to_enter", "disconnect", "remove", "start_and_leave"]
 
 
 async def disconnect(
@@ -57,23 +59,86 @@ async def connect(session: ListedSession, asker: Asker) -> None:
     Raises:
         RemotingError: it is not there any more, or cannot be come back to.
     """
-    runspace = session.session.runspace
     try:
-        if runspace is None:
-            await session.open(asker)
-        elif session.state == "Disconnected":
-            await runspace.reconnect()
+        await _connect(session, asker)
     except PSKernelError as error:
         raise RemotingError(
             f"The connect operation failed for session {session.name}. {error}", "PSSessionConnectFailed"
         ) from None
 
 
+async def connect_to_enter(session: ListedSession, asker: Asker) -> None:
+    """Come back to a session in which cells are to run. What was left to run in it is nobody's who enters.
+
+    PowerShell connects, sees that the session is busy, and disconnects it again: by then the output is received, and
+    lost for whoever comes for it. Here it is asked before.
+
+    Raises:
+        RemotingError: another client has it, a command runs in it or its output waits there, or as :func:`connect`.
+    """
+    try:
+        await _connect(session, asker, to_enter=True)
+    except RemotingError:
+        raise
+    except PSKernelError as error:
+        raise RemotingError(
+            f"A failure occurred while attempting to connect the PSSession {session.name}. {error}",
+            "EnterPSSessionConnectSessionFailed",
+        ) from None
+
+
+async def _connect(session: ListedSession, asker: Asker, *, to_enter: bool = False) -> None:
+    runspace = session.session.runspace
+    if runspace is None:
+        await session.ask_server(asker)
+    if to_enter:
+        _require_free(session)
+    if runspace is None:
+        await session.open(asker)
+    elif session.state == "Disconnected":
+        await runspace.reconnect()
+
+
+def _require_free(session: ListedSession) -> None:
+    runspace, shell = session.session.runspace, session.shell
+    if runspace is None and shell is not None and shell.connected:
+        raise RemotingError(
+            f"The PSSession {session.name} is not available for connection: another client is connected to it.",
+            "EnterPSSessionCannotConnectDisconnectedSession",
+        )
+    if runspace.left if runspace is not None else shell is not None and shell.running:
+        raise RemotingError(
+            f"Cannot enter session {session.name} because it is not available: the command that was left in it is "
+            "still running, or its output waits to be received. Take it with %receive_pssession first.",
+            "EnterPSSessionConnectSessionNotAvailable",
+        )
+
+
+async def remove(session: ListedSession) -> None:
+    """End a session, on the remote too. One that was left is come back to first.
+
+    Raises:
+        RemotingError: it cannot be come back to: it stays at its server, and in the list.
+    """
+    if session.state == "Disconnected":
+        try:
+            await _connect(session, NobodyToAsk())
+        except PoolGone:
+            pass  # that is what was wanted
+        except PSKernelError as error:
+            raise RemotingError(
+                f"Remote session {session.name} could not be connected and could not be removed from the server. "
+                f"{error} It stays in the list; remove it again when the server can be reached.",
+                "RemoveSessionCannotConnectToServer",
+            ) from None
+    await session.aclose()
+
+
 async def start_and_leave(session: ListedSession, work: Work) -> None:
     """Start a script and leave the session to its server. Raises as :func:`disconnect`, and PSKernelError."""
     runspace = session.session.runspace
     if runspace is not None:
-        runspace.left.append(await runspace.invoke(await work.statements(runspace)))
+        await runspace.leave(await work.statements(runspace))
     await disconnect(session)
 
 

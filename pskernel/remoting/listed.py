@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pskernel.connect import opener, reopener
+from pskernel.connect import find_shells, opener, reopen
+from pskernel.remoting.ending import end_with_process
 from pskernel.remoting.errors import RemotingError
 from pskernel.session.interactive import InteractiveSession
 from pskernel.session.runspace import RunspaceState
+from pskernel.transports.base import PoolGone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from pskernel.credentials import GivenCredential
     from pskernel.questions import Asker
+    from pskernel.session.runspace import Runspace
     from pskernel.target import Target
     from pskernel.transports.base import KeptPool
 
@@ -40,7 +43,7 @@ class ListedSession:
         name: its name.
         target: where it is.
         session: the interactive session, for whoever enters it.
-        shell: for a session that was found at its server, what the server says of it.
+        shell: for a session that was found at its server, what the server said of it last.
     """
 
     def __init__(
@@ -57,14 +60,15 @@ class ListedSession:
         self.name = name
         self.target = target
         self.shell = shell
-        self.session = InteractiveSession(
-            opener(target, credential=credential, name=name)
-            if shell is None
-            else reopener(target, shell, credential=credential),
-            target.label,
-            self.computer_name,
-            afterwards=_GONE,
-            outlives_exit=True,
+        self._credential = credential
+        self.session = end_with_process(
+            InteractiveSession(
+                opener(target, credential=credential, name=name) if shell is None else self._reopen,
+                target.label,
+                self.computer_name,
+                afterwards=_GONE,
+                outlives_exit=True,
+            )
         )
         self._instance_id: UUID | None = None if shell is None else shell.pool_id
         self._was_open = False
@@ -133,8 +137,25 @@ class ListedSession:
         self._instance_id = runspace.instance_id
         self._was_open = True
 
+    async def ask_server(self, asker: Asker) -> None:
+        """Bring :attr:`shell` up to date.
+
+        Raises:
+            ConnectError: the server cannot be asked.
+            PoolGone: it keeps the session no more.
+        """
+        found = await find_shells(self.target, asker, credential=self._credential)
+        shell = next((each for each in found if each.pool_id == self._instance_id), None)
+        if shell is None:
+            raise PoolGone(f"The session does not exist on {self.computer_name} any more.")
+        self.shell = shell
+
+    async def _reopen(self, asker: Asker) -> Runspace:
+        assert self.shell is not None  # noqa: S101 - it was found
+        return await reopen(self.target, self.shell, asker, credential=self._credential)
+
     async def aclose(self) -> None:
-        """End it, on the remote too."""
+        """End it, on the remote too; one that was left stays there, see :func:`pskernel.remoting.leaving.remove`."""
         self._closed = True
         self._forget(self.id)
         await self.session.aclose()

@@ -33,8 +33,12 @@ class PSSession(ListedSession):
     """
 
     def close(self) -> None:
-        """End it, on the remote too: variables and what runs there are gone."""
-        LOOP.run(self.aclose())
+        """End it, on the remote too: variables and what runs there are gone.
+
+        Raises:
+            RemotingError: it was left to its server, which cannot be reached. It stays in the list.
+        """
+        LOOP.run(leaving.remove(self))
 
     def disconnect(self) -> None:
         """Leave it, and what runs in it, to its server; over WinRM only.

@@ -65,13 +65,18 @@ class SessionTable:
             found.append(session)
         return found
 
-    async def connect(self, session: PSSession, asker: Asker) -> None:
+    async def connect(self, session: PSSession, asker: Asker, *, to_enter: bool = False) -> None:
         """Come back to a session, which is one of the table from then on.
+
+        Args:
+            session: was left.
+            asker: whom to ask for passwords.
+            to_enter: whether cells are to run in it, so that nothing else may.
 
         Raises:
             RemotingError: it cannot be come back to.
         """
-        await leaving.connect(session, asker)
+        await (leaving.connect_to_enter if to_enter else leaving.connect)(session, asker)
         self._sessions[session.id] = session
 
     def all(self) -> PSSessions:

@@ -348,7 +348,7 @@ async def _exit_one_level(runspace: Runspace) -> bool:
     A server that is on another host comes back by itself; only its own host asks its client.
     """
     # Restricted endpoints take commands, but no script.
-    pipeline = await runspace.invoke([[Command("Exit-PSSession")]])
+    pipeline = await runspace.invoke([[Command("Exit-PSSession")]], ours=True)
     calls = await collect(pipeline, HostCall, runspace.idle.add)
     return any(call.method == "PopRunspace" for call in calls)
 

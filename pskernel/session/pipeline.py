@@ -55,8 +55,10 @@ class Pipeline:
     remote finished the work.
     """
 
-    def __init__(self, owner: PipelineOwner, pipeline_id: UUID) -> None:
+    def __init__(self, owner: PipelineOwner, pipeline_id: UUID, *, ours: bool = False) -> None:
         self.pipeline_id = pipeline_id
+        # Whether it is a question of our own, and nothing that a user has started.
+        self.ours = ours
         self.sent_at = asyncio.get_running_loop().time()
         self._owner = owner
         self._queue: list[Record] = []

@@ -1,4 +1,4 @@
-"""What goes back to the remote while a pipeline runs: the stop signal, and answers to its host calls."""
+"""What goes to the remote for a pipeline: its beginning, the stop signal, and answers to its host calls."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from pskernel.errors import NotPowerShell, TransportClosed
+from pskernel.errors import NotPowerShell, RemoteProtocolError, TransportClosed
 from pskernel.protocol.hostvalues import has_secret
+from pskernel.session.pipeline import NO_HOST_NOW
 from pskernel.session.state import KeyExchange
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from pskernel.transports.base import Transport
 
 __all__ = ["Replies"]
+
+# Calls of a remote that ask for an answer while nobody is there to give one.
+_MAX_REFUSALS = 100
 
 
 class Replies:
@@ -42,6 +46,16 @@ class Replies:
         self._send = send
         self._chore = chore
         self.key = KeyExchange()
+        self._refusing = 0
+
+    async def begin(self, pipeline: Pipeline, create: Outgoing, input_clixml: bytes | None) -> None:
+        """Send a pipeline, and its input."""
+        await self._transport.command(pipeline.pipeline_id, create.fragments[0])
+        for fragment in create.fragments[1:]:
+            await self._transport.send(pipeline.pipeline_id, fragment)
+        if input_clixml is not None:
+            await self._send(self._protocol.input_error(pipeline.pipeline_id, input_clixml))
+        pipeline.sent_at = asyncio.get_running_loop().time()
 
     async def signal(self, pipeline: Pipeline) -> None:
         """Send the stop signal."""
@@ -65,6 +79,19 @@ class Replies:
         """Send a host call's exception."""
         if call.call_id is not None:
             await self._say(self._protocol.refuse(call.call_id, message))
+
+    def refuse_unasked(self, call: HostCall) -> None:
+        """Refuse a call that comes while nobody is there to answer."""
+        if self._refusing > _MAX_REFUSALS:
+            raise RemoteProtocolError("The remote asks on and on, and does not wait for an answer.")
+        self._refusing += 1
+        self._chore(self._refuse_unasked(call))
+
+    async def _refuse_unasked(self, call: HostCall) -> None:
+        try:
+            await self.refuse(call, NO_HOST_NOW)
+        finally:
+            self._refusing -= 1
 
     async def _say(self, messages: list[Outgoing]) -> None:
         """Send what nobody waits for: that the line is gone is the reader's news."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Self
 
 from pskernel.errors import PipelineFailed
 from pskernel.protocol.pipelines import PipelineShape, Screen, Statements
@@ -21,6 +21,16 @@ class RunsPipelines(ABC):
     def __init__(self) -> None:
         # What the remote said while no pipeline was running, for whoever runs the next one.
         self.idle = IdleRecords()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Close it."""
 
     async def run_cell(self, cell: str | Statements, *, width: int | None = None) -> Pipeline:
         """Run a cell as Enter-PSSession runs a typed line: verbatim, as script, formatted by the remote's Out-Default.
@@ -39,14 +49,18 @@ class RunsPipelines(ABC):
         """Run a script with arguments, formatted as a cell's, but not in the remote's history. Raises as above."""
         return await self._start(PipelineShape.SHOWN, statements)
 
-    async def invoke(self, script: str | Statements) -> Pipeline:
+    async def invoke(self, script: str | Statements, *, ours: bool = False) -> Pipeline:
         """Run a script, or one statement of commands; it yields :class:`pskernel.records.Output`, errors as records.
+
+        Args:
+            script: what.
+            ours: whether it is a question of our own, which nobody must receive who comes back to the session.
 
         Raises:
             RunspaceStateError: the runspace is closed or broken; nothing was sent.
             TransportClosed: the connection broke while the script was being sent.
         """
-        return await self._start(PipelineShape.QUERY, script)
+        return await self._start(PipelineShape.QUERY, script, ours=ours)
 
     async def run_nested(self, what: str | Statements, *, shown: bool = False) -> Pipeline:
         """Run something while the pipeline that runs is stopped in the debugger.
@@ -71,7 +85,7 @@ class RunsPipelines(ABC):
             RemoteProtocolError: it returned more than a short script can mean.
         """
         async with asyncio.timeout(timeout):
-            pipeline = await self.invoke(script)
+            pipeline = await self.invoke(script, ours=True)
             found = await collect(pipeline, Output, self.idle.add)
         if pipeline.end is not None and pipeline.end.error is not None:
             raise PipelineFailed(pipeline.end.error)
@@ -85,7 +99,7 @@ class RunsPipelines(ABC):
         """
         if not error.clixml:
             return []
-        pipeline = await self._start(PipelineShape.DISPLAY, input_clixml=error.clixml)
+        pipeline = await self._start(PipelineShape.DISPLAY, input_clixml=error.clixml, ours=True)
         return await collect(pipeline, HostText, self.idle.add)
 
     @abstractmethod
@@ -96,5 +110,6 @@ class RunsPipelines(ABC):
         screen: Screen | None = None,
         *,
         input_clixml: bytes | None = None,
+        ours: bool = False,
     ) -> Pipeline:
         """Send a pipeline, when its turn has come."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Coroutine, Sequence
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 from pskernel.errors import (
@@ -29,20 +29,20 @@ from pskernel.protocol.runspace import (
 )
 from pskernel.records import HostCall, Notice, PipelineEnd, Record
 from pskernel.session.beside import Beside
-from pskernel.session.pipeline import NO_HOST_NOW, Pipeline, take_back
+from pskernel.session.leaving import keeper, settle
+from pskernel.session.pipeline import Pipeline, take_back
 from pskernel.session.replies import Replies
 from pskernel.session.running import RunningPipelines
 from pskernel.session.runs import RunsPipelines
 from pskernel.session.state import RunspaceState, opening_error
-from pskernel.transports.base import Disconnects, Gone, Payload, Transport
+from pskernel.transports.base import Gone, Payload, Transport
 
 __all__ = ["Runspace", "RunspaceState"]
 
-# Calls of a remote that ask for an answer while nobody is there to give one.
-_MAX_REFUSALS = 100
 _LAST_WORDS_SECONDS = 2.0
 # PowerShell's own client gives a server that long to confirm that a pipeline is closed (IPCCloseTimedOut).
 _CLOSE_SECONDS = 60.0
+_CLOSED = "The runspace was closed."
 
 
 class Runspace(RunsPipelines, Beside):
@@ -126,12 +126,6 @@ class Runspace(RunsPipelines, Beside):
         if not opened:
             raise opening_error(self._error)
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
     @property
     def state(self) -> RunspaceState:
         """Where it is in its life."""
@@ -157,7 +151,7 @@ class Runspace(RunsPipelines, Beside):
         await self._ended.wait()
 
     async def exchange_key(self) -> None:
-        """Wait until secrets can be sent as arguments, or the connection is lost."""
+        """Wait until secrets can be sent as arguments, or the line is lost; LocalProtocolError if they never can."""
         await self._replies.exchange_key()
 
     async def reset(self) -> None:
@@ -178,7 +172,7 @@ class Runspace(RunsPipelines, Beside):
 
     async def _attach(self, pool_id: UUID, running: Sequence[UUID]) -> None:
         hello = b"".join(fragment for message in self._protocol.connect() for fragment in message.fragments)
-        for record in self._protocol.receive(await self._server().attach(pool_id, hello)):
+        for record in self._protocol.receive(await keeper(self._transport).attach(pool_id, hello)):
             self._take_pool_event(record[1])  # type: ignore[arg-type] # nothing else is in an answer to connect
         for pipeline_id in running:
             # One at a time; whatever else there is has ended.
@@ -188,7 +182,16 @@ class Runspace(RunsPipelines, Beside):
             self._running.add(pipeline)
             self.left.append(pipeline)
             self._chore(self._see_off(pipeline, turn))
-            await self._server().resume(pipeline_id)
+            await keeper(self._transport).resume(pipeline_id)
+
+    async def leave(self, what: Statements) -> None:
+        """Start something and leave it to the server, with all that it sends. Raises as :meth:`disconnect`."""
+        server = keeper(self._transport)
+        server.holding = True
+        try:
+            self.left.append(await self.invoke(what))
+        finally:
+            server.holding = False
 
     async def disconnect(self, *, idle_timeout: float | None = None, buffering: str | None = None) -> None:
         """Leave it, and what runs in it, to the server; :meth:`reconnect` comes back. See :class:`Disconnects`.
@@ -198,20 +201,23 @@ class Runspace(RunsPipelines, Beside):
             TransportClosed: the connection was lost meanwhile.
         """
         self._require_open()
-        await self._server().disconnect(idle_timeout=idle_timeout, buffering=buffering)
+        server, asked = keeper(self._transport), False
+        # From here on nothing begins any more.
         self._state = RunspaceState.DISCONNECTED
+        try:
+            await settle(self._running, self._turn)
+            asked = True
+            await asyncio.shield(self._chore(server.disconnect(idle_timeout=idle_timeout, buffering=buffering)))
+        except (PSKernelError, asyncio.CancelledError) as error:
+            # Once the server is asked, it is left even if nobody waits for the answer.
+            if self._state is RunspaceState.DISCONNECTED and not (asked and isinstance(error, asyncio.CancelledError)):
+                self._state = RunspaceState.OPEN
+            raise
 
     async def reconnect(self) -> None:
         """Come back to it. Raises as :meth:`disconnect`."""
-        await self._server().reconnect()
+        await keeper(self._transport).reconnect()
         self._state = RunspaceState.OPEN
-
-    def _server(self) -> Disconnects:
-        if isinstance(self._transport, Disconnects):
-            return self._transport
-        raise RunspaceStateError(
-            "The disconnection operation is not supported on the remote computer. Sessions over WinRM can be left."
-        )
 
     async def aclose(self, *, grace: float = 2.0) -> None:
         """Close the runspace on the remote, waiting at most ``grace`` seconds for its answer, then the connection."""
@@ -224,10 +230,10 @@ class Runspace(RunsPipelines, Beside):
                         async with contextlib.nullcontext() if self.is_busy else self._turn:
                             await self._transport.close_pool()
         finally:
-            await self._shut("The runspace was closed.")
+            await self._shut(_CLOSED)
 
     async def abandon(self, why: str) -> None:
-        """Drop the connection without a word to the remote; whatever runs there may go on running."""
+        """Drop the connection. What runs there may go on running, unless a server that keeps pools ends it."""
         if self._state in (RunspaceState.OPEN, RunspaceState.OPENING, RunspaceState.DISCONNECTED):
             self._break(self._error or TransportClosed(why))
         await self._shut(why)
@@ -239,19 +245,20 @@ class Runspace(RunsPipelines, Beside):
         screen: Screen | None = None,
         *,
         input_clixml: bytes | None = None,
+        ours: bool = False,
     ) -> Pipeline:
         turn = self._nested_turn if shape in {PipelineShape.NESTED, PipelineShape.DEBUGGER} else self._turn
         await turn.acquire()
         try:
             self._require_open()
             pipeline_id, create = self._protocol.start(shape, what, screen)
-            pipeline = Pipeline(self._replies, pipeline_id)
+            pipeline = Pipeline(self._replies, pipeline_id, ours=ours)
             self._chore(self._see_off(pipeline, turn))
         except BaseException:
             turn.release()
             raise
         self._running.add(pipeline)
-        sending = self._chore(self._transmit(pipeline, create, input_clixml))
+        sending = self._chore(self._replies.begin(pipeline, create, input_clixml))
         try:
             await asyncio.shield(sending)
         except asyncio.CancelledError:
@@ -263,14 +270,6 @@ class Runspace(RunsPipelines, Beside):
             await self.abandon(str(error))
             raise TransportClosed(str(self._error or error)) from None
         return pipeline
-
-    async def _transmit(self, pipeline: Pipeline, create: Outgoing, input_clixml: bytes | None) -> None:
-        await self._transport.command(pipeline.pipeline_id, create.fragments[0])
-        for fragment in create.fragments[1:]:
-            await self._transport.send(pipeline.pipeline_id, fragment)
-        if input_clixml is not None:
-            await self._send(self._protocol.input_error(pipeline.pipeline_id, input_clixml))
-        pipeline.sent_at = asyncio.get_running_loop().time()
 
     async def _see_off(self, pipeline: Pipeline, turn: asyncio.Lock) -> None:
         """Wait for the pipeline's end, tell the server we are done with it, and let the next one go."""
@@ -319,7 +318,7 @@ class Runspace(RunsPipelines, Beside):
         if isinstance(item, Notice):
             self._show(item)
         elif isinstance(item, Gone):
-            self._running.gone(item.pipeline_id, TransportClosed(item.why))
+            self._running.gone(item.pipeline_id, self._why(TransportClosed(item.why)))
         else:
             self._take_data(item)
 
@@ -341,17 +340,15 @@ class Runspace(RunsPipelines, Beside):
                 self._opened.set()
             case PoolStopped(reason):
                 self._break(TransportClosed(reason or "The remote closed the runspace."))
-            case KeyExchanged():
-                self._replies.key.end()
+            case KeyExchanged(problem):
+                self._replies.key.end(problem)
             case PoolReset(success) if self._reset_answer is not None and not self._reset_answer.done():
                 self._reset_answer.set_result(success)
 
     def _outside(self, record: Record, received: int) -> None:
         """A record that belongs to no running pipeline."""
         if isinstance(record, HostCall) and record.expects_reply:
-            if len(self._chores) > _MAX_REFUSALS:
-                raise RemoteProtocolError("The remote asks on and on, and does not wait for an answer.")
-            self._chore(self._replies.refuse(record, NO_HOST_NOW))
+            self._replies.refuse_unasked(record)
         else:
             self._show(record, received)
 
@@ -366,7 +363,11 @@ class Runspace(RunsPipelines, Beside):
         if self._state in (RunspaceState.OPEN, RunspaceState.OPENING, RunspaceState.DISCONNECTED):
             self._state = RunspaceState.BROKEN
             self._error = error
-        self._release(error)
+        self._release(self._why(error))
+
+    def _why(self, error: PSKernelError) -> PSKernelError:
+        """Why a pipeline will be heard of no more. What a server says to being closed is no news."""
+        return TransportClosed(_CLOSED) if self._state is RunspaceState.CLOSED else error
 
     def _release(self, error: PSKernelError) -> None:
         """Wake up whoever waits for what will not come any more."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from enum import Enum
 
-from pskernel.errors import ConnectError, NotPowerShell, ProtocolError, PSKernelError
+from pskernel.errors import ConnectError, LocalProtocolError, NotPowerShell, ProtocolError, PSKernelError
 
 __all__ = ["KeyExchange", "RunspaceState", "opening_error"]
 
@@ -34,6 +34,7 @@ class KeyExchange:
 
     def __init__(self) -> None:
         self._begun = False
+        self._problem = ""
         self._over = asyncio.Event()
 
     def begins(self) -> bool:
@@ -41,10 +42,17 @@ class KeyExchange:
         first, self._begun = not self._begun, True
         return first
 
-    def end(self) -> None:
-        """Note that there is a key, or never will be one."""
+    def end(self, problem: str = "") -> None:
+        """Note that there is a key, or never will be one; with a ``problem`` because the server's is none."""
+        self._problem = self._problem or problem
         self._over.set()
 
     async def wait(self) -> None:
-        """Wait for that."""
+        """Wait for that.
+
+        Raises:
+            LocalProtocolError: the server's is none. Everything else goes on working.
+        """
         await self._over.wait()
+        if self._problem:
+            raise LocalProtocolError(f"{self._problem} No secret can be sent in this session; open another one.")

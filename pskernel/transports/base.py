@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from pskernel.errors import TransportClosed
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
@@ -24,9 +26,14 @@ __all__ = [
     "KeptPool",
     "OffersFiles",
     "Payload",
+    "PoolGone",
     "Secret",
     "Transport",
 ]
+
+
+class PoolGone(TransportClosed):
+    """The server does not keep the pool any more."""
 
 
 class Secret(Protocol):
@@ -163,7 +170,13 @@ class KeptPool:
 
 @runtime_checkable
 class Disconnects(Protocol):
-    """A transport whose server keeps the pool, and what runs in it, while nobody is connected (MS-PSRP 3.1.4.9)."""
+    """A transport whose server keeps the pool, and what runs in it, while nobody is connected (MS-PSRP 3.1.4.9).
+
+    Attributes:
+        holding: whether what pipelines send that begin now is left at the server until :meth:`reconnect`.
+    """
+
+    holding: bool
 
     async def disconnect(self, *, idle_timeout: float | None = None, buffering: str | None = None) -> None:
         """Leave the pool to the server. What it sends waits there.
@@ -174,7 +187,12 @@ class Disconnects(Protocol):
         """
 
     async def reconnect(self) -> None:
-        """Come back to it."""
+        """Come back to it.
+
+        Raises:
+            PoolGone: the server has ended it.
+            TransportClosed: it does not let us.
+        """
 
     async def attach(self, pool_id: UUID, data: bytes) -> bytes:
         """Come to a pool that another client has left, with the first fragments (SESSION_CAPABILITY,
@@ -222,7 +240,7 @@ class Transport(Protocol):
         """Close the pool and wait for the server's acknowledgement. Bounded by the caller's timeout."""
 
     async def aclose(self) -> None:
-        """Drop the connection at once. Idempotent."""
+        """Drop the connection. Idempotent. A server that would keep the pool is told first, which has a short bound."""
 
     def diagnostics(self) -> str:
         """What the far side said beside the protocol, or ``""``: for the text of errors."""

@@ -9,10 +9,12 @@ from tests.parts.ipython import entering, shell
 from tests.parts.kdc import kerberos_realm
 from tests.parts.sshd import Sshd, sshd_factory
 from tests.parts.winrm import bridge_factory, winrm, winrm_url
+from tests.parts.winrm_magics import at
 from tests.parts.wsman_client import start_bridge, start_https_bridge
 
 __all__ = [
     "anywhere",
+    "at",
     "authority",
     "bridge_factory",
     "engine_sshd",

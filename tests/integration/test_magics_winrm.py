@@ -2,45 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from pskernel import new_pssession
 from pskernel.credentials import PSCredential
-from pskernel.remoting.sessions import SESSIONS
 from tests.fakes.wsman_bridge import WsmanBridge
 from tests.parts.winrm import PASSWORD, USER
+from tests.parts.winrm_magics import failure, run
 
 pytestmark = pytest.mark.live
-
-
-@pytest.fixture
-def at(shell: Any, winrm: WsmanBridge) -> Iterator[str]:
-    """Parameters that reach the service; what was opened is closed."""
-    shell.run_cell("%load_ext psmagic")
-    shell.user_ns["cred"] = PSCredential(USER, PASSWORD)
-    yield f"-ComputerName 127.0.0.1 -Port {winrm.port} -Credential $cred"
-    shell.run_cell("%unload_ext psmagic")
-    for session in SESSIONS.all():
-        session.close()
-
-
-def run(shell: Any, cell: str) -> Any:
-    result = shell.run_cell(cell)
-    result.raise_error()
-    return result.result
-
-
-def failure(shell: Any, cell: str, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
-    capsys.readouterr()
-    result = shell.run_cell(cell)
-    error = result.error_in_exec
-    assert error is not None, cell
-    said = capsys.readouterr()
-    assert PASSWORD not in said.out + said.err + repr(error)
-    return type(error).__name__, said.out + said.err
 
 
 def test_a_host_is_entered_by_name_and_by_uri(shell: Any, at: str, winrm: WsmanBridge, capsys: Any) -> None:
@@ -76,6 +48,17 @@ def test_a_password_is_asked_for_once_and_by_name(shell: Any, at: str, monkeypat
     assert ["127.0.0.1", "localhost"] == [each.ComputerName for each in sessions]
     assert {"WSMan"} == {each.Transport for each in sessions}
     assert {"Microsoft.PowerShell"} == {each.ConfigurationName for each in sessions}
+
+
+def test_the_user_stands_before_the_place_of_the_password(
+    shell: Any, at: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setenv("WEB01", PASSWORD)
+    where = at.replace("$cred", f"'{USER}@env:WEB01'")
+    assert ["in"] == list(run(shell, f"found = %invoke_command {where} -ScriptBlock {{ 'in' }}\nfound"))
+    kind, said = failure(shell, f"%enter_pssession {at.replace('$cred', 'env:WEB01')}", capsys)
+    assert kind == "TargetError"
+    assert "Name the user in front of it" in said
 
 
 def test_what_fails_says_why_and_how_to_say_ssh(shell: Any, at: str, winrm: WsmanBridge, capsys: Any) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.wsman_bridge import WsmanBridge
 from tests.parts.kernels import Kernel, Starter, wait_gone
 
 pytestmark = pytest.mark.live
@@ -36,6 +37,17 @@ def test_an_idle_session_is_closed(own: Kernel) -> None:
     remote = own.remote_pid()
     assert shut_down(own) < PATIENCE
     wait_gone(remote, 1)
+
+
+@pytest.mark.parametrize("cell", ["", "while ($true) {}"], ids=["idle", "busy"])
+def test_a_session_over_winrm_is_closed(start: Starter, winrm: WsmanBridge, winrm_url: str, cell: str) -> None:
+    kernel = start(winrm_url)
+    remote = kernel.remote_pid()
+    if cell:
+        kernel.shows(kernel.send(f"'begun'; {cell}"), "begun")
+    assert [remote] == [shell.engine_pid for shell in winrm.service.shells.values()]
+    assert shut_down(kernel) < PATIENCE
+    assert {} == winrm.service.shells
 
 
 def test_an_idle_session_is_closed_before_the_kernel_says_so(own: Kernel) -> None:

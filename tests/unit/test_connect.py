@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pskernel import Notice, Target, connect
-from pskernel.connect import opener
-from pskernel.errors import ConnectError, ReplayError
+from pskernel.connect import find_shells, opener
+from pskernel.credentials import CredentialReference, GivenCredential
+from pskernel.errors import ConnectError, ReplayError, TargetError
 from pskernel.questions import NobodyToAsk
 from pskernel.session.interactive import InteractiveSession
 from pskernel.transports.cassette import Cassette
@@ -86,3 +88,13 @@ def test_a_host_key_that_was_accepted_is_the_first_that_the_user_hears(
     (text,) = asyncio.run(heard())
     assert text.endswith(f"was added to {tmp_path}/known.")
     assert asyncio.run(heard()) == []
+
+
+@pytest.mark.parametrize("place", ["env:PASSWORD", "file:/run/password", "keyring:web01"])
+def test_a_password_without_a_user_is_refused_over_winrm_before_it_is_fetched(place: str) -> None:
+    said = re.escape(rf"-Credential 'DOMAIN\user@{place}', or in the target, winrm://DOMAIN%5Cuser@web01.")
+    given = GivenCredential(None, CredentialReference.parse(place))
+    for target, credential in ((f"winrm://web01?credential={place}", None), ("winrm://web01", given)):
+        for ask in (connect, find_shells):
+            with pytest.raises(TargetError, match=said):
+                asyncio.run(ask(Target.parse(target), asker=NobodyToAsk(), credential=credential))

@@ -231,6 +231,29 @@ def test_the_other_places_of_passwords_can_be_named(monkeypatch: pytest.MonkeyPa
     assert MARK == fetch(given)
 
 
+@pytest.mark.parametrize(
+    ("value", "user", "place"),
+    [
+        (r"CORP\admin@env:PASSWORD", r"CORP\admin", "env:PASSWORD"),
+        ("admin@corp.example@file:/run/a@env:b", "admin@corp.example", "file:/run/a@env:b"),
+        ("admin@keyring:web01", "admin", "keyring:web01"),
+        ("file:/run/me@home", None, "file:/run/me@home"),
+    ],
+)
+def test_a_user_may_stand_before_the_place_of_the_password(memory: Memory, value: str, user: str, place: str) -> None:
+    stored("web01", "another")
+    assert GivenCredential(user, CredentialReference.parse(place)) == read_credential(value)
+
+
+@pytest.mark.parametrize(
+    "value", ["@env:PASSWORD", f"admin@corp:{MARK}", f"admin@prompt:{MARK}", f"admin@env:{MARK} x"]
+)
+def test_a_user_before_what_is_no_place_is_refused_without_being_repeated(value: str) -> None:
+    with pytest.raises(TargetError) as caught:
+        read_credential(value)
+    assert MARK not in str(caught.value)
+
+
 @pytest.mark.parametrize("value", ["", "a\nb", f"admin:{MARK}", f"env:{MARK} x", None, 1, MARK.encode(), ["admin"]])
 def test_what_is_no_credential_is_refused_without_being_repeated(value: object) -> None:
     with pytest.raises(TargetError) as caught:

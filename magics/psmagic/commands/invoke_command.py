@@ -32,6 +32,8 @@ INVOKE_COMMAND = Command(
         Parameter("AsJob", Kind.SWITCH, _NAMED, "In the background; what comes back is a job."),
         Parameter("InDisconnectedSession", Kind.SWITCH, _NAMED, "Leave the sessions while it runs; %receive_pssession.",
             ("Disconnected",)),
+        Parameter("SessionName", Kind.STRING, _NAMED, "With -InDisconnectedSession: the sessions' names, one a host.",
+            many=True),
         Parameter("JobName", Kind.STRING, _NAMED, "The job's name."),
         Parameter("HideComputerName", Kind.SWITCH, _NAMED, "Lines do without their host.", ("HCN",)),
         Parameter(

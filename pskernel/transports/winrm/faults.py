@@ -43,6 +43,7 @@ _ACCESS_DENIED: Final = {5, 0x80070005}
 _QUOTAS: Final = range(0x803381A0, 0x803381B0)
 _TAGS: Final = re.compile(r"<(style|script).*?</\1>|<[^>]{0,500}>", re.DOTALL | re.IGNORECASE)
 _MAX_QUOTED: Final = 1_000
+_MAX_REASON: Final = 160
 # What a request can end with, other than our own errors.
 FAILURES: Final = (WinRMError, requests.RequestException, SpnegoError, KerberosFailed, ValueError)
 
@@ -79,7 +80,7 @@ def about_command(error: WSManFaultError, endpoint: WinRMEndpoint) -> str:
 
 def _explain(error: Exception, endpoint: WinRMEndpoint) -> tuple[type[ConnectError], str]:
     if isinstance(error, AuthenticationError):
-        return AuthenticationFailed, _denied(endpoint)
+        return AuthenticationFailed, _not_offered(str(error), endpoint) or _denied(endpoint)
     if isinstance(error, WSManFaultError):
         return _fault(error, endpoint)
     if isinstance(error, WinRMTransportError):
@@ -93,11 +94,17 @@ def _other(error: Exception, endpoint: WinRMEndpoint) -> tuple[type[ConnectError
     if isinstance(error, BadMICError):
         return ConnectError, "The server's answer was changed on its way, or sealed for somebody else."
     if isinstance(error, SpnegoError | KerberosFailed):
-        return AuthenticationFailed, _spnego(error, endpoint)
+        return AuthenticationFailed, _no_login(str(error), endpoint)
+    not_offered = _not_offered(str(error), endpoint)
+    if not_offered:
+        return AuthenticationFailed, not_offered
     if isinstance(error, UnicodeEncodeError):
         # Its text would quote what cannot be encoded, which may be the password.
         return ConnectError, "The user's name or the password cannot be sent as it is."
-    return NotPowerShell, f"{_quoted(error)} What answers at {endpoint.url} may be no WinRM service."
+    return (
+        NotPowerShell,
+        f"What answers at {endpoint.url} does not do so as a WinRM service does{_because(str(error))}.",
+    )
 
 
 def _denied(endpoint: WinRMEndpoint) -> str:
@@ -163,7 +170,7 @@ def _network(error: requests.RequestException, endpoint: WinRMEndpoint) -> tuple
     if isinstance(error, requests.exceptions.SSLError):
         return CertificateRejected, _certificate(text, endpoint)
     if isinstance(error, requests.exceptions.ProxyError):
-        return TargetUnreachable, f"The proxy {endpoint.proxy} cannot be used: {_quoted(_last_words(text))}"
+        return TargetUnreachable, f"The proxy {endpoint.proxy} cannot be used{_why_not(text)}."
     return TargetUnreachable, _unreachable(error, reason, text, endpoint)
 
 
@@ -184,7 +191,9 @@ def _unreachable(error: requests.RequestException, reason: object, text: str, en
         )
     if isinstance(error, requests.ReadTimeout):
         return f"The server accepted the connection on {where} and never answered."
-    return f"The connection on {where} failed: {_quoted(_last_words(text))}"
+    return (
+        f"The connection on {where} was not of use{_why_not(text)}. Check what listens there, and what is in between."
+    )
 
 
 _TRUST: Final = (
@@ -196,7 +205,7 @@ _CERTIFICATES: Final = (
     (("expired",), f"The certificate of {{host}} has expired. It must be renewed there; or {_TRUST}"),
     (
         ("doesn't match", "not valid for", "no appropriate"),
-        "The certificate is not one for {host}: {text} Use that name.",
+        "The certificate is not one for {host}. Connect by a name that it is for{text}.",
     ),
     (
         ("in certificate chain", "unable to get"),
@@ -204,42 +213,86 @@ _CERTIFICATES: Final = (
     ),
     (("self-signed", "self signed"), f"The certificate of {{host}} is self-signed. If it is meant to be, {_TRUST}"),
     (("WRONG_VERSION", "record layer"), "{host} does not speak HTTPS on port {port}. For HTTP, write winrm://."),
-    (("",), "The server's certificate, or HTTPS as such, failed: {text}"),
+    (("",), "HTTPS with {host} failed{text}. pskernel doctor says what answers there."),
 )
 
 
 def _certificate(text: str, endpoint: WinRMEndpoint) -> str:
     sentence = next(said for needles, said in _CERTIFICATES if any(each in text for each in needles))
     # Not str.format: a certificate's names are the server's, and may hold braces.
-    for name, value in (("host", endpoint.host), ("port", endpoint.actual_port), ("text", _quoted(_last_words(text)))):
+    for name, value in (("host", endpoint.host), ("port", endpoint.actual_port), ("text", _because(text))):
         sentence = sentence.replace("{" + name + "}", str(value))
     return sentence
 
 
-# What Kerberos says, and what there is to do.
-_KERBEROS: Final = (
-    (
-        "not found in Kerberos database",
-        "No service of that name is registered for {host}: connect by its full name, or give spn.",
-    ),
-    ("Decrypt integrity", "The password is wrong."),
-    ("Preauthentication failed", "The password is wrong."),
-    ("skew", "The clocks of two machines differ by more than five minutes."),
-    ("Cannot find KDC", "This machine does not know the realm: see its krb5.conf, and the DNS."),
-    ("Cannot contact any KDC", "No domain controller answers."),
-    ("expired", "Renew the ticket with kinit, or the password."),
-    ("redential", "Get a ticket with kinit, or name a user."),
-    ("No Kerberos", "Get a ticket with kinit, or name a user."),
-    ("SPNEGO", "Get a ticket with kinit, or name a user."),
+# What connections end with, and how that is said.
+_BROKEN: Final = (
+    ("refused", "nobody listens there"),
+    ("NameResolution", "its name cannot be resolved"),
+    ("timed out", "it does not answer"),
+    ("407", "it wants a login, which is not supported"),
+    ("without response", "it was closed without an answer"),
+    ("reset", "it was reset"),
+    ("unreachable", "there is no way to that network"),
+    ("No route", "there is no way to that host"),
+    ("BadStatusLine", "what answers does not speak HTTP"),
 )
 
 
-def _spnego(error: Exception, endpoint: WinRMEndpoint) -> str:
-    text = str(error)
+def _why_not(text: str) -> str:
+    return next((f": {said}" for needle, said in _BROKEN if needle in text), _because(text))
+
+
+# What Kerberos says, and what to tell the user; with ``True``, in which words it said so.
+_KERBEROS: Final = (
+    (
+        "not found in Kerberos database",
+        "No service of that name is registered for {host}: connect by its full name, or give spn",
+        True,
+    ),
+    ("Decrypt integrity", "The password is wrong", False),
+    ("Preauthentication failed", "The password is wrong", False),
+    ("skew", "The clocks of this machine and of the domain differ by more than five minutes: set them", False),
+    ("Cannot find KDC", "This machine does not know the realm: see its krb5.conf, and the DNS", True),
+    ("Cannot contact any KDC", "No domain controller answers: check the network, and the realm in krb5.conf", True),
+    ("expired", "The ticket or the password has expired: renew it, a ticket with kinit", False),
+)
+_SCHEMES: Final = re.compile(r"\b(Negotiate|Kerberos|NTLM|Basic|CredSSP|Digest)\b", re.IGNORECASE)
+
+
+def _not_offered(text: str, endpoint: WinRMEndpoint) -> str:
+    """Where the server offers other ways to log in than the one that is wanted; empty where it is something else."""
+    offered = re.search(r"- actual: '(.*)'|the auth protocol ('.*?')", text)
+    if offered is None:
+        return ""
+    found = ", ".join(sorted(set(_SCHEMES.findall(" ".join(filter(None, offered.groups()))))))
+    return (
+        f"The server does not offer the login by {endpoint.login.auth}: what it offers is {found or 'nothing'}. Choose "
+        "another one with auth (-Authentication), or allow it there (WSMan:\\localhost\\Service\\Auth)."
+    )
+
+
+def _no_login(text: str, endpoint: WinRMEndpoint) -> str:
+    """What keeps this side from logging in: it has not come to the server's word."""
+    host, user = endpoint.host, endpoint.login.user
     if "Client" in text and "not found in Kerberos database" in text:
-        return f"{_quoted(_last_words(text))} The realm has no such user."
-    advice = next((said for needle, said in _KERBEROS if needle in text), "")
-    return f"{_quoted(_last_words(text))} {advice.replace('{host}', endpoint.host)}".strip()
+        return f"The realm has no user {user or 'of that name'}{_because(text)}."
+    for needle, said, quoted in _KERBEROS:
+        if needle in text:
+            return f"{said.replace('{host}', host)}{_because(text) if quoted else ''}."
+    if user is None:
+        scheme = "winrm+https" if endpoint.tls else "winrm"
+        return (
+            "No user was named, and there is no Kerberos ticket on this machine. Name one, -Credential user or "
+            f"{scheme}://user@{host} (DOMAIN%5Cuser for a domain), or get a ticket with kinit. For SSH, write "
+            f"-HostName {host}, or ssh://{host}."
+        )
+    if endpoint.login.secret is None:
+        return f"There is no Kerberos ticket of {user} here. Get one with kinit, or give the password (-Credential)."
+    return (
+        f"The login as {user} by {endpoint.login.auth} cannot be made on this machine{_because(text)}. Try auth=ntlm, "
+        "or get a ticket with kinit."
+    )
 
 
 def _page(body: str) -> str:
@@ -253,6 +306,15 @@ def _page(body: str) -> str:
 def _last_words(text: str) -> str:
     """An exception's text without the objects that are quoted in it."""
     return re.sub(r"\s*\(_ssl\.c:\d+\)|<[^>]*object at 0x[0-9a-f]+>:?\s*|\[Errno -?\d+\]\s*", "", text).strip()
+
+
+def _because(text: str) -> str:
+    """A library's words, in brackets: what the innermost of its layers said, and no more than a line of that."""
+    words = re.sub(r"^.*Minor \(\d+\): |SpnegoError \(\d+\): |, Context: .*| -?\d{6,}$", "", _last_words(text))
+    words = re.sub(r"^.*(?:Error|Exception|Disconnected)\((?:\d+, )?[\"']?(.*?)[\"']?[,)]*$", r"\1", words)
+    words = re.sub(r"^HTTPS?Connection(?:Pool)?\(.*?\): ", "", words)
+    short = " ".join(plain_text(words).split())[:_MAX_REASON].rstrip(". ")
+    return f" ({short})" if short else ""
 
 
 def _quoted(what: object) -> str:

@@ -176,9 +176,10 @@ class _Bounded(BaseAdapter):
         self._inner = inner
         self._answered = answered
         self._encrypted = encrypted
+        self._last: requests.Response | None = None
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        response = self._inner.send(request, *args, **kwargs)
+        response = self._last = self._inner.send(request, *args, **kwargs)
         self._answered()
         # Whoever authenticates sends on by the adapter that a response names.
         response.connection = self  # type: ignore[assignment]
@@ -195,6 +196,9 @@ class _Bounded(BaseAdapter):
         return response
 
     def close(self) -> None:
+        if self._last is not None:
+            # Whoever refuses a login does not read what came with it, and its connection is in no pool.
+            self._last.close()
         self._inner.close()
 
 

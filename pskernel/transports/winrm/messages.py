@@ -17,8 +17,8 @@ from pypsrp.wsman import NAMESPACES, OptionSet, SelectorSet
 from pskernel.errors import RemoteProtocolError
 
 __all__ = [
-    "CODE_STOP", "CODE_TERMINATE", "KEEP_ALIVE", "PROTOCOL_VERSION", "Received", "command", "commanded", "connect",
-    "connected", "created", "disconnect", "options", "read_received", "receive", "selectors", "send", "shell",
+    "CODE_STOP", "CODE_TERMINATE", "KEEP_ALIVE", "Received", "command", "commanded", "connect", "connected", "created",
+    "disconnect", "options", "pool_options", "read_received", "receive", "selectors", "send", "shell",
     "signal",
 ]  # fmt: skip
 
@@ -28,7 +28,7 @@ _POWERSHELL: Final = "http://schemas.microsoft.com/powershell"
 CODE_STOP: Final = "powershell/signal/crtl_c"
 CODE_TERMINATE: Final = "http://schemas.microsoft.com/wbem/wsman/1/windows/shell/signal/Terminate"
 KEEP_ALIVE: Final = {"WSMAN_CMDSHELL_OPTION_KEEPALIVE": "True"}
-PROTOCOL_VERSION: Final = "2.3"
+_PROTOCOL_VERSION: Final = "2.3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +155,12 @@ def options(values: dict[str, str], *, must_comply: bool = False) -> OptionSet:
     for name, value in values.items():
         chosen.add_option(name, value, {"MustComply": "true"} if must_comply else {})
     return chosen
+
+
+def pool_options(*, profile: bool = True) -> OptionSet:
+    """Options of Create and Connect; without a ``profile`` the user's is not loaded."""
+    more = {} if profile else {"WINRS_NOPROFILE": "TRUE"}
+    return options({"protocolversion": _PROTOCOL_VERSION, **more}, must_comply=True)
 
 
 def _q(tag: str) -> str:

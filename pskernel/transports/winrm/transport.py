@@ -19,7 +19,7 @@ from pypsrp.wsman import WSManAction
 from pskernel.errors import PSKernelError, RemoteProtocolError, TransportClosed
 from pskernel.protocol.fragments import pool_of
 from pskernel.records import Notice
-from pskernel.transports.base import Gone, Payload
+from pskernel.transports.base import Gone, Payload, PoolGone
 from pskernel.transports.winrm import messages
 from pskernel.transports.winrm.arrivals import Arrivals
 from pskernel.transports.winrm.channels import RECEIVE_SECONDS, Channels
@@ -27,6 +27,7 @@ from pskernel.transports.winrm.envelope import find_envelope
 from pskernel.transports.winrm.faults import (
     DISCONNECTED,
     FAILURES,
+    NO_SUCH_SHELL,
     TIMED_OUT,
     about_command,
     as_closed,
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 
 __all__ = ["WinRMTransport"]
 
+# A server that does not answer any more must not hold up who leaves.
+_FAREWELL_SECONDS: Final = 2.0
 # Answers that may wait until the session takes them. While more do, the server is not asked.
 _MAX_WAITING: Final = 8
 
@@ -81,6 +84,13 @@ class WinRMTransport:
         # What the server calls our pipelines.
         self._command_ids: dict[UUID, UUID] = {}
         self._pumps: dict[UUID | None, asyncio.Task[None]] = {}
+        # Whether pipelines that begin are left to the server, and those that were.
+        self.holding = False
+        self._held: list[UUID] = []
+        # The way to a shell, and whether it was another client's.
+        self._creating: asyncio.Task[ET.Element] | None = None
+        self._attached = False
+        self._farewell: asyncio.Task[None] | None = None
         self._use(endpoint)
 
     def _use(self, endpoint: WinRMEndpoint) -> None:
@@ -115,23 +125,25 @@ class WinRMTransport:
         """Returns whether the shell exists; otherwise the endpoint is another one now."""
         endpoint = self._endpoint
         body = messages.shell(self._shell_id, data, name=endpoint.name, idle_timeout=endpoint.idle_timeout)
-        wanted = {"protocolversion": messages.PROTOCOL_VERSION}
-        if not endpoint.machine_profile:
-            wanted["WINRS_NOPROFILE"] = "TRUE"
-        try:
-            answer = await self._channels.call(
+        self._creating = asyncio.create_task(
+            self._channels.call(
                 WSManAction.CREATE,
                 endpoint.resource_uri,
                 body,
-                options=messages.options(wanted, must_comply=True),
+                options=messages.pool_options(profile=endpoint.machine_profile),
                 timeout=endpoint.operation_timeout,
             )
+        )
+        try:
+            answer = await asyncio.shield(self._creating)
         except self._redirection.ERROR as error:
+            self._creating = None
             elsewhere = await self._redirection.follow(endpoint, error)
             self._channels.close()
             self._use(elsewhere)
             return False
         except (*FAILURES, PSKernelError) as error:
+            self._creating = None
             self._fail(as_connect_error(error, endpoint))
             raise self._failed from None
         # Windows 7 chooses ids of its own.
@@ -143,7 +155,10 @@ class WinRMTransport:
         async with self._sending:
             answer = await self._request(WSManAction.COMMAND, messages.command(pipeline_id, data))
             self._command_ids[pipeline_id] = messages.commanded(answer) or pipeline_id
-        self._pump(pipeline_id)
+        if self.holding:
+            self._held.append(pipeline_id)
+        else:
+            self._pump(pipeline_id)
 
     async def send(self, pipeline_id: UUID | None, data: bytes, *, prompt_response: bool = False) -> None:
         """Send fragments, after those that were sent before."""
@@ -153,7 +168,8 @@ class WinRMTransport:
 
     async def signal(self, pipeline_id: UUID) -> None:
         """Ask for a stop. A server may end the whole shell over a signal for a pipeline that is gone."""
-        if self._runs(pipeline_id):
+        pump = self._pumps.get(pipeline_id)
+        if pump is not None and not pump.done():
             await self._signal(pipeline_id, messages.CODE_STOP, twice=True)
 
     async def close_pipeline(self, pipeline_id: UUID) -> None:
@@ -166,8 +182,11 @@ class WinRMTransport:
         if self._failure is None:
             await self._signal(pipeline_id, messages.CODE_TERMINATE)
             self._command_ids.pop(pipeline_id, None)
-            if self._line.take_interrupted():
-                self._report(self._arrivals.missing())
+            if self._line.take_interrupted() and (missing := self._arrivals.missing()):
+                self._notify(
+                    f"{missing} messages of {self._endpoint.host} were lost when the connection was interrupted: "
+                    "output of this session is missing."
+                )
 
     async def _signal(self, pipeline_id: UUID, code: str, *, twice: bool = False) -> None:
         body = messages.signal(self._command_ids.get(pipeline_id, pipeline_id), code)
@@ -184,13 +203,19 @@ class WinRMTransport:
         try:
             await self._request(WSManAction.DISCONNECT, body)
         except TransportClosed:
-            self._connected.set()
+            self._come_back()
             raise
 
     async def reconnect(self) -> None:
         """Come back to it."""
         await self._request(WSManAction.RECONNECT, None)
+        self._come_back()
+
+    def _come_back(self) -> None:
         self._connected.set()
+        held, self._held = self._held, []
+        for pipeline_id in held:
+            self._pump(pipeline_id)
 
     async def attach(self, pool_id: UUID, data: bytes) -> bytes:
         """Come to a shell that another client has left."""
@@ -199,12 +224,12 @@ class WinRMTransport:
             answer = await self._ask(
                 WSManAction.CONNECT,
                 messages.connect(data),
-                options=messages.options({"protocolversion": messages.PROTOCOL_VERSION}, must_comply=True),
+                options=messages.pool_options(),
             )
         except (*FAILURES, PSKernelError) as error:
             self._fail(as_connect_error(error, self._endpoint))
             raise self._failed from None
-        self._line.session_exists = True
+        self._line.session_exists = self._attached = True
         self._arrivals.start_late()
         self._pump(None)
         # They are numbered with the others.
@@ -235,11 +260,15 @@ class WinRMTransport:
 
     async def close_pool(self) -> None:
         """End the shell. That it is gone already is no error."""
+        self._creating, self._attached = None, False
         with contextlib.suppress(TransportClosed):
             await self._request(WSManAction.DELETE, None, twice=True)
 
     async def aclose(self) -> None:
-        """Drop the connections."""
+        """Drop the connections. What was not closed is ended there, or left there if another client had begun it."""
+        if self._farewell is None:
+            self._farewell = asyncio.create_task(self._give_back())
+        await asyncio.shield(self._farewell)
         self._fail(TransportClosed("The connection was closed on this side."))
         self._channels.close()
         pumps = [pump for pump in self._pumps.values() if not pump.done()]
@@ -247,13 +276,22 @@ class WinRMTransport:
             pump.cancel()
         await asyncio.gather(*pumps, return_exceptions=True)
 
+    async def _give_back(self) -> None:
+        """A server would keep for hours what nobody comes back to."""
+        if isinstance(self._failure, TransportClosed) or not self._connected.is_set():
+            return
+        with contextlib.suppress(*FAILURES, PSKernelError, TimeoutError, self._redirection.ERROR):
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                if self._attached:
+                    await self.disconnect()
+                elif self._creating is not None:
+                    # Whoever wanted it may have gone while it was being made.
+                    self._shell_id = messages.created(await self._creating) or self._shell_id
+                    await self._ask(WSManAction.DELETE, None, twice=True)
+
     def diagnostics(self) -> str:
         """There is nothing but the protocol."""
         return ""
-
-    def _runs(self, pipeline_id: UUID | None) -> bool:
-        pump = self._pumps.get(pipeline_id)
-        return pump is not None and not pump.done()
 
     async def _request(self, action: str, body: ET.Element | None, *, twice: bool = False) -> ET.Element:
         if self._failure is not None:
@@ -261,8 +299,8 @@ class WinRMTransport:
         try:
             return await self._ask(action, body, twice=twice)
         except (*FAILURES, PSKernelError) as error:
-            closed = as_closed(error, self._endpoint)
-            raise TransportClosed(str(closed)) from None
+            kind = PoolGone if code_of(error) == NO_SUCH_SHELL else TransportClosed
+            raise kind(str(as_closed(error, self._endpoint))) from None
 
     async def _ask(
         self, action: str, body: ET.Element | None, *, options: OptionSet | None = None, twice: bool = False
@@ -346,13 +384,6 @@ class WinRMTransport:
             self._failure = error
         with contextlib.suppress(asyncio.QueueFull):  # then somebody who receives will find it later
             self._arrived.put_nowait(None)
-
-    def _report(self, missing: int) -> None:
-        if missing:
-            self._notify(
-                f"{missing} messages of {self._endpoint.host} were lost when the connection was interrupted: output "
-                "of this session is missing."
-            )
 
     def _notify(self, text: str) -> None:
         """From any thread."""

@@ -22,6 +22,7 @@ from pskernel.errors import (
     RunspaceStateError,
     TransportClosed,
 )
+from pskernel.protocol.fragments import MessageType, build_message, fragment
 from pskernel.protocol.outofproc import encode_data
 from pskernel.records import ErrorRecord, HostCall, HostText, Notice, Output, PipelineEnd, PipelineState, Record
 from pskernel.session.pipeline import Pipeline
@@ -371,6 +372,41 @@ def test_a_long_cell_goes_out_in_pieces() -> None:
             text = "'" + "é" * 100_000 + "'"
             assert [f"{text}\n"] == texts(await records(await runspace.run_cell(text)))
             assert server.log.count("Data") > 6
+
+    run(main)
+
+
+def test_what_a_server_says_to_being_closed_is_no_news_to_what_still_ran() -> None:
+    async def main() -> None:
+        async def behaviour(call: Call) -> None:
+            await call.stopped.wait()
+
+        async with opened(behaviour) as (runspace, server):
+            pipeline = await runspace.run_cell("long")
+            server.acks = False
+            closing = asyncio.create_task(runspace.aclose())
+            await server.wait_for("Close")
+            await server.break_pool("The server ended it.")
+            await closing
+            with pytest.raises(TransportClosed, match=r"^The runspace was closed\.$"):
+                await records(pipeline)
+
+    run(main)
+
+
+def test_a_session_key_that_cannot_be_read_is_an_error_and_not_the_end() -> None:
+    async def main() -> None:
+        async with opened() as (runspace, server):
+            server.opens = False  # its own answer would come too
+            junk = build_message(MessageType.ENCRYPTED_SESSION_KEY, runspace.instance_id, None, b"<Obj><MS>")
+            exchanges = [asyncio.create_task(runspace.exchange_key()) for _ in range(2)]
+            to_client = (1).to_bytes(4, "little") + junk[4:]
+            (whole,) = fragment(1 << 40, to_client, 32_768)
+            await server.raw(encode_data(None, whole))
+            for exchange in exchanges:
+                with pytest.raises(LocalProtocolError, match=r"could not be read.*open another one"):
+                    await exchange
+            assert ["still here\n"] == texts(await records(await runspace.run_cell("still here")))
 
     run(main)
 
