@@ -35,7 +35,7 @@ ALLOWED = {
     | {"answers", "connect", "directives", "protocol.clixml", "protocol.pipelines", "render", "resolve", "session"},
     "kernel": VALUES | {"answers", "cells", "connect", "directives", "render", "resolve", "session", "pskernel"},
     "runbook": VALUES
-    | {"answers", "audit", "cells", "connect", "directives", "masking", "render", "session", "pskernel"},
+    | {"answers", "audit", "cells", "connect", "credentials", "directives", "masking", "render", "session", "pskernel"},
     # One notebook on many hosts.
     "fleet": VALUES | {"audit", "cells", "connect", "masking", "render", "runbook", "session", "pskernel"},
     "cli": VALUES

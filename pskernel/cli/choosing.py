@@ -14,6 +14,7 @@ from pskernel.cli.specs import InstalledSpec, find_specs, installed_specs
 from pskernel.connect import opener
 from pskernel.directives import DirectiveError, read_directives
 from pskernel.resolve import TARGET_VARIABLE, resolve
+from pskernel.runbook.heard import Heard, hearing
 from pskernel.runbook.notebook import runs
 from pskernel.target import Target
 
@@ -36,10 +37,19 @@ class Chosen:
     options: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
 
-    def place(self, record_to: Path | None = None) -> Place:
-        """The session for it, which is not open yet. ``record_to``: as :func:`pskernel.connect.connect` has it."""
+    def place(self, heard: Heard, record_to: Path | None = None) -> Place:
+        """The session for it, which is not open yet.
+
+        Args:
+            heard: where its password is noted, so that it is not written.
+            record_to: as :func:`pskernel.connect.connect` has it.
+        """
         record = None if record_to is None else str(record_to.absolute())
-        return Place(self.target, self.options, opening=lambda target: opener(target, record_to=record))
+        return Place(
+            self.target,
+            self.options,
+            opening=lambda target: hearing(target, opener(target, record_to=record), heard),
+        )
 
 
 def choose_place(

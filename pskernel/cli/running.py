@@ -110,7 +110,7 @@ def _from_the_beginning(order: Order, heard: Heard, log: AuditLog | None) -> tup
     out = order.out or default_output(order.notebook)
     run = NotebookRun(
         content,
-        chosen.place(order.record),
+        chosen.place(heard, order.record),
         out,
         Progress(output()),
         rules=order.rules,
@@ -145,7 +145,7 @@ def _going_on(order: Order, path: Path, heard: Heard, log: AuditLog | None) -> t
     out = order.out or path
     run = NotebookRun(
         checkpoint.notebook,
-        chosen.place(order.record),
+        chosen.place(heard, order.record),
         out,
         Progress(output()),
         rules=order.rules,

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import hashlib
 import random
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from pskernel.connect import opener
 from pskernel.masking import Masker
 from pskernel.questions import Asker
 from pskernel.runbook.cellrun import CellRules
-from pskernel.runbook.heard import Heard
+from pskernel.runbook.heard import Heard, hearing
 from pskernel.runbook.notebook import NotebookError
 from pskernel.runbook.onrecord import OnRecord
 from pskernel.runbook.report import Report, RunState, Watcher
@@ -163,7 +162,7 @@ class HostRun:
         return await self._run.run()
 
     def _opener(self, target: Target) -> Opener:
-        inner: Callable[[Asker], Awaitable[Runspace]] = opener(target)
+        inner = hearing(target, opener(target), self._heard)
 
         async def open_in_turn(asker: Asker) -> Runspace:
             # A hundred handshakes at a time would leave each too little of this machine to end in time.

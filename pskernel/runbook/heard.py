@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pskernel.cells.output import Output
+from pskernel.credentials import CredentialReference, resolve
 from pskernel.errors import PromptUnavailable
 from pskernel.masking import Masker
 from pskernel.questions import Asker, Question
 from pskernel.render.text import StreamName, StreamText
+from pskernel.session.interactive import Opener
+from pskernel.session.runspace import Runspace
+from pskernel.target import Target
 
-__all__ = ["Heard", "Listening", "Masked"]
+__all__ = ["Heard", "Listening", "Masked", "hearing"]
 
 # A line that is longer is passed on before its end.
 _MAX_LINE = 64 * 1024
@@ -22,6 +26,21 @@ class Heard:
 
     masker: Masker = field(default_factory=Masker)
     unanswered: int = 0
+
+
+def hearing(target: Target, opening: Opener, heard: Heard) -> Opener:
+    """An opener that also notes the password that the target says the place of."""
+
+    async def open_with(asker: Asker) -> Runspace:
+        named = target.options.credential
+        reference = None if named is None else CredentialReference.parse(named)
+        # What is asked for is heard anyway.
+        if reference is not None and reference.kind != "prompt":
+            secret = await resolve(reference, asker, Question(f"Password for {target.label}: "))
+            heard.masker.add(secret.reveal())
+        return await opening(asker)
+
+    return open_with
 
 
 class Listening:
