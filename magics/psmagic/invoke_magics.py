@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from IPython.core.magic import line_cell_magic, line_magic, magics_class, no_var_expand
 
+from pskernel.cells.invocation import ErrorAction
+from pskernel.cells.outcome import ERROR_SEEN
 from pskernel.questions import Asker, NobodyToAsk
 from pskernel.remoting import leaving
 from pskernel.remoting.invocation import THROTTLE, FanOut, HostOutcome
@@ -42,27 +45,34 @@ class InvokeMagics(PowerShellMagics):
         """Run a script on one host or on many, and bring back what it returns."""
         work = Work.of(_script(bound, cell), bound.get("ArgumentList") or (), self.shell.user_ns)
         places = _places(bound)
-        throttle = bound.get("ThrottleLimit", THROTTLE)
+        variable = _variable(bound.get("OutVariable"))
         if bound.get("AsJob"):
-            return JOBS.start(
+            job = JOBS.start(
                 places,
                 work,
                 name=bound.get("JobName"),
-                throttle=throttle,
+                throttle=bound.get("ThrottleLimit", THROTTLE),
                 credential=credential_of(bound, ask=self.can_ask()),
+                error_action=ErrorAction(bound.get("ErrorAction", "Continue")),
             )
+            self._keep(bound, variable, [job])
+            return job
         if bound.get("InDisconnectedSession"):
             return self._left_running(bound, work)
-        variable = _variable(bound.get("OutVariable"))
         # A cell shows what a console would; whoever takes the objects gets them, and their own display.
         objects = Objects() if cell is None or variable else None
-        outcomes = self._run(bound, places, work, objects, throttle)
+        fan_out = self._run(bound, places, work, objects)
+        self._keep(bound, variable, objects or [])
+        # Whoever presses Ctrl+C does not want the next cell to run, whatever becomes of errors.
+        _report(fan_out.outcomes, "Stop" if fan_out.interrupted else bound.get("ErrorAction", "Stop"))
+        return objects
+
+    def _keep(self, bound: Bound, variable: str, objects: list[Any]) -> None:
+        """What -OutVariable asks for."""
         if variable:
             added = bound.get("OutVariable").startswith("+") and isinstance(self.shell.user_ns.get(variable), list)
             before = self.shell.user_ns[variable] if added else []
-            self.shell.user_ns[variable] = Objects([*before, *(objects or [])])
-        _report(outcomes, bound.get("ErrorAction", "Stop"))
-        return objects
+            self.shell.user_ns[variable] = Objects([*before, *objects])
 
     def _left_running(self, bound: Bound, work: Work) -> PSSession | PSSessions:
         """Start it in new sessions, and leave them to their servers."""
@@ -85,9 +95,7 @@ class InvokeMagics(PowerShellMagics):
         found = pump.run(start(), lambda: None)
         return found[0] if len(found) == 1 else found
 
-    def _run(
-        self, bound: Bound, places: list[PSSession | Target], work: Work, objects: Objects | None, throttle: int
-    ) -> list[HostOutcome]:
+    def _run(self, bound: Bound, places: list[PSSession | Target], work: Work, objects: Objects | None) -> FanOut:
         pump = Pump(LOOP, interactive=self.can_ask())
         asker: Asker = pump if self.can_ask() else NobodyToAsk()
         fan_out = FanOut(
@@ -96,11 +104,13 @@ class InvokeMagics(PowerShellMagics):
             pump,
             asker,
             collect=objects.append if objects is not None else None,
-            throttle=throttle,
+            throttle=bound.get("ThrottleLimit", THROTTLE),
             credential=credential_of(bound, ask=self.can_ask()),
             hide_computer_name=bool(bound.get("HideComputerName")),
+            error_action=ErrorAction(bound.get("ErrorAction", "Continue")),
         )
-        return pump.run(fan_out.run(), fan_out.interrupt)
+        pump.run(fan_out.run(), fan_out.interrupt)
+        return fan_out
 
     @line_magic
     @no_var_expand
@@ -116,19 +126,24 @@ class InvokeMagics(PowerShellMagics):
     def receive_job(self, bound: Bound) -> Objects:
         """Bring back what jobs have returned since the last time."""
         objects = Objects()
-        outcomes: list[HostOutcome] = []
         jobs = jobs_of(bound) or Jobs()
+        action = ErrorAction(bound.get("ErrorAction", "Continue"))
         if bound.get("Wait"):
             # All of them first: what is received and then given up for another job's sake would be lost.
             for job in jobs:
                 job.wait()
-        for job in jobs:
-            found = job.receive(keep=bool(bound.get("Keep")))
+        received = [job.receive(keep=True) for job in jobs]
+        for found in received:
             for piece in found.streams:
-                print(piece.text, end="", file=sys.stderr if piece.stream == "stderr" else sys.stdout)
+                if not (piece.is_error and action.hides):
+                    print(piece.text, end="", file=sys.stderr if piece.stream == "stderr" else sys.stdout)
             objects.extend(found)
-            outcomes.extend(found.failed)
-        _report(outcomes, "Continue")
+        outcomes = [outcome for found in received for outcome in found.failed]
+        _report(outcomes, "SilentlyContinue" if action.hides else "Continue")
+        if action is ErrorAction.STOP:
+            _require_no_errors(jobs, received)
+        for job, found in zip(jobs, received, strict=True) if not bound.get("Keep") else ():
+            job.drop(found)
         return objects
 
     @line_magic
@@ -201,14 +216,31 @@ def _variable(text: str | None) -> str:
 def _report(outcomes: list[HostOutcome], action: str) -> None:
     """Tell which hosts failed, and raise if that is to fail the cell."""
     failed = [outcome for outcome in outcomes if outcome.error is not None]
-    if not failed or action == "SilentlyContinue":
+    if not failed or action in {"SilentlyContinue", "Ignore"}:
         return
     if len(outcomes) == 1 and action == "Stop" and failed[0].error is not None:
-        raise raised(failed[0].error)
+        if failed[0].error.name != ERROR_SEEN:
+            raise raised(failed[0].error)
+        message = f"The script wrote errors on {failed[0].computer}. The first: {failed[0].error.message}"
+        raise refused(ERROR_SEEN, message, INVOKE_COMMAND.short_name)
     for outcome in failed:
-        for line in outcome.error.traceback if outcome.error else ():
+        # Error records have been shown as they came.
+        for line in outcome.error.traceback if outcome.error and outcome.error.name != ERROR_SEEN else ():
             print(f"[{outcome.computer}] {line}", file=sys.stderr)  # noqa: T201
     if action == "Stop":
         hosts = ", ".join(outcome.computer for outcome in failed)
         message = f"The script failed on {len(failed)} of {len(outcomes)} hosts: {hosts}."
         raise refused("HostsFailed", message, INVOKE_COMMAND.short_name)
+
+
+def _require_no_errors(jobs: Jobs, received: list[Objects]) -> None:
+    """Raise if there are errors in what jobs have returned; it stays with them."""
+    wrong = [job for job, found in zip(jobs, received, strict=True) if found.failed or _wrote_errors(found)]
+    if wrong:
+        names = ", ".join(f"{job.id} ({job.name})" for job in wrong)
+        message = f"There are errors in what these jobs returned: {names}. It can be received again."
+        raise refused(ERROR_SEEN, message, RECEIVE_JOB.short_name)
+
+
+def _wrote_errors(found: Objects) -> bool:
+    return any(piece.is_error for piece in found.streams)

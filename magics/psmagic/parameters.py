@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["COMMON", "Command", "Kind", "Parameter", "Place", "syntax"]
+__all__ = ["COMMON", "ERROR_ACTIONS", "Command", "Kind", "Parameter", "Place", "syntax"]
 
 
 class Kind(Enum):
@@ -77,6 +77,9 @@ COMMON = (
     "Verbose", "Debug", "ErrorAction", "WarningAction", "InformationAction", "ProgressAction", "ErrorVariable",
     "WarningVariable", "InformationVariable", "OutVariable", "OutBuffer", "PipelineVariable",
 )  # fmt: skip
+
+# Of PowerShell's, those that ask nobody.
+ERROR_ACTIONS = ("SilentlyContinue", "Stop", "Continue", "Ignore")
 
 
 def syntax(command: Command) -> list[str]:

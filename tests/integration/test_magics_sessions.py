@@ -342,6 +342,7 @@ def ctrl_c() -> Iterator[Callable[[], None]]:
     "line",
     [
         "%%invoke_command -Session $a, $b\n'begun'; while ($true) { Start-Sleep -m 20 }",
+        "%%invoke_command -Session $a, $b -ErrorAction Ignore\n'begun'; while ($true) { Start-Sleep -m 20 }",
         "%%invoke_command -Session $a, $b -OutVariable o\nWrite-Host 'begun'; while ($true) { Start-Sleep -m 20 }",
         "%invoke_command -Session $a -ScriptBlock { Write-Host 'begun'; while ($true) { Start-Sleep -m 20 } }",
     ],

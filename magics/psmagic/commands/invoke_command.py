@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from psmagic.commands.connecting import ssh_parameters, wsman_parameters
-from psmagic.parameters import Command, Kind, Parameter, Place
+from psmagic.parameters import ERROR_ACTIONS, Command, Kind, Parameter, Place
 
 __all__ = ["INVOKE_COMMAND"]
 
@@ -38,8 +38,8 @@ INVOKE_COMMAND = Command(
             "OutVariable", Kind.STRING, _NAMED, "The Python variable for the objects; +name adds to it.", ("ov",)
         ),
         Parameter(
-            "ErrorAction", Kind.CHOICE, _NAMED, "Whether a host that fails makes the cell fail; Stop otherwise.",
-            ("ea",), choices=("Stop", "Continue", "SilentlyContinue"),
+            "ErrorAction", Kind.CHOICE, _NAMED, "Whether errors are shown, and make the cell fail.",
+            ("ea",), choices=ERROR_ACTIONS,
         ),
     ),
 )  # fmt: skip

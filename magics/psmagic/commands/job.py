@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from psmagic.parameters import Command, Kind, Parameter, Place
+from psmagic.parameters import ERROR_ACTIONS, Command, Kind, Parameter, Place
 
 __all__ = ["GET_JOB", "RECEIVE_JOB", "REMOVE_JOB", "STOP_JOB", "WAIT_JOB"]
 
@@ -39,7 +39,18 @@ def _switch(name: str, text: str) -> Parameter:
 
 GET_JOB = _command("Get", "Id", lists=True)
 RECEIVE_JOB = _command(
-    "Receive", "Job", _switch("Keep", "Leave it to be received again."), _switch("Wait", "Wait for the end first.")
+    "Receive",
+    "Job",
+    _switch("Keep", "Leave it to be received again."),
+    _switch("Wait", "Wait for the end first."),
+    Parameter(
+        "ErrorAction",
+        Kind.CHOICE,
+        dict.fromkeys(_SETS, Place()),
+        "Whether errors are shown, and make the cell fail.",
+        ("ea",),
+        choices=ERROR_ACTIONS,
+    ),
 )
 WAIT_JOB = _command(
     "Wait", "Id", Parameter("Timeout", Kind.INT, dict.fromkeys(_SETS, Place()), "Seconds.", ("TimeoutSec",), lowest=-1)
