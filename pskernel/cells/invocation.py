@@ -90,7 +90,7 @@ class Invocation(Cell):
 
     async def _record(self, pipeline: Pipeline, record: Record) -> None:
         if isinstance(record, ErrorRecord):
-            self._note_error(record.message)
+            self._note_error(record.message.strip() or "an error without a text")
         if self._error_action.hides and _is_error(record):
             return
         if self._collect is None or not isinstance(record, Output):
