@@ -180,8 +180,15 @@ def test_what_is_read_only_needs_force(session: PSSession, here: Path, there: Pa
     with pytest.raises(CopyError, match=r"Access to the path '.*file' is denied"):
         session.send(str(here / "file"), str(there))
     session.send(str(here / "file"), str(there), force=True)
+    (here / "file").chmod(0o444)
+    (there / "file").write_text("newer")
+    with pytest.raises(CopyError, match=r"Access to the path '.*file' is denied"):
+        session.receive(str(there / "file"), str(here))
+    session.receive(str(there / "file"), str(here), force=True)
 
-    assert "new" == (there / "file").read_text()
+    # It is read-only still.
+    assert ("newer", 0o444) == ((here / "file").read_text(), (here / "file").stat().st_mode & 0o777)
+    assert 0o444 == (there / "file").stat().st_mode & 0o777
 
 
 @pytest.mark.parametrize(
@@ -352,7 +359,8 @@ def test_settings_and_commands_of_the_user_do_not_matter(session: PSSession, her
 
 
 def test_what_may_be_run_can_be_run_and_what_is_private_stays_so(session: PSSession, here: Path, there: Path) -> None:
-    for name, mode in (("run", 0o755), ("private", 0o600), ("open", 0o666), ("read", 0o444)):
+    made = {"run": 0o755, "private": 0o600, "open": 0o666, "read": 0o444, "mine": 0o400, "runs": 0o555}
+    for name, mode in made.items():
         (here / name).write_text(name)
         (here / name).chmod(mode)
     (there / "run").write_text("old")
@@ -362,7 +370,7 @@ def test_what_may_be_run_can_be_run_and_what_is_private_stays_so(session: PSSess
     session.send(str(here / "*"), str(there), recurse=True)
     session.receive(str(there / "*"), str(here / "back"))
 
-    modes = {"run": 0o750, "private": 0o600, "open": 0o644, "read": 0o644}
+    modes = made | {"run": 0o750, "open": 0o644}
     assert modes == {name: (there / name).stat().st_mode & 0o777 for name in modes}
     assert modes == {name: (here / "back" / name).stat().st_mode & 0o777 for name in modes}
 
