@@ -46,12 +46,12 @@ class InvokeMagics(PowerShellMagics):
         work = Work.of(_script(bound, cell), bound.get("ArgumentList") or (), self.shell.user_ns)
         places = _places(bound)
         variable = _variable(bound.get("OutVariable"))
-        if bound.get("AsJob"):
+        if bound.get("AsJob") or bound.get("JobName"):
             job = JOBS.start(
                 places,
                 work,
                 name=bound.get("JobName"),
-                throttle=bound.get("ThrottleLimit", THROTTLE),
+                throttle=_throttle(bound),
                 credential=credential_of(bound, ask=self.can_ask()),
                 error_action=ErrorAction(bound.get("ErrorAction", "Continue")),
             )
@@ -104,7 +104,7 @@ class InvokeMagics(PowerShellMagics):
             pump,
             asker,
             collect=objects.append if objects is not None else None,
-            throttle=bound.get("ThrottleLimit", THROTTLE),
+            throttle=_throttle(bound),
             credential=credential_of(bound, ask=self.can_ask()),
             hide_computer_name=bool(bound.get("HideComputerName")),
             error_action=ErrorAction(bound.get("ErrorAction", "Continue")),
@@ -180,13 +180,25 @@ def _places(bound: Bound) -> list[PSSession | Target]:
     return places
 
 
+def _throttle(bound: Bound) -> int:
+    """How many hosts at a time; as with Invoke-Command, none and fewer mean the default."""
+    given: int = bound.get("ThrottleLimit", THROTTLE)
+    return given if given > 0 else THROTTLE
+
+
 def _script(bound: Bound, cell: str | None) -> str:
     given: ScriptBlock | None = bound.get("ScriptBlock")
     path: str | None = bound.get("FilePath")
-    if [given, path, cell].count(None) != 2:
+    missing = [given, path, cell].count(None)
+    if missing != 2:
         raise ArgumentError(
             "Give the script once: as the cell below %%invoke_command, as -ScriptBlock { }, or with -FilePath.",
-            "AmbiguousParameterSet",
+            "MissingMandatoryParameter" if missing > 2 else "AmbiguousParameterSet",
+        )
+    if path == "":
+        raise ArgumentError(
+            "Cannot bind argument to parameter 'FilePath' because it is an empty string.",
+            "ParameterArgumentValidationErrorEmptyStringNotAllowed",
         )
     if cell is not None:
         return cell
@@ -200,6 +212,8 @@ def _read(path: str) -> str:
         if len(data) > _MAX_FILE_BYTES:
             raise ArgumentError(f"The file {path} is larger than {_MAX_FILE_BYTES >> 20} MB.", "FileTooLarge")
         return data.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise ArgumentError(f"Cannot find path '{path}' because it does not exist.", "PathNotFound") from None
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise ArgumentError(f"The file {path} cannot be read: {reason}.", "FilePathNotFound") from None
@@ -209,7 +223,8 @@ def _variable(text: str | None) -> str:
     """The name behind -OutVariable."""
     name = (text or "").removeprefix("+")
     if text is not None and not name.isidentifier():
-        raise ArgumentError(f"'{text[:50]}' is no name of a Python variable.", "ParameterArgumentValidationError")
+        message = f"Cannot validate argument on parameter 'OutVariable'. '{text[:50]}' is no name of a Python variable."
+        raise ArgumentError(message, "ParameterArgumentValidationError")
     return name
 
 

@@ -27,6 +27,11 @@ class Kind(Enum):
     JOB = "System.Management.Automation.Job"
     OBJECT = "System.Object"
 
+    @property
+    def is_value(self) -> bool:
+        """Whether the type has no null."""
+        return self in {Kind.INT, Kind.GUID, Kind.AUTHENTICATION, Kind.CHOICE}
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -54,6 +59,16 @@ class Parameter:
     highest: int | None = None
     choices: tuple[str, ...] = ()
     many: bool = False
+
+    @property
+    def is_mandatory(self) -> bool:
+        """Whether a set cannot do without it; then it is never null or empty."""
+        return any(place.mandatory for place in self.sets.values())
+
+    @property
+    def type_name(self) -> str:
+        """Its type, as messages name it."""
+        return f"{self.kind.value}{'[]' if self.many else ''}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 __all__ = ["JOBS", "Job", "JobTable", "Jobs"]
 
 _COLUMNS = ("Id", "Name", "PSJobTypeName", "State", "HasMoreData", "Location", "Command")
+_NAMES = {
+    "Id": "id", "Name": "name", "State": "state", "HasMoreData": "has_more_data", "Location": "location",
+    "Command": "command", "PSJobTypeName": "",
+}  # fmt: skip
+_KIND = "RemoteJob"
 _MAX_COMMAND = 60
 
 
@@ -137,7 +142,13 @@ class Job:
     def row(self) -> list[str]:
         """What PowerShell prints of it."""
         more = str(self.has_more_data)
-        return [str(self.id), self.name, "RemoteJob", self.state, more, self.location, self.command]
+        return [str(self.id), self.name, _KIND, self.state, more, self.location, self.command]
+
+    def __getattr__(self, name: str) -> Any:
+        # By PowerShell's names too.
+        if name not in _NAMES:
+            raise AttributeError(f"A Job has no attribute {name!r}.")
+        return getattr(self, _NAMES[name]) if _NAMES[name] else _KIND
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.name}: {self.state}>"

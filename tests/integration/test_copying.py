@@ -606,7 +606,12 @@ def test_a_busy_or_closed_session_is_refused(session: PSSession) -> None:
 
 
 def test_the_magic_copies_both_ways(
-    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], session: PSSession, here: Path, there: Path
+    shell: InteractiveShell,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    session: PSSession,
+    here: Path,
+    there: Path,
 ) -> None:
     shell.user_ns["s"] = session
     (here / "file").write_bytes(b"data")
@@ -620,7 +625,16 @@ def test_the_magic_copies_both_ways(
     assert hashlib.sha256(b"data").hexdigest() == hashlib.sha256((there / "file").read_bytes()).hexdigest()
     neither = run(shell, capsys, "%copy_item a -Destination b")[1]
     missing = run(shell, capsys, "%copy_item /no/such -Destination /tmp -ToSession $s")[1]
-    assert ("AmbiguousParameterSet", "PathNotFound") == (type(neither).__name__, type(missing).__name__)
+    both = run(shell, capsys, "%copy_item a b -ToSession $s -FromSession $s")[1]
+    nowhere = run(shell, capsys, f"%copy_item '{here}/file' -ToSession $s")[1]
+    assert ["AmbiguousParameterSet", "PathNotFound", "InvalidInput", "CopyItemRemoteDestinationIsNullOrEmpty"] == [
+        type(error).__name__ for error in (neither, missing, both, nowhere)
+    ]
+    # As with Copy-Item, what has no destination comes into the current folder.
+    (here / "current").mkdir()
+    monkeypatch.chdir(here / "current")
+    assert run(shell, capsys, f"%copy_item '{there}/file' -FromSession $s")[1] is None
+    assert b"data" == (here / "current" / "file").read_bytes()
 
 
 def test_names_of_the_remote_are_checked() -> None:

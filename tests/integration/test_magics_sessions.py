@@ -110,9 +110,25 @@ def test_a_broken_session_stays_in_the_list_and_says_so(shell: InteractiveShell,
         ("%invoke_command -ScriptBlock { 1 }", "MissingMandatoryParameter"),
         ("%invoke_command -HostName a -ScriptBlock { 1 ", "MissingEndCurlyBrace"),
         ("%invoke_command -HostName a -ScriptBlock { 1 } -FilePath x", "AmbiguousParameterSet"),
-        ("%invoke_command -HostName a -FilePath /no/such", "FilePathNotFound"),
+        ("%invoke_command -HostName a", "MissingMandatoryParameter"),
+        ("%invoke_command -HostName a -FilePath /no/such", "PathNotFound"),
+        ("%invoke_command -HostName a -FilePath ''", "ParameterArgumentValidationErrorEmptyStringNotAllowed"),
+        ("%invoke_command -HostName '-oProxyCommand=x' { 1 }", "PSSessionInvalidComputerName"),
+        ("%invoke_command -HostName 'a b' { 1 }", "PSSessionInvalidComputerName"),
+        ("%invoke_command -HostName a:99999 { 1 }", "PSSessionInvalidComputerName"),
+        ("%invoke_command -HostName a@ { 1 }", "PSSessionInvalidComputerName"),
+        ("%new_pssession -HostName a -KeyFilePath /no/such", "PathNotFound"),
+        (
+            "%get_pssession -InstanceId 7c1a3b2e-0000-4000-8000-000000000000",
+            "RemoteRunspaceNotAvailableForSpecifiedRunspaceId",
+        ),
+        ("%remove_pssession nosuch", "RemoteRunspaceNotAvailableForSpecifiedComputer"),
+        ("%remove_pssession -Session $null", "ParameterArgumentValidationErrorNullNotAllowed"),
+        ("%receive_job -Job $null", "ParameterArgumentValidationErrorNullNotAllowed"),
+        ("%copy_item a b", "AmbiguousParameterSet"),
         ("%invoke_command -HostName a -ScriptBlock { 1 } -OutVariable 'a b'", "ParameterArgumentValidationError"),
-        ("%invoke_command -HostName a -ThrottleLimit 0 -ScriptBlock { 1 }", "ParameterArgumentValidationError"),
+        ("%invoke_command -HostName a -ThrottleLimit x -ScriptBlock { 1 }", "CannotConvertArgumentNoMessage"),
+        ("%invoke_command -HostName a -OutVariable 1x { 1 }", "ParameterArgumentValidationError"),
         ("%receive_job -Id 9999", "JobWithSpecifiedSessionNotFound"),
         ("%stop_job -Name nosuch", "JobWithSpecifiedNameNotFound"),
     ],
@@ -191,7 +207,7 @@ def test_a_job_runs_beside_and_is_received(shell: InteractiveShell, capsys: Capt
     run(
         shell,
         capsys,
-        "job = %invoke_command -Session $a, $b -AsJob -JobName both "
+        "job = %invoke_command -Session $a, $b -ThrottleLimit 0 -JobName both "
         "-ScriptBlock { 'text'; Write-Warning 'w'; [pscustomobject]@{ N = 1 } }",
     )
     job = shell.user_ns["job"]
@@ -200,7 +216,8 @@ def test_a_job_runs_beside_and_is_received(shell: InteractiveShell, capsys: Capt
     run(shell, capsys, "again = %receive_job $job")
     run(shell, capsys, "nothing = %receive_job $job")
 
-    assert ("Completed", "127.0.0.1,127.0.0.1", "both", False) == (job.state, job.location, job.name, job.has_more_data)
+    assert ("Completed", "127.0.0.1,127.0.0.1", "both", False) == (job.State, job.Location, job.Name, job.HasMoreData)
+    assert (job.id, "RemoteJob", job.command) == (job.Id, job.PSJobTypeName, job.Command)
     assert 4 == len(shell.user_ns["got"]) == len(shell.user_ns["again"])
     assert 2 == shown.count("WARNING: w")
     assert [] == shell.user_ns["nothing"]

@@ -295,6 +295,7 @@ def test_objects_of_the_remote_survive_the_way_here_and_back(session: PSSession)
         ("param($p) $p; $using:x", ["argument", 5]),
         ("$using:splat.Path.Length; $using:l.Count; $using:l.length; $using:t.Count", [1, 2, 2, 1]),
         ("function f { $using:x }; f; & { $using:x }", [5, 5]),
+        ("$null -eq $using:t['none']; $null -eq $using:t[7]; $using:t['NAME']", [True, True, "n"]),
         ('@"\n$using:x\n"@; "$using:x.none"', ["5", "5.none"]),
     ],
 )
@@ -304,10 +305,16 @@ def test_using_takes_variables_of_this_side(session: PSSession, script: str, fou
     assert found == session.invoke(script, ["argument"] if "param" in script else (), using=variables)
 
 
-@pytest.mark.parametrize("script", ["$using:none", "$using:t.none", "$using:l[9]", "$using:env:PATH"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "$using:none", "$using:t.none", "$using:t['none'].x", "$using:l[9]", "$using:env:PATH", "$using:l.append",
+        "$using:l.__class__", "$using:p._private",
+    ],
+)  # fmt: skip
 def test_using_what_does_not_exist_sends_nothing(session: PSSession, script: str) -> None:
     with pytest.raises(RemotingError, match="has not been set in the local session") as caught:
-        session.invoke(f"$global:used = 1; {script}", using={"t": {}, "l": []})
+        session.invoke(f"$global:used = 1; {script}", using={"t": {}, "l": [], "p": PSObject(properties={})})
 
     assert "UsingVariableIsUndefined" == caught.value.error_id
     assert [True] == session.invoke("$null -eq $used")

@@ -24,15 +24,15 @@ INVOKE_COMMAND = Command(
             "ScriptBlock", Kind.SCRIPT_BLOCK, dict.fromkeys(_SETS, Place(1)), "{ the script }; a cell's is its text.",
             ("Command",),
         ),
-        Parameter("FilePath", Kind.STRING, _NAMED, "A script in a file on this side.", ("PSPath",), not_empty=True),
+        Parameter("FilePath", Kind.STRING, _NAMED, "A script in a file on this side.", ("PSPath",)),
         Parameter(
             "ArgumentList", Kind.OBJECT, _NAMED, "What the script finds in $args or param().", ("Args",), many=True
         ),
-        Parameter("ThrottleLimit", Kind.INT, _NAMED, "How many hosts at a time; 32 otherwise.", lowest=1),
+        Parameter("ThrottleLimit", Kind.INT, _NAMED, "How many hosts at a time; 32 otherwise."),
         Parameter("AsJob", Kind.SWITCH, _NAMED, "In the background; what comes back is a job."),
         Parameter("InDisconnectedSession", Kind.SWITCH, _NAMED, "Leave the sessions while it runs; %receive_pssession.",
             ("Disconnected",)),
-        Parameter("JobName", Kind.STRING, _NAMED, "The job's name."),
+        Parameter("JobName", Kind.STRING, _NAMED, "The job's name; with one it is a job."),
         Parameter("HideComputerName", Kind.SWITCH, _NAMED, "Lines do without their host.", ("HCN",)),
         Parameter(
             "OutVariable", Kind.STRING, _NAMED, "The Python variable for the objects; +name adds to it.", ("ov",)
