@@ -28,6 +28,7 @@ from psmagic.commands.job import GET_JOB, RECEIVE_JOB, REMOVE_JOB, STOP_JOB, WAI
 from psmagic.pump import Pump
 from psmagic.selection import jobs_of
 from psmagic.targets import credential_of, targets_of
+from psmagic.words import error_in_parameters
 
 __all__ = ["InvokeMagics"]
 
@@ -230,7 +231,9 @@ def _variable(text: str | None) -> str:
 
 def _report(outcomes: list[HostOutcome], action: str) -> None:
     """Tell which hosts failed, and raise if that is to fail the cell."""
-    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    failed = [
+        HostOutcome(outcome.computer, error_in_parameters(outcome.error)) for outcome in outcomes if outcome.error
+    ]
     if not failed or action in {"SilentlyContinue", "Ignore"}:
         return
     if len(outcomes) == 1 and action == "Stop" and failed[0].error is not None:

@@ -21,6 +21,8 @@ _SSH_OPTIONS = {
     "serveraliveinterval": "keepalive",
     "userknownhostsfile": "known_hosts",
 }
+# What a target's option can be.
+_SHORTEST_SECONDS, _LONGEST_SECONDS = 0.1, 3600
 _NOT_YET = {
     "VMId": "a virtual machine's socket",
     "VMName": "a virtual machine's socket",
@@ -75,6 +77,12 @@ def _ssh_target(bound: Bound, host: str) -> Target:
         )
     user = match["user"] or bound.get("UserName")
     port = match["port"] or bound.get("Port")
+    if ":" in (user or ""):
+        raise ArgumentError(
+            "The name of a user has no ':'. A password is never written into a cell: leave it out, and it is asked "
+            "for where no key logs in.",
+            "PSSessionInvalidComputerName",
+        )
     address = f"{match['host']}{f':{port}' if port else ''}"
     require_host(f"ssh://{address}")
     key_file = bound.get("KeyFilePath")
@@ -86,7 +94,7 @@ def _ssh_target(bound: Bound, host: str) -> Target:
             options[option] = bound.get(name)
     timeout = bound.get("ConnectingTimeout", -1)
     if timeout > 0:
-        options["connect_timeout"] = f"{timeout / 1000:g}"
+        options["connect_timeout"] = f"{min(max(timeout / 1000, _SHORTEST_SECONDS), _LONGEST_SECONDS):g}"
     return Target.parse(f"ssh://{f'{user}@' if user else ''}{address}", options)
 
 
