@@ -101,7 +101,7 @@ def _held(value: Any) -> Iterable[Any]:
     """What is in a value, as far as it can be anything."""
     if type(value).__module__.partition(".")[0] in {"numpy", "pandas"}:
         if type(value).__name__ == "DataFrame":
-            value = value.loc[:, value.dtypes == object].to_numpy()
+            value = value.loc[:, value.dtypes.eq("object")].to_numpy()
         held: Iterable[Any] = value.tolist() if getattr(value, "dtype", None) == "object" else ()
         return held
     if isinstance(value, PSObject):

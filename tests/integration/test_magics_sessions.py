@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import _thread
 import io
+import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from psmagic.pump import Pump
 
-from pskernel import Objects, PSSession, Question, get_pssession
+from pskernel import Objects, PSCredential, PSSession, Question, get_pssession, new_pssession
+from pskernel.cells.invocation import Invocation
+from pskernel.questions import NobodyToAsk
 from pskernel.remoting.invocation import FanOut, HostOutcome
 from pskernel.remoting.jobs import JOBS
 from pskernel.remoting.loop import LOOP
 from pskernel.remoting.output import Kept
 from pskernel.remoting.work import Work
+from pskernel.session.runspace import Runspace
 from tests.parts.ipython import run, ssh_parameters, state
 from tests.parts.sshd import Sshd
 
@@ -381,6 +387,63 @@ def test_ctrl_c_stops_a_script_on_all_hosts_and_keeps_the_sessions(
 
     assert type(error).__name__ in {"PipelineStopped", "HostsFailed"}
     assert ("1\n1\n", None) == run(shell, capsys, "%%invoke_command -Session $a, $b -HideComputerName\n1")
+
+
+async def settled(session: PSSession) -> None:
+    """Wait until the question behind a script is answered, and its end too."""
+    async with (await session.session.ready(NobodyToAsk()))._turn:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("line", "owner", "step", "error_id"),
+    [
+        ("%%invoke_command -Session $s\n1", Invocation, "_start", "SessionAbandoned"),
+        ("x = %invoke_command -Session $s -ScriptBlock { 1 }", Invocation, "_start", "SessionAbandoned"),
+        ("%%invoke_command -Session $s\n$using:login", Runspace, "query", "Interrupted"),
+        ("%%invoke_command -Session $s -ArgumentList $login\n1", Runspace, "exchange_key", "Interrupted"),
+    ],
+)
+def test_ctrl_c_ends_what_an_engine_never_answers_to(
+    shell: InteractiveShell,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    ctrl_c: Callable[[], None],
+    pwsh: str,
+    line: str,
+    owner: type,
+    step: str,
+    error_id: str,
+) -> None:
+    reached, waiting = threading.Event(), threading.Event()
+    real_step, real_serve = getattr(owner, step), Pump._serve
+
+    async def stepping(self: Any, *args: Any, **options: Any) -> Any:
+        reached.set()
+        return await real_step(self, *args, **options)
+
+    def serving(self: Pump, future: Any) -> bool:
+        if reached.is_set():
+            waiting.set()
+        return real_serve(self, future)
+
+    with new_pssession(f"process:{pwsh}?stop_timeout=2") as session:
+        (engine,) = session.invoke("$PID")
+        LOOP.run(settled(session))
+        shell.user_ns |= {"s": session, "login": PSCredential("admin", "hunter2")}
+        monkeypatch.setattr(owner, step, stepping)
+        monkeypatch.setattr(Pump, "_serve", serving)
+        os.kill(engine, signal.SIGSTOP)
+        threading.Thread(target=lambda: waiting.wait(60) and ctrl_c()).start()
+        began = time.monotonic()
+
+        error = run(shell, capsys, line)[1]
+
+        took = time.monotonic() - began
+        monkeypatch.undo()
+
+    assert error_id == type(error).__name__
+    assert took < 20
 
 
 @pytest.mark.usefixtures("ctrl_c")
