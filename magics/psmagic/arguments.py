@@ -178,6 +178,8 @@ def _unreadable(line: str, rest: str) -> ArgumentError:
         called = re.search(r"\$[\w.]+\Z", line[: len(line) - len(rest)])
         why = f"Nothing is called here: {called[0]} is read, and no more." if called else _IN_PARENTHESES
         return ArgumentError(why, "ParserError")
+    if rest[0] in f"{_SINGLE}{_DOUBLE}" and rest[0] not in rest[1:]:
+        return ArgumentError(f"The string is missing the terminator: {rest[0]}.", "TerminatorExpectedAtEndOfString")
     if rest.startswith("["):
         return ArgumentError("An index is a number, or a text in quotes: $name[0], $name['key'].", "ParserError")
     return ArgumentError(

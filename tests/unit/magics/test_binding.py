@@ -143,7 +143,7 @@ REFUSED = [
 # What only this side refuses, or refuses otherwise.
 OURS = [
     ("$nothing", "VariableIsUndefined"), ("a'b'", "ParserError"), ("(Get-Date)", "ParserError"), ("a; b", "ParserError"),
-    ("'a", "ParserError"), ("-Options @{ a }", "ParserError"), ("-Port:", "MissingArgument"), ("", MISSING),
+    ("'a", "TerminatorExpectedAtEndOfString"), ('-ComputerName "a b', "TerminatorExpectedAtEndOfString"), ("-Options @{ a }", "ParserError"), ("-Port:", "MissingArgument"), ("", MISSING),
     ("web01 -Verbose", "CommonParameterNotSupported"), ("a b c", "PositionalParameterNotFound"),
     ("-Session $n", NO_CONVERSION), ("-HostName a -Port $t", NO_CONVERSION), ("a | b", "ParserError"),
 ]  # fmt: skip
