@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pskernel.errors import TargetError
 
-__all__ = ["PSSessionOption"]
+__all__ = ["PSSessionOption", "option_names"]
 
 # Fields that are options of a target under another name, or in another unit.
 _RENAMED: Final = {
@@ -107,6 +107,11 @@ class PSSessionOption:
 
 
 _SPECIAL: Final = {"no_machine_profile", "max_connection_retry_count", "proxy_access_type", "include_port_in_spn"}
+
+
+def option_names(field: str) -> tuple[str, ...]:
+    """The options of a target that a field of :class:`PSSessionOption` says."""
+    return _MILLISECONDS.get(field, (_RENAMED.get(field, field),))
 
 
 def _seconds(milliseconds: int) -> float:

@@ -7,18 +7,26 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Argument", "ArgumentError", "Number", "ScriptBlock", "read_arguments"]
+from pskernel.remoting.members import INDEX, MEMBER, follow, steps
+
+__all__ = ["Argument", "ArgumentError", "Number", "ScriptBlock", "read_arguments", "read_number"]
 
 _SINGLE = "'\u2018\u2019\u201a\u201b"
 _DASH = "-\u2013\u2014\u2015"
 _DOUBLE = '"\u201c\u201d\u201e'
+_QUOTED = (
+    rf"[{_SINGLE}](?:[^{_SINGLE}]|[{_SINGLE}]{{2}})*[{_SINGLE}]"
+    rf"|[{_DOUBLE}](?:[^{_DOUBLE}`]|`.|[{_DOUBLE}]{{2}})*[{_DOUBLE}]"
+)
+_STEPS = re.sub("[?]P<[a-z]+>", "?:", rf"{MEMBER}|{INDEX}")
 _TOKEN = re.compile(
     rf"""(?P<space>\s+|(?<!\S)\#[^\n]*)
     |[{_SINGLE}](?P<single>(?:[^{_SINGLE}]|[{_SINGLE}]{{2}})*)[{_SINGLE}]
     |[{_DOUBLE}](?P<double>(?:[^{_DOUBLE}`]|`.|[{_DOUBLE}]{{2}})*)[{_DOUBLE}]
     |@\{{(?P<table>[^{{}}]*)\}}
     |(?P<comma>,\s*)
-    |\$(?P<variable>[A-Za-z_][A-Za-z0-9_]*)
+    |(?P<list>@?\((?:[^(){{}}{_SINGLE}{_DOUBLE}]|{_QUOTED})*\))
+    |\$(?P<variable>[A-Za-z_][A-Za-z0-9_]*(?:{_STEPS})*)
     |(?P<name>[{_DASH}][A-Za-z_?][A-Za-z0-9_]*)(?P<colon>:?)
     |(?P<word>[^\s{_SINGLE}{_DOUBLE}$@(){{}};|&<>,`#\u2013\u2014\u2015][^\s{_SINGLE}{_DOUBLE}(){{}};|&<>,`]*)""",
     re.VERBOSE | re.DOTALL,
@@ -28,10 +36,14 @@ _PAIR = re.compile(
 )
 # What decides where a script block ends.
 _IN_BLOCK = re.compile(
-    rf"[{_SINGLE}](?:[^{_SINGLE}]|[{_SINGLE}]{{2}})*[{_SINGLE}]|[{_DOUBLE}](?:[^{_DOUBLE}`]|`.|[{_DOUBLE}]{{2}})*[{_DOUBLE}]"
+    rf"{_QUOTED}"
     r"|<#.*?#>|(?<![^\s;{}()|])#[^\n]*|`.|[{}]"
     rf"|(?P<open>[{_SINGLE}{_DOUBLE}])",
     re.DOTALL,
+)
+_IN_PARENTHESES = (
+    "In parentheses there may be values with commas between them, or one $name. No command is run there, and nothing "
+    "is calculated: give the value a name in Python first."
 )
 _CONSTANTS = {"true": True, "false": False, "null": None}
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "e": "\x1b"}
@@ -162,6 +174,14 @@ def _end_of_block(line: str, start: int) -> int:
 
 
 def _unreadable(line: str, rest: str) -> ArgumentError:
+    if rest.startswith(("(", "@(", "$(")):
+        called = re.search(r"\$[\w.]+\Z", line[: len(line) - len(rest)])
+        why = f"Nothing is called here: {called[0]} is read, and no more." if called else _IN_PARENTHESES
+        return ArgumentError(why, "ParserError")
+    if rest[0] in f"{_SINGLE}{_DOUBLE}" and rest[0] not in rest[1:]:
+        return ArgumentError(f"The string is missing the terminator: {rest[0]}.", "TerminatorExpectedAtEndOfString")
+    if rest.startswith("["):
+        return ArgumentError("An index is a number, or a text in quotes: $name[0], $name['key'].", "ParserError")
     return ArgumentError(
         f"The argument at column {len(line) - len(rest) + 1} cannot be read: {rest[:20]!r}. Put text with special "
         "characters between single quotes.",
@@ -179,13 +199,14 @@ def _value(kind: str, text: str, variables: Mapping[str, Any]) -> Any:
             return _table(text)
         case "block":
             return ScriptBlock(text)
-        case "variable":
-            return _variable(text, variables)
+        case "variable" | "list":
+            return (_followed if kind == "variable" else _listed)(text, variables)
         case _:
-            return _number(text) or text
+            return read_number(text) or text
 
 
-def _number(text: str) -> Number | None:
+def read_number(text: str) -> Number | None:
+    """A text as the number that PowerShell takes it for; None for what is none."""
     match = _NUMBER.match(text)
     if match is None:
         return None
@@ -220,6 +241,41 @@ def _variable(name: str, variables: Mapping[str, Any]) -> Any:
             f"There is no Python variable {name}. A literal dollar sign goes between single quotes.",
             "VariableIsUndefined",
         ) from None
+
+
+def _followed(text: str, variables: Mapping[str, Any]) -> Any:
+    """A variable, or what is behind it: PowerShell's words and ids are those of its strict mode."""
+    name = re.split(r"[.\[]", text, maxsplit=1)[0]
+    value = _variable(name, variables)
+    for step in steps(text[len(name) :]):
+        try:
+            value = follow(value, step)
+        except Exception:  # noqa: BLE001 - the user's own objects may raise what they like
+            if step.is_index:
+                raise ArgumentError(
+                    f"Index was outside the bounds of the array: ${text} has no {step.key!r}.",
+                    "System.IndexOutOfRangeException",
+                ) from None
+            raise ArgumentError(
+                f"The property '{step.key}' cannot be found on this object, ${text}. Verify that the property exists.",
+                "PropertyNotFoundStrict",
+            ) from None
+    return value
+
+
+def _listed(text: str, variables: Mapping[str, Any]) -> Any:
+    """Values between parentheses: of several their list, of one it itself; with ``@`` in front always a list."""
+    always = text.startswith("@")
+    inner = text[2 if always else 1 : -1].strip()
+    if not inner and always:
+        return _Joined()
+    found = read_arguments(inner, variables)
+    is_one = len(found) == 1 and found[0].has_value and not found[0].name
+    if not is_one or (isinstance(found[0].value, str) and inner[0] not in f"{_SINGLE}{_DOUBLE}$"):
+        raise ArgumentError(_IN_PARENTHESES, "ParserError")
+    value = found[0].value
+    # A list of Python's is as many values as it has; in a list it would be one of them.
+    return _Joined([value]) if always and not isinstance(value, list | tuple) else value
 
 
 def _table(text: str) -> dict[str, str]:

@@ -19,6 +19,7 @@ from psmagic.arguments import ArgumentError, read_arguments
 from psmagic.binding import Bound, bind
 from psmagic.errors import MagicError, RemoteError, remote_error
 from psmagic.parameters import Command, syntax
+from psmagic.words import error_in_parameters, in_parameters
 
 __all__ = ["PowerShellMagics", "command_magic", "raised", "refused", "shown_errors", "with_defaults"]
 
@@ -97,7 +98,7 @@ def shown_errors(command: str) -> Iterator[None]:
     except PipelineFailed as error:
         raise refused(error.record.fully_qualified_error_id.partition(",")[0], str(error), command) from None
     except (ArgumentError, PSKernelError) as error:
-        raise refused(getattr(error, "error_id", type(error).__name__), str(error), command) from None
+        raise refused(getattr(error, "error_id", type(error).__name__), in_parameters(str(error)), command) from None
     except KeyboardInterrupt:
         raise refused("Interrupted", "It was interrupted.", command) from None
 
@@ -111,5 +112,6 @@ def refused(error_id: str, message: str, command: str) -> RemoteError:
 
 def raised(error: CellError) -> RemoteError:
     """A cell's error."""
+    error = error_in_parameters(error)
     name = error.name.partition(",")[0]
     return remote_error(name if name.isidentifier() else "RemoteException", error.message, error.traceback)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from psmagic.arguments import Argument, ArgumentError
+from psmagic.arguments import Argument, ArgumentError, ScriptBlock
 from psmagic.conversion import convert, is_of_kind
 from psmagic.parameters import COMMON, Command, Kind, Parameter
 
@@ -47,7 +47,8 @@ def bind(command: Command, arguments: Sequence[Argument]) -> Bound:
         if parameter.name in values:
             raise ArgumentError(
                 f"Cannot bind parameter because parameter '{parameter.name}' is specified more than once. To provide "
-                "multiple values to parameters that can accept multiple values, use the array syntax.",
+                "multiple values to parameters that can accept multiple values, use the array syntax. For example, "
+                '"-parameter value1,value2,value3".',
                 "ParameterAlreadyBound",
             )
         values[parameter.name] = _given(parameter, argument, rest)
@@ -95,7 +96,7 @@ def _given(parameter: Parameter, argument: Argument, rest: list[Argument]) -> An
     if not rest or rest[0].name:
         raise ArgumentError(
             f"Missing an argument for parameter '{parameter.name}'. Specify a parameter of type "
-            f"'{parameter.kind.value}' and try again.",
+            f"'{parameter.type_name}' and try again.",
             "MissingArgument",
         )
     return convert(parameter, rest.pop(0).value)
@@ -103,12 +104,16 @@ def _given(parameter: Parameter, argument: Argument, rest: list[Argument]) -> An
 
 def _bind_positions(command: Command, positional: list[Any], values: dict[str, Any], sets: list[str]) -> list[str]:
     """Give values to positions, each to the first set that takes it as it is; PowerShell converts only if none does."""
+    takes_script = any(parameter.kind is Kind.SCRIPT_BLOCK for parameter in command.parameters)
     for value in positional:
+        # A block is the script, wherever the hosts stand: PowerShell has a set for each kind of them.
+        is_script = takes_script and isinstance(value, ScriptBlock)
         candidates = [
             (name, parameter)
             for name in sets
             for parameter in command.parameters
             if name in parameter.sets and parameter.sets[name].position is not None and parameter.name not in values
+            if not is_script or parameter.kind is Kind.SCRIPT_BLOCK
         ]
         lowest = {name: min(p.sets[name].position or 0 for n, p in candidates if n == name) for name, _ in candidates}
         # A set that has nothing at the first position has lost it to the others.
@@ -136,10 +141,12 @@ def _taker(candidates: list[tuple[str, Parameter]], value: Any, default_set: str
 
 def _one_set(command: Command, sets: list[str], values: Mapping[str, Any]) -> str:
     # PowerShell takes the default set wherever it is possible, complete or not.
-    chosen = command.default_set if command.default_set in sets else sets[0] if len(sets) == 1 else None
+    complete = [name for name in sets if not _missing(command, name, values)]
+    only = sets if len(sets) == 1 else complete
+    chosen = command.default_set if command.default_set in sets else only[0] if len(only) == 1 else None
     if chosen is None:
         raise _ambiguous()
-    missing = [p.name for p in command.parameters if chosen in p.sets and _must(p, chosen) and p.name not in values]
+    missing = _missing(command, chosen, values)
     if missing:
         raise ArgumentError(
             f"Cannot process command because of one or more missing mandatory parameters: {' '.join(missing)}.",
@@ -148,8 +155,13 @@ def _one_set(command: Command, sets: list[str], values: Mapping[str, Any]) -> st
     return chosen
 
 
-def _must(parameter: Parameter, set_name: str) -> bool:
-    return parameter.sets[set_name].mandatory
+def _missing(command: Command, set_name: str, values: Mapping[str, Any]) -> list[str]:
+    """The parameters that a set cannot do without, and that are not given."""
+    return [
+        parameter.name
+        for parameter in command.parameters
+        if set_name in parameter.sets and parameter.sets[set_name].mandatory and parameter.name not in values
+    ]
 
 
 def _ambiguous() -> ArgumentError:

@@ -35,8 +35,19 @@ class CopyMagics(PowerShellMagics):
     def copy_item(self, bound: Bound) -> CopyResult:
         """Copy files and folders to or from a session's host, verified; interrupted, it goes on where it stopped."""
         to, source = bound.get("ToSession"), bound.get("FromSession")
-        if (to is None) == (source is None):
+        if to is not None and source is not None:
+            raise ArgumentError(
+                "'-FromSession' and '-ToSession' are mutually exclusive and cannot be specified at the same time.",
+                "InvalidInput",
+            )
+        if to is None and source is None:
             raise ArgumentError("Give one of -ToSession $name and -FromSession $name.", "AmbiguousParameterSet")
+        # As with Copy-Item, what has no destination comes into the current folder.
+        destination = bound.get("Destination") or ("." if source is not None else None)
+        if destination is None:
+            raise ArgumentError(
+                "The parameter 'Destination' cannot be null or empty.", "CopyItemRemoteDestinationIsNullOrEmpty"
+            )
         session: PSSession = to or source
         progress = progress_of(self.shell)
         pump = Pump(LOOP, progress=progress)
@@ -44,7 +55,7 @@ class CopyMagics(PowerShellMagics):
         transfer = Transfer(
             session,
             bound.get("Path") or bound.get("LiteralPath"),
-            bound.get("Destination"),
+            destination,
             to_remote=to is not None,
             literal=bound.set_name == "LiteralPath",
             recurse=bool(bound.get("Recurse")),

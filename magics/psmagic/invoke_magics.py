@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 import sys
 from pathlib import Path
+from typing import Any
 
 from IPython.core.magic import line_cell_magic, line_magic, magics_class, no_var_expand
 
+from pskernel.cells.invocation import ErrorAction
+from pskernel.cells.outcome import ERROR_SEEN
 from pskernel.questions import Asker, NobodyToAsk
 from pskernel.remoting import leaving
 from pskernel.remoting.invocation import THROTTLE, FanOut, HostOutcome
@@ -26,6 +29,7 @@ from psmagic.commands.job import GET_JOB, RECEIVE_JOB, REMOVE_JOB, STOP_JOB, WAI
 from psmagic.pump import Pump
 from psmagic.selection import jobs_of
 from psmagic.targets import credential_of, targets_of
+from psmagic.words import error_in_parameters
 
 __all__ = ["InvokeMagics"]
 
@@ -44,27 +48,34 @@ class InvokeMagics(PowerShellMagics):
         _require_one_way(bound)
         work = Work.of(_script(bound, cell), bound.get("ArgumentList") or (), self.shell.user_ns)
         places = _places(bound)
-        throttle = bound.get("ThrottleLimit", THROTTLE)
-        if bound.get("AsJob"):
-            return JOBS.start(
+        variable = _variable(bound.get("OutVariable"))
+        if bound.get("AsJob") or bound.get("JobName"):
+            job = JOBS.start(
                 places,
                 work,
                 name=bound.get("JobName"),
-                throttle=throttle,
+                throttle=_throttle(bound),
                 credential=credential_of(bound, ask=self.can_ask()),
+                error_action=ErrorAction(bound.get("ErrorAction", "Continue")),
             )
+            self._keep(bound, variable, [job])
+            return job
         if bound.get("InDisconnectedSession"):
             return self._left_running(bound, work)
-        variable = _variable(bound.get("OutVariable"))
         # A cell shows what a console would; whoever takes the objects gets them, and their own display.
         objects = Objects() if cell is None or variable else None
-        outcomes = self._run(bound, places, work, objects, throttle)
+        fan_out = self._run(bound, places, work, objects)
+        self._keep(bound, variable, objects or [])
+        # Whoever presses Ctrl+C does not want the next cell to run, whatever becomes of errors.
+        _report(fan_out.outcomes, "Stop" if fan_out.interrupted else bound.get("ErrorAction", "Stop"))
+        return objects
+
+    def _keep(self, bound: Bound, variable: str, objects: list[Any]) -> None:
+        """What -OutVariable asks for."""
         if variable:
             added = bound.get("OutVariable").startswith("+") and isinstance(self.shell.user_ns.get(variable), list)
             before = self.shell.user_ns[variable] if added else []
-            self.shell.user_ns[variable] = Objects([*before, *(objects or [])])
-        _report(outcomes, bound.get("ErrorAction", "Stop"))
-        return objects
+            self.shell.user_ns[variable] = Objects([*before, *objects])
 
     def _left_running(self, bound: Bound, work: Work) -> PSSession | PSSessions:
         """Start it in new sessions, and leave them to their servers."""
@@ -84,9 +95,7 @@ class InvokeMagics(PowerShellMagics):
         found = pump.run(start(), lambda: None)
         return found[0] if len(found) == 1 else found
 
-    def _run(
-        self, bound: Bound, places: list[PSSession | Target], work: Work, objects: Objects | None, throttle: int
-    ) -> list[HostOutcome]:
+    def _run(self, bound: Bound, places: list[PSSession | Target], work: Work, objects: Objects | None) -> FanOut:
         pump = Pump(LOOP, interactive=self.can_ask())
         asker: Asker = pump if self.can_ask() else NobodyToAsk()
         fan_out = FanOut(
@@ -95,11 +104,13 @@ class InvokeMagics(PowerShellMagics):
             pump,
             asker,
             collect=objects.append if objects is not None else None,
-            throttle=throttle,
+            throttle=_throttle(bound),
             credential=credential_of(bound, ask=self.can_ask()),
             hide_computer_name=bool(bound.get("HideComputerName")),
+            error_action=ErrorAction(bound.get("ErrorAction", "Continue")),
         )
-        return pump.run(fan_out.run(), fan_out.interrupt)
+        pump.run(fan_out.run(), fan_out.interrupt)
+        return fan_out
 
     @line_magic
     @no_var_expand
@@ -115,19 +126,24 @@ class InvokeMagics(PowerShellMagics):
     def receive_job(self, bound: Bound) -> Objects:
         """Bring back what jobs have returned since the last time."""
         objects = Objects()
-        outcomes: list[HostOutcome] = []
         jobs = jobs_of(bound) or Jobs()
+        action = ErrorAction(bound.get("ErrorAction", "Continue"))
         if bound.get("Wait"):
             # All of them first: what is received and then given up for another job's sake would be lost.
             for job in jobs:
                 job.wait()
-        for job in jobs:
-            found = job.receive(keep=bool(bound.get("Keep")))
+        received = [job.receive(keep=True) for job in jobs]
+        for found in received:
             for piece in found.streams:
-                print(piece.text, end="", file=sys.stderr if piece.stream == "stderr" else sys.stdout)
+                if not (piece.is_error and action.hides):
+                    print(piece.text, end="", file=sys.stderr if piece.stream == "stderr" else sys.stdout)
             objects.extend(found)
-            outcomes.extend(found.failed)
-        _report(outcomes, "Continue")
+        outcomes = [outcome for found in received for outcome in found.failed]
+        _report(outcomes, "SilentlyContinue" if action.hides else "Continue")
+        if action is ErrorAction.STOP:
+            _require_no_errors(jobs, received)
+        for job, found in zip(jobs, received, strict=True) if not bound.get("Keep") else ():
+            job.drop(found)
         return objects
 
     @line_magic
@@ -184,13 +200,25 @@ def _places(bound: Bound) -> list[PSSession | Target]:
     return places
 
 
+def _throttle(bound: Bound) -> int:
+    """How many hosts at a time; as with Invoke-Command, none and fewer mean the default."""
+    given: int = bound.get("ThrottleLimit", THROTTLE)
+    return given if given > 0 else THROTTLE
+
+
 def _script(bound: Bound, cell: str | None) -> str:
     given: ScriptBlock | None = bound.get("ScriptBlock")
     path: str | None = bound.get("FilePath")
-    if [given, path, cell].count(None) != 2:
+    missing = [given, path, cell].count(None)
+    if missing != 2:
         raise ArgumentError(
             "Give the script once: as the cell below %%invoke_command, as -ScriptBlock { }, or with -FilePath.",
-            "AmbiguousParameterSet",
+            "MissingMandatoryParameter" if missing > 2 else "AmbiguousParameterSet",
+        )
+    if path == "":
+        raise ArgumentError(
+            "Cannot bind argument to parameter 'FilePath' because it is an empty string.",
+            "ParameterArgumentValidationErrorEmptyStringNotAllowed",
         )
     if cell is not None:
         return cell
@@ -204,6 +232,8 @@ def _read(path: str) -> str:
         if len(data) > _MAX_FILE_BYTES:
             raise ArgumentError(f"The file {path} is larger than {_MAX_FILE_BYTES >> 20} MB.", "FileTooLarge")
         return data.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise ArgumentError(f"Cannot find path '{path}' because it does not exist.", "PathNotFound") from None
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise ArgumentError(f"The file {path} cannot be read: {reason}.", "FilePathNotFound") from None
@@ -213,21 +243,41 @@ def _variable(text: str | None) -> str:
     """The name behind -OutVariable."""
     name = (text or "").removeprefix("+")
     if text is not None and not name.isidentifier():
-        raise ArgumentError(f"'{text[:50]}' is no name of a Python variable.", "ParameterArgumentValidationError")
+        message = f"Cannot validate argument on parameter 'OutVariable'. '{text[:50]}' is no name of a Python variable."
+        raise ArgumentError(message, "ParameterArgumentValidationError")
     return name
 
 
 def _report(outcomes: list[HostOutcome], action: str) -> None:
     """Tell which hosts failed, and raise if that is to fail the cell."""
-    failed = [outcome for outcome in outcomes if outcome.error is not None]
-    if not failed or action == "SilentlyContinue":
+    failed = [
+        HostOutcome(outcome.computer, error_in_parameters(outcome.error)) for outcome in outcomes if outcome.error
+    ]
+    if not failed or action in {"SilentlyContinue", "Ignore"}:
         return
     if len(outcomes) == 1 and action == "Stop" and failed[0].error is not None:
-        raise raised(failed[0].error)
+        if failed[0].error.name != ERROR_SEEN:
+            raise raised(failed[0].error)
+        message = f"The script wrote errors on {failed[0].computer}. The first: {failed[0].error.message}"
+        raise refused(ERROR_SEEN, message, INVOKE_COMMAND.short_name)
     for outcome in failed:
-        for line in outcome.error.traceback if outcome.error else ():
+        # Error records have been shown as they came.
+        for line in outcome.error.traceback if outcome.error and outcome.error.name != ERROR_SEEN else ():
             print(f"[{outcome.computer}] {line}", file=sys.stderr)  # noqa: T201
     if action == "Stop":
         hosts = ", ".join(outcome.computer for outcome in failed)
         message = f"The script failed on {len(failed)} of {len(outcomes)} hosts: {hosts}."
         raise refused("HostsFailed", message, INVOKE_COMMAND.short_name)
+
+
+def _require_no_errors(jobs: Jobs, received: list[Objects]) -> None:
+    """Raise if there are errors in what jobs have returned; it stays with them."""
+    wrong = [job for job, found in zip(jobs, received, strict=True) if found.failed or _wrote_errors(found)]
+    if wrong:
+        names = ", ".join(f"{job.id} ({job.name})" for job in wrong)
+        message = f"There are errors in what these jobs returned: {names}. It can be received again."
+        raise refused(ERROR_SEEN, message, RECEIVE_JOB.short_name)
+
+
+def _wrote_errors(found: Objects) -> bool:
+    return any(piece.is_error for piece in found.streams)

@@ -19,6 +19,7 @@ from psmagic.binding import Bound
 from psmagic.commands.pssession import CONNECT_PSSESSION, DISCONNECT_PSSESSION, RECEIVE_PSSESSION
 from psmagic.pump import Pump
 from psmagic.selection import sessions_at_servers, sessions_of
+from psmagic.words import error_in_parameters
 
 if TYPE_CHECKING:
     from pskernel.cells.outcome import CellError
@@ -71,7 +72,7 @@ class LeavingMagics(PowerShellMagics):
         for session in self._connected(bound, pump, asker):
             error = self._received(session, objects, asker)
             if error is not None:
-                print(error.message, file=sys.stderr)  # noqa: T201 - the objects of the others must not be lost
+                print(error_in_parameters(error).message, file=sys.stderr)  # noqa: T201 - the objects of the others must not be lost
                 if not objects:
                     raise raised(error)
         return objects

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["COMMON", "Command", "Kind", "Parameter", "Place", "syntax"]
+__all__ = ["COMMON", "ERROR_ACTIONS", "Command", "Kind", "Parameter", "Place", "syntax"]
 
 
 class Kind(Enum):
@@ -26,6 +26,11 @@ class Kind(Enum):
     SCRIPT_BLOCK = "System.Management.Automation.ScriptBlock"
     JOB = "System.Management.Automation.Job"
     OBJECT = "System.Object"
+
+    @property
+    def is_value(self) -> bool:
+        """Whether the type has no null."""
+        return self in {Kind.INT, Kind.GUID, Kind.AUTHENTICATION, Kind.CHOICE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,16 @@ class Parameter:
     choices: tuple[str, ...] = ()
     many: bool = False
 
+    @property
+    def is_mandatory(self) -> bool:
+        """Whether a set cannot do without it; then it is never null or empty."""
+        return any(place.mandatory for place in self.sets.values())
+
+    @property
+    def type_name(self) -> str:
+        """Its type, as messages name it."""
+        return f"{self.kind.value}{'[]' if self.many else ''}"
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -77,6 +92,9 @@ COMMON = (
     "Verbose", "Debug", "ErrorAction", "WarningAction", "InformationAction", "ProgressAction", "ErrorVariable",
     "WarningVariable", "InformationVariable", "OutVariable", "OutBuffer", "PipelineVariable",
 )  # fmt: skip
+
+# Of PowerShell's, those that ask nobody.
+ERROR_ACTIONS = ("SilentlyContinue", "Stop", "Continue", "Ignore")
 
 
 def syntax(command: Command) -> list[str]:

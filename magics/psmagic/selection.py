@@ -29,8 +29,8 @@ def sessions_of(bound: Bound) -> PSSessions | None:
         return PSSessions(SESSIONS.by_id(number) for number in _listed(bound.get("Id")))
     if bound.get("InstanceId") is not None:
         return PSSessions(SESSIONS.by_instance_id(number) for number in _listed(bound.get("InstanceId")))
-    if bound.get("Name") is not None:
-        return PSSessions(session for name in _listed(bound.get("Name")) for session in SESSIONS.by_name(name))
+    if "Name" in bound.values:
+        return PSSessions(session for name in _listed(bound.get("Name")) for session in SESSIONS.by_name(name or ""))
     return None
 
 

@@ -91,7 +91,8 @@ class SessionMagics(PowerShellMagics):
     @command_magic(REMOVE_PSSESSION)
     def remove_pssession(self, bound: Bound) -> None:
         """Close sessions: their variables, and what runs in them, are gone."""
-        found = sessions_of(bound) or PSSessions()
+        computers = bound.get("ComputerName") or []
+        found = sessions_of(bound) or PSSessions(each for name in computers for each in SESSIONS.by_computer(name))
         for session in found:
             self._entered.require_not_entered(session)
         failures = [failure for session in found if (failure := _removed(session)) is not None]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from pskernel.target import Target
 from psmagic.arguments import ArgumentError
 from psmagic.binding import Bound
-from psmagic.wsman_targets import credential_of, require_one_login, uri_target, wsman_target
+from psmagic.wsman_targets import credential_of, require_host, require_one_login, uri_target, wsman_target
 
 __all__ = ["credential_of", "target_of", "targets_of"]
 
@@ -20,6 +21,8 @@ _SSH_OPTIONS = {
     "serveraliveinterval": "keepalive",
     "userknownhostsfile": "known_hosts",
 }
+# What a target's option can be.
+_SHORTEST_SECONDS, _LONGEST_SECONDS = 0.1, 3600
 _NOT_YET = {
     "VMId": "a virtual machine's socket",
     "VMName": "a virtual machine's socket",
@@ -74,14 +77,25 @@ def _ssh_target(bound: Bound, host: str) -> Target:
         )
     user = match["user"] or bound.get("UserName")
     port = match["port"] or bound.get("Port")
+    if ":" in (user or ""):
+        raise ArgumentError(
+            "The name of a user has no ':'. A password is never written into a cell: leave it out, and it is asked "
+            "for where no key logs in.",
+            "PSSessionInvalidComputerName",
+        )
+    address = f"{match['host']}{f':{port}' if port else ''}"
+    require_host(f"ssh://{address}")
+    key_file = bound.get("KeyFilePath")
+    if key_file and not os.path.exists(os.path.expanduser(key_file)):  # noqa: PTH110, PTH111 - pathlib raises here
+        raise ArgumentError(f"Cannot find path '{key_file}' because it does not exist.", "PathNotFound")
     options = dict(_ssh_option(*item) for item in (bound.get("Options") or {}).items())
     for name, option in (("KeyFilePath", "key_file"), ("Subsystem", "subsystem")):
         if bound.get(name):
             options[option] = bound.get(name)
     timeout = bound.get("ConnectingTimeout", -1)
     if timeout > 0:
-        options["connect_timeout"] = f"{timeout / 1000:g}"
-    return Target.parse(f"ssh://{f'{user}@' if user else ''}{match['host']}{f':{port}' if port else ''}", options)
+        options["connect_timeout"] = f"{min(max(timeout / 1000, _SHORTEST_SECONDS), _LONGEST_SECONDS):g}"
+    return Target.parse(f"ssh://{f'{user}@' if user else ''}{address}", options)
 
 
 def _ssh_option(name: str, value: object) -> tuple[str, str]:

@@ -10,13 +10,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pskernel.credentials import CredentialReference, GivenCredential, Secret, find_certificate, read_credential
+from pskernel.errors import TargetError
 from pskernel.options import Options
 from pskernel.sessionoption import PSSessionOption
 from pskernel.target import Target
 from psmagic.arguments import ArgumentError
 from psmagic.binding import Bound
 
-__all__ = ["credential_of", "require_one_login", "uri_target", "wsman_target"]
+__all__ = ["credential_of", "require_host", "require_one_login", "uri_target", "wsman_target"]
 
 _HOST = re.compile(r"\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.%]+\]?|[^:@\[\]/?#\\\s]+")
 _AUTHS = {
@@ -67,6 +68,18 @@ def require_one_login(bound: Bound) -> None:
         )
 
 
+def require_host(address: str) -> None:
+    """Refuse what is no name or number of a host, with PowerShell's id.
+
+    Raises:
+        ArgumentError: the message says why it is none.
+    """
+    try:
+        Target.parse(address)
+    except TargetError as error:
+        raise ArgumentError(str(error), "PSSessionInvalidComputerName") from None
+
+
 def wsman_target(bound: Bound, computer: str) -> Target:
     """The target of -ComputerName.
 
@@ -81,6 +94,7 @@ def wsman_target(bound: Bound, computer: str) -> Target:
             "PSSessionInvalidComputerName",
         )
     host = "localhost" if computer in _THIS_COMPUTER else computer.strip("[]")
+    require_host(f"winrm://[{host}]" if ":" in host else f"winrm://{host}")
     if bound.get("EnableNetworkAccess") and host == "localhost":
         raise ArgumentError(
             "-EnableNetworkAccess is for sessions of Windows to itself, which need Windows' own client.", "NotSupported"
@@ -111,6 +125,7 @@ def uri_target(bound: Bound, uri: str) -> Target:
         raise ArgumentError(
             "The URI holds what no address of an endpoint has: a user, or a fragment.", "UriFormatException"
         )
+    require_host(f"winrm://{parts.netloc}")
     tls = parts.scheme == "https"
     # As .NET's Uri has it; -ComputerName is what means WinRM's own ports.
     return _target(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pskernel.cells.debugging import DEBUGGER_LEFT, declined, stop_message, stop_text
 from pskernel.cells.failure import shown_error
-from pskernel.cells.outcome import CellError, Outcome, interrupted, own_error, script_error, with_second_hop
+from pskernel.cells.outcome import ERROR_SEEN, CellError, Outcome, interrupted, own_error, script_error, with_second_hop
 from pskernel.cells.output import Output, write_between
 from pskernel.cells.progress import ProgressDisplay
 from pskernel.directives import Directives
@@ -243,7 +243,7 @@ class Cell:
             if self._timed_out and error is not None and not error.own:
                 return own_error("CellTimeout", f"The cell was stopped after {seconds:g} s, its timeout.")
         if error is None and self._error_record and self._directives.stop_on_error_record:
-            return script_error("ErrorRecord", self._error_record, own=False)
+            return script_error(ERROR_SEEN, self._error_record, own=False)
         return error
 
     async def _watch(self, pipeline: Pipeline) -> CellError | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from pskernel.cells.cell import Cell
 from pskernel.cells.outcome import own_error, script_error
+from pskernel.directives import Directives
 from pskernel.errors import PipelineFailed, PSKernelError
-from pskernel.records import Output, Record
+from pskernel.records import ErrorRecord, HostText, Output, Record, TextKind
 from pskernel.session.pipeline import weigh
 
 if TYPE_CHECKING:
@@ -20,10 +22,24 @@ if TYPE_CHECKING:
     from pskernel.session.pipeline import Pipeline
     from pskernel.session.runspace import Runspace
 
-__all__ = ["Invocation"]
+__all__ = ["ErrorAction", "Invocation"]
 
 # What the objects of one invocation may weigh in memory.
 _MAX_BYTES = 2 * 1024 * 1024 * 1024
+
+
+class ErrorAction(Enum):
+    """What becomes of error records. As with Invoke-Command's -ErrorAction, the script goes on behind each."""
+
+    CONTINUE = "Continue"
+    STOP = "Stop"
+    SILENTLY_CONTINUE = "SilentlyContinue"
+    IGNORE = "Ignore"
+
+    @property
+    def hides(self) -> bool:
+        """Whether they are not shown."""
+        return self in {ErrorAction.SILENTLY_CONTINUE, ErrorAction.IGNORE}
 
 
 class Invocation(Cell):
@@ -33,6 +49,7 @@ class Invocation(Cell):
         session, output, stop_timeout: as for a :class:`Cell`.
         statements: makes what is sent, once the session is open; an error it raises is why nothing is.
         collect: takes each object; None lets the remote format them, as for a cell.
+        error_action: what becomes of error records.
     """
 
     debugs = False
@@ -44,8 +61,12 @@ class Invocation(Cell):
         stop_timeout: float,
         statements: Callable[[Runspace], Awaitable[Statements]],
         collect: Callable[[Any], object] | None = None,
+        *,
+        error_action: ErrorAction = ErrorAction.CONTINUE,
     ) -> None:
-        super().__init__(session, output, stop_timeout, opened=self._prepare)
+        directives = Directives(stop_on_error_record=error_action is ErrorAction.STOP)
+        super().__init__(session, output, stop_timeout, directives=directives, opened=self._prepare)
+        self._error_action = error_action
         self._make = statements
         self._statements: Statements = []
         self._collect = collect
@@ -68,6 +89,10 @@ class Invocation(Cell):
         return None
 
     async def _record(self, pipeline: Pipeline, record: Record) -> None:
+        if isinstance(record, ErrorRecord):
+            self._note_error(record.message.strip() or "an error without a text")
+        if self._error_action.hides and _is_error(record):
+            return
         if self._collect is None or not isinstance(record, Output):
             await super()._record(pipeline, record)
         elif self._room > 0:
@@ -88,3 +113,8 @@ class Invocation(Cell):
 
     async def _leave(self, outcome: Outcome, how: str, code: int) -> None:
         """A script that exits ends itself, not the session."""
+
+
+def _is_error(record: Record) -> bool:
+    """Whether it is an error record, or its text where the remote has formatted it."""
+    return isinstance(record, ErrorRecord) or (isinstance(record, HostText) and record.kind is TextKind.ERROR)

@@ -6,7 +6,19 @@ from dataclasses import dataclass
 
 from pskernel.render.ansi import neutralise, strip
 
-__all__ = ["CellError", "Outcome", "clean", "interrupted", "own_error", "script_error", "with_second_hop"]
+__all__ = [
+    "ERROR_SEEN",
+    "CellError",
+    "Outcome",
+    "clean",
+    "interrupted",
+    "own_error",
+    "script_error",
+    "with_second_hop",
+]
+
+# The name of the error where an error record alone makes a cell fail, because it was asked to.
+ERROR_SEEN = "ErrorRecord"
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,10 +121,10 @@ def give_name(part: Path, path: Path, *, ticks: int, mode: int) -> None:
     mode = _UNKNOWN_MODE if mode < 0 else _shared(mode)
     if path.is_file():
         was = stat.S_IMODE(path.stat().st_mode)
-        mode = was | 0o200 | (mode & 0o111 & (was >> 2))
-    part.chmod(mode)
+        mode = was | (mode & 0o111 & (was >> 2))
     moment = (ticks - _EPOCH_TICKS) * 100
     os.utime(part, ns=(moment, moment))
+    part.chmod(mode)
     part.replace(path)
 
 
@@ -169,5 +169,5 @@ def _ticks(status: os.stat_result) -> int:
 
 
 def _shared(mode: int) -> int:
-    """The mode of a copy: as the source's, but only its owner writes to it."""
-    return (mode & 0o755) | 0o600
+    """The mode of a copy: as the source's, but nobody else than its owner writes to it."""
+    return mode & 0o755

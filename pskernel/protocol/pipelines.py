@@ -135,7 +135,7 @@ class Templates:
             LocalProtocolError: an argument cannot be sent.
         """
         pool, pipeline = self._pipeline(shape, screen)
-        values: list[Any] = []
+        values: list[Value] = []
         for number, commands in enumerate(statements):
             if number:
                 pipeline.add_statement()
@@ -143,7 +143,7 @@ class Templates:
                 sent = psrpcore.Command(command.name, is_script=command.is_script)
                 for name, value in command.arguments:
                     if isinstance(value, Value):
-                        values.append(value.value)
+                        values.append(value)
                     sent.add_parameter(name, _MARKED % (len(values) - 1) if isinstance(value, Value) else value)
                 pipeline.add_command(sent)
             if shape in _SHOWN:
@@ -195,7 +195,7 @@ def _body(pool: psrpcore.ClientRunspacePool, pipeline: psrpcore.ClientPowerShell
     return payload.data[61:]
 
 
-def _with_values(body: bytes, values: Sequence[Any], encrypt: Callable[[str], str] | None) -> bytes:
+def _with_values(body: bytes, values: Sequence[Value], encrypt: Callable[[str], str] | None) -> bytes:
     references = itertools.count(_FIRST_REFERENCE)
     encoded = [encode(value, "V", references, encrypt) for value in values]
     return _MARKED_ELEMENT.sub(lambda match: encoded[int(match[1])], body) if values else body

@@ -50,14 +50,22 @@ _NO_KEY = b'<Nil N="Key"/>'
 _CREDENTIAL = ("System.Management.Automation.PSCredential", "System.Object")
 
 
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Value:
-    """Marks an argument as a Python value that :func:`encode` writes."""
+    """Marks an argument as a Python value that :func:`encode` writes.
+
+    ``read`` says what stands for it, and for each value in it: a caller's own types are unknown here.
+    """
 
     value: Any = dataclasses.field(repr=False)
+    read: Callable[[Any], Any] = dataclasses.field(default=_as_it_is, repr=False)
 
 
-def encode(value: Any, name: str, references: Iterator[int], encrypt: Callable[[str], str] | None = None) -> bytes:
+def encode(value: Value, name: str, references: Iterator[int], encrypt: Callable[[str], str] | None = None) -> bytes:
     """Write one value as an element.
 
     Args:
@@ -69,26 +77,53 @@ def encode(value: Any, name: str, references: Iterator[int], encrypt: Callable[[
     Raises:
         LocalProtocolError: the value, or one in it, has no counterpart. The message says where it is, and not what.
     """
-    return _Writer(references, encrypt).write(value, name, "")
+    return _Writer(references, encrypt, value.read).write(value.value, name, "")
 
 
-def has_secret(value: Any, around: tuple[int, ...] = ()) -> bool:
-    """Whether a value cannot be written before keys are exchanged. ``around`` are the values that it is in."""
-    if not isinstance(value, Mapping | list | tuple) or id(value) in around:
-        return isinstance(value, Secret | Login)
-    around = (*around, id(value))
-    items = value.values() if isinstance(value, Mapping) else value
-    return any(has_secret(item, around) for item in items)
+def has_secret(values: Iterable[Value]) -> bool:
+    """Whether one of them cannot be written before keys are exchanged, wherever in it the secret is."""
+    try:
+        return any(_holds_secret(value.value, value.read, ()) for value in values)
+    except Exception:  # noqa: BLE001 - a user's object may raise what it likes; it is refused when it is written
+        return False
+
+
+def _holds_secret(value: Any, read: Callable[[Any], Any], around: tuple[int, ...]) -> bool:
+    value = read(value)
+    if isinstance(value, Secret | Login):
+        return True
+    if isinstance(value, str | int | float | bytes | None) or id(value) in around:
+        return False
+    return any(_holds_secret(item, read, (*around, id(value))) for item in _held(value))
+
+
+def _held(value: Any) -> Iterable[Any]:
+    """What is in a value, as far as it can be anything."""
+    if type(value).__module__.partition(".")[0] in {"numpy", "pandas"}:
+        if type(value).__name__ == "DataFrame":
+            value = value.loc[:, value.dtypes.eq("object")].to_numpy()
+        held: Iterable[Any] = value.tolist() if getattr(value, "dtype", None) == "object" else ()
+        return held
+    if isinstance(value, PSObject):
+        return [*value.properties.values(), value.value]
+    if isinstance(value, Mapping):
+        return value.values()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [getattr(value, field.name) for field in dataclasses.fields(value)]
+    return value if isinstance(value, Sequence | AbstractSet) else ()
 
 
 class _Writer:
-    def __init__(self, references: Iterator[int], encrypt: Callable[[str], str] | None) -> None:
+    def __init__(
+        self, references: Iterator[int], encrypt: Callable[[str], str] | None, read: Callable[[Any], Any]
+    ) -> None:
         self._references = references
         self._encrypt = encrypt
+        self._unwrapped = read
         self._depth = 0
 
     def write(self, value: Any, name: str, where: str) -> bytes:
-        value = _read(value, where)
+        value = _read(self._unwrapped(value), where)
         simple = _simple(value, where)
         if simple is not None:
             tag, text = simple

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pskernel.cells.invocation import Invocation
+from pskernel.cells.invocation import ErrorAction, Invocation
 from pskernel.cells.outcome import CellError, interrupted, own_error
 from pskernel.cells.output import Output
 from pskernel.connect import opener
@@ -51,6 +51,7 @@ class FanOut:
         throttle: how many are at it at the same time.
         credential: the password for the targets.
         hide_computer_name: whether lines do without their host.
+        error_action: what becomes of error records.
 
     Raises:
         RemotingError: a session is not open, or another command runs in it; nothing is sent anywhere.
@@ -67,6 +68,7 @@ class FanOut:
         throttle: int = THROTTLE,
         credential: GivenCredential | None = None,
         hide_computer_name: bool = False,
+        error_action: ErrorAction = ErrorAction.CONTINUE,
     ) -> None:
         _claim([place for place in places if isinstance(place, ListedSession)])
         self._places = places
@@ -78,8 +80,9 @@ class FanOut:
         self._turns = asyncio.Semaphore(throttle)
         self._labels = _labels(places)
         self._labelled = len(places) > 1 and not hide_computer_name
+        self._error_action = error_action
         self._running: set[Invocation] = set()
-        self._interrupted = False
+        self.interrupted = False
         # How it ended, host by host as they end.
         self.outcomes: list[HostOutcome] = []
 
@@ -90,7 +93,7 @@ class FanOut:
 
     def interrupt(self) -> None:
         """Stop it everywhere."""
-        self._interrupted = True
+        self.interrupted = True
         for invocation in self._running:
             invocation.interrupt()
 
@@ -107,7 +110,7 @@ class FanOut:
         self.outcomes.append(HostOutcome(label, error))
 
     async def _at_its_turn(self, place: ListedSession | Target, label: str) -> CellError | None:
-        if self._interrupted:
+        if self.interrupted:
             return interrupted().error
         if isinstance(place, ListedSession):
             return await self._in(place.session, place.computer_name, label, place.target)
@@ -122,7 +125,14 @@ class FanOut:
     async def _in(self, session: InteractiveSession, computer: str, label: str, target: Target) -> CellError | None:
         output = Labelled(self._output, label) if self._labelled else self._output
         collect = self._marked(session, computer) if self._collect else None
-        invocation = Invocation(session, output, target.options.stop_timeout, self._work.statements, collect)
+        invocation = Invocation(
+            session,
+            output,
+            target.options.stop_timeout,
+            self._work.statements,
+            collect,
+            error_action=self._error_action,
+        )
         self._running.add(invocation)
         try:
             return (await invocation.run(self._work.script, self._asker)).error

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pskernel.cells.invocation import ErrorAction
 from pskernel.credentials import GivenCredential
 from pskernel.questions import NobodyToAsk
 from pskernel.remoting.errors import RemotingError
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 __all__ = ["JOBS", "Job", "JobTable", "Jobs"]
 
 _COLUMNS = ("Id", "Name", "PSJobTypeName", "State", "HasMoreData", "Location", "Command")
+_NAMES = {
+    "Id": "id", "Name": "name", "State": "state", "HasMoreData": "has_more_data", "Location": "location",
+    "Command": "command", "PSJobTypeName": "",
+}  # fmt: skip
+_KIND = "RemoteJob"
 _MAX_COMMAND = 60
 
 
@@ -47,6 +53,7 @@ class Job:
         *,
         throttle: int,
         credential: GivenCredential | None,
+        error_action: ErrorAction,
     ) -> None:
         self.id = number
         self.name = name
@@ -67,6 +74,7 @@ class Job:
             collect=self._objects.append,
             throttle=throttle,
             credential=credential,
+            error_action=error_action,
         )
         self._running = LOOP.start(self._fan_out.run())
 
@@ -82,7 +90,8 @@ class Job:
     @property
     def has_more_data(self) -> bool:
         """Whether there is something to receive, or something may still come."""
-        waiting = self._objects or self._fan_out.outcomes[self._reported :]
+        failed = sum(1 for outcome in self._fan_out.outcomes if outcome.error)
+        waiting = self._objects or failed > self._reported
         return not self._running.done() or bool(waiting) or not self._kept.is_empty
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -96,10 +105,17 @@ class Job:
     def receive(self, *, keep: bool = False) -> Objects:
         """What has come since it was received last.
 
+        Args:
+            keep: whether it stays to be received again.
+
         Returns:
             the objects; text is in ``streams``, and the errors of hosts that failed are in ``failed``.
         """
         return LOOP.run(self._receive(keep=keep))
+
+    def drop(self, found: Objects) -> None:
+        """Take what was received with ``keep``, and nothing that has come since."""
+        LOOP.run(self._drop(found))
 
     async def _wait(self, timeout: float | None) -> bool:  # noqa: ASYNC109
         await asyncio.wait([asyncio.wrap_future(self._running)], timeout=timeout)
@@ -112,21 +128,27 @@ class Job:
         await self._wait(None)
 
     async def _receive(self, *, keep: bool) -> Objects:
-        streams = self._kept.take()
-        ended = self._fan_out.outcomes[self._reported :]
-        found = Objects(self._objects, streams=streams, failed=[outcome for outcome in ended if outcome.error])
-        if keep:
-            for piece in streams:
-                await self._kept.write(piece)
-        else:
-            self._objects.clear()
-            self._reported += len(ended)
+        failed = [outcome for outcome in self._fan_out.outcomes if outcome.error]
+        found = Objects(self._objects, streams=self._kept.peek(), failed=failed[self._reported :])
+        if not keep:
+            await self._drop(found)
         return found
+
+    async def _drop(self, found: Objects) -> None:
+        del self._objects[: len(found)]
+        self._kept.drop(len(found.streams))
+        self._reported += len(found.failed)
 
     def row(self) -> list[str]:
         """What PowerShell prints of it."""
         more = str(self.has_more_data)
-        return [str(self.id), self.name, "RemoteJob", self.state, more, self.location, self.command]
+        return [str(self.id), self.name, _KIND, self.state, more, self.location, self.command]
+
+    def __getattr__(self, name: str) -> Any:
+        # By PowerShell's names too.
+        if name not in _NAMES:
+            raise AttributeError(f"A Job has no attribute {name!r}.")
+        return getattr(self, _NAMES[name]) if _NAMES[name] else _KIND
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.name}: {self.state}>"
@@ -166,11 +188,18 @@ class JobTable:
         name: str | None = None,
         throttle: int = THROTTLE,
         credential: GivenCredential | None = None,
+        error_action: ErrorAction = ErrorAction.CONTINUE,
     ) -> Job:
         """Start a script in the background."""
         number = next(self._numbers)
         job = self._jobs[number] = Job(
-            number, name or f"Job{number}", places, work, throttle=throttle, credential=credential
+            number,
+            name or f"Job{number}",
+            places,
+            work,
+            throttle=throttle,
+            credential=credential,
+            error_action=error_action,
         )
         return job
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,11 @@ __all__ = ["Objects"]
 _MAX_ROWS, _MAX_COLUMNS, _MAX_TEXT = 50, 20, 200
 # A value that is no record is shown below this name.
 _VALUE = "Value"
+_HOST = "PSComputerName"
+# What Invoke-Command adds to every object.
+_ADDED = {"pscomputername", "runspaceid", "psshowcomputername"}
+# Of more columns than are shown, these are shown first.
+_TELLING = {"pscomputername", "name", "fullname", "displayname", "id", "state", "status"}
 _MISSING = object()
 _MAX_EXACT = 2**53
 
@@ -47,7 +53,8 @@ class Objects(list[Any]):
         """The objects as rows, their properties as columns in the order in which they first appear.
 
         Numbers, texts, booleans and times have their own column types, with missing values where an object has none;
-        an enum member is its name; whatever else is nested stays the object it is.
+        an enum member is its name; lists and tables are Python's; whatever else is nested stays the object it is. A
+        table (``@{ }``) with text for keys is a row with them as columns; what has no properties is in ``Value``.
 
         Raises:
             PSKernelError: pandas is not installed.
@@ -57,19 +64,25 @@ class Objects(list[Any]):
         except ImportError:
             raise PSKernelError("to_frame() needs pandas: pip install 'pskernel[frame]'.") from None
         columns, rows = _table(self)
-        data = {name: [_cell(row.get(name.casefold(), _MISSING)) for row in rows] for name in columns}
+        seen: dict[int, Any] = {}
+        data = {name: [_plain(row.get(name.casefold(), _MISSING), seen) for row in rows] for name in columns}
         frame = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in data.items()})
         return frame.apply(_typed) if columns else frame
 
     def _shown(self) -> tuple[list[str], list[list[str]], str]:
         columns, rows = _table(self[:_MAX_ROWS])
-        # What Invoke-Command adds to every object; the host is worth a column only where there are several.
-        hosts = {row.get("pscomputername") for row in rows}
-        hidden = {"runspaceid", "psshowcomputername"} | ({"pscomputername"} if len(hosts) < 2 else set())
-        columns = [name for name in columns if name.casefold() not in hidden][:_MAX_COLUMNS]
-        texts = [[_text(row.get(name.casefold(), _MISSING)) for name in columns] for row in rows]
-        more = len(self) - len(rows)
-        return [_text(name) for name in columns], texts, f"... and {more:,} more" if more else ""
+        # The host is worth a column only where there are several.
+        hosts = {
+            str(item.properties[_HOST]) for item in self if isinstance(item, PSObject) and _HOST in item.properties
+        }
+        hidden = _ADDED - {_HOST.casefold()} if len(hosts) > 1 else _ADDED
+        columns = [name for name in columns if name.casefold() not in hidden]
+        shown = _chosen(columns)
+        texts = [[_text(row.get(name.casefold(), _MISSING)) for name in shown] for row in rows]
+        left_out = [f"{len(self) - len(rows):,} more"] if len(self) > len(rows) else []
+        if len(columns) > len(shown):
+            left_out.append(f"{len(columns) - len(shown):,} columns that are not shown; to_frame() has all")
+        return [_text(name) for name in shown], texts, f"... and {', and '.join(left_out)}" if left_out else ""
 
     def __repr__(self) -> str:
         columns, rows, more = self._shown()
@@ -98,11 +111,28 @@ def _table(items: list[Any]) -> tuple[list[str], list[dict[str, Any]]]:
 def _members(item: Any) -> dict[str, Any]:
     if not isinstance(item, PSObject):
         return {_VALUE: item}
-    if _is_covered(item):
-        # What was added to it (by whom it was sent, how a date is shown) is not what it is.
-        host = item.properties.get("PSComputerName")
-        return {_VALUE: item} if host is None else {_VALUE: item, "PSComputerName": host}
-    return item.properties or {_VALUE: item}
+    if isinstance(item.value, dict) and _are_columns(item.value):
+        # Who sent it comes last: no key of the remote's stands for that.
+        return {**item.value, **item.properties}
+    if item.value is None and not item.properties.keys() <= {_HOST, "RunspaceId"}:
+        return item.properties
+    # What was added to it (by whom it was sent, how a date is shown) is not what it is.
+    host = item.properties.get(_HOST)
+    return {_VALUE: item} if host is None else {_VALUE: item, _HOST: host}
+
+
+def _are_columns(table: dict[Any, Any]) -> bool:
+    """Whether a table's keys are names as a record has them: text, and not two of them the same but for case."""
+    return 0 < len(table) == len({key.casefold() for key in table if isinstance(key, str)})
+
+
+def _chosen(columns: list[str]) -> list[str]:
+    """The columns that are shown, in their order."""
+    if len(columns) <= _MAX_COLUMNS:
+        return columns
+    telling = [name for name in columns if name.casefold() in _TELLING]
+    others = [name for name in columns if name.casefold() not in _TELLING][: _MAX_COLUMNS - len(telling)]
+    return [name for name in columns if name in telling or name in others]
 
 
 def _is_covered(item: PSObject) -> bool:
@@ -110,8 +140,27 @@ def _is_covered(item: PSObject) -> bool:
     return item.value is not None and not isinstance(item.value, list | dict)
 
 
+def _plain(value: Any, seen: dict[int, Any]) -> Any:
+    """A value of a frame: as :func:`_cell`, and lists and tables are Python's. ``seen`` are those made already.
+
+    A remote's lists may hold themselves, or one another often: each is made once.
+    """
+    if isinstance(value, tuple):
+        return tuple(_plain(item, seen) for item in value)  # of a table whose keys Python cannot keep apart
+    if not isinstance(value, PSObject) or not isinstance(value.value, list | dict):
+        return _cell(value)
+    if id(value) not in seen:
+        made: Any = type(value.value)()
+        seen[id(value)] = made
+        if isinstance(value.value, list):
+            made.extend(_plain(item, seen) for item in value.value)
+        else:
+            made.update((key, _plain(item, seen)) for key, item in value.value.items())
+    return seen[id(value)]
+
+
 def _cell(value: Any) -> Any:
-    """A value of a frame: None where there is none, the name of an enum's member."""
+    """None where there is nothing, the name of an enum's member, what a primitive is without its cover."""
     if value is _MISSING:
         return None
     if not isinstance(value, PSObject) or not _is_covered(value):
@@ -142,17 +191,22 @@ def _typed(column: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def _text(value: Any) -> str:
-    value = _cell(value)
-    if value is None:
-        return ""
-    if isinstance(value, PSObject) and isinstance(value.value, list):
-        # As PowerShell shows a list in a table; what is nested in it by its text.
-        shown = [_item(item) for item in value.value[:_MAX_COLUMNS]]
-        value = f"{{{', '.join(shown)}{', ...' if len(value.value) > len(shown) else ''}}}"
-    text = strip(neutralise(str(value)[: 4 * _MAX_TEXT])).replace("\n", " ")
+    text = strip(neutralise(_raw(value)[: 4 * _MAX_TEXT])).replace("\n", " ")
     return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "\u2026"
 
 
+def _raw(value: Any) -> str:
+    if isinstance(value, PSObject) and isinstance(value.value, list | dict):
+        # As PowerShell shows them in a table: what is nested in them by its text.
+        items = value.value if isinstance(value.value, list) else value.value.items()
+        shown = [_item(item) for item in itertools.islice(items, _MAX_COLUMNS)]
+        return f"{{{', '.join(shown)}{', ...' if len(items) > len(shown) else ''}}}"
+    value = _cell(value)
+    return "" if value is None else str(value)
+
+
 def _item(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join('' if part is None else _item(part) for part in value)}]"
     value = _cell(value)
     return "$null" if value is None else str(value)[:_MAX_TEXT]

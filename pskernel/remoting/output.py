@@ -26,8 +26,20 @@ class Kept:
 
     def take(self) -> list[StreamText]:
         """What has come since the last time."""
-        pieces, self._pieces, self._room, self._full = self._pieces, [], _MAX_CHARACTERS, False
+        pieces = self.peek()
+        self.drop(len(pieces))
         return pieces
+
+    def peek(self) -> list[StreamText]:
+        """The same, and it stays."""
+        return list(self._pieces)
+
+    def drop(self, count: int) -> None:
+        """The first ones have been taken."""
+        self._room += sum(len(piece.text) for piece in self._pieces[:count])
+        del self._pieces[:count]
+        if not self._pieces:
+            self._room, self._full = _MAX_CHARACTERS, False
 
     @property
     def is_empty(self) -> bool:
@@ -74,7 +86,8 @@ class Labelled:
             lines, rest = [*lines, rest], ""
         self._begun[piece.stream] = rest
         if lines:
-            await self._inner.write(StreamText(piece.stream, "".join(f"{self._label}{line}\n" for line in lines)))
+            labelled = "".join(f"{self._label}{line}\n" for line in lines)
+            await self._inner.write(StreamText(piece.stream, labelled, is_error=piece.is_error))
 
     async def flush(self) -> None:
         """Pass on the rest, and end its line."""

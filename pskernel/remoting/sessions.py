@@ -124,6 +124,20 @@ class SessionTable:
             )
         return found
 
+    def by_computer(self, name: str) -> PSSessions:
+        """The sessions on that host, in any case.
+
+        Raises:
+            RemotingError: there is none.
+        """
+        found = PSSessions(each for each in self._sessions.values() if each.computer_name.casefold() == name.casefold())
+        if not found:
+            raise RemotingError(
+                f"Remote session is not available for ComputerName {name}.",
+                "RemoteRunspaceNotAvailableForSpecifiedComputer",
+            )
+        return found
+
     def _forget(self, number: int) -> None:
         self._sessions.pop(number, None)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pskernel.protocol.pipelines import Command
 from pskernel.protocol.values import Value
 from pskernel.remoting.errors import RemotingError
+from pskernel.remoting.members import INDEX, MEMBER, Step, follow, steps
 
 if TYPE_CHECKING:
     from pskernel.session.runspace import Runspace
@@ -25,21 +26,13 @@ __all__ = ["PARAMETER", "named_in", "using_values"]
 
 PARAMETER = "--%"
 _NAME = re.compile(r"\{using:([^{}]*)\}|using:(\w+)", re.IGNORECASE)
-_STEPS = (
-    r"\s*\.\s*(?P<member>\w+)"
-    r"|\[\s*(?:(?P<number>-?[0-9]{1,9})|'(?P<single>[^']*)'|\"(?P<double>[^\"$`]*)\")\s*\]"
-)
-_STEP = re.compile(_STEPS)
+_STEPS = re.sub("[?]P<[a-z]+>", "?:", rf"\s*{MEMBER}|{INDEX}")
 _EXPRESSION = re.compile(
     rf"[$@](?:using:(?P<name>\w+(?::\w+)?)|\{{using:(?P<braced>[^{{}}]*)\}})"
-    rf"(?P<path>(?:{re.sub('[?]P<[a-z]+>', '?:', _STEPS)})*)",
+    rf"(?P<path>(?:{_STEPS})*)",
     re.IGNORECASE,
 )
 _PARSE_SECONDS = 30.0
-_SIZES: dict[type, tuple[str, ...]] = {
-    str: ("length",),
-    **dict.fromkeys((list, tuple, range, bytes), ("length", "count")),
-}
 
 
 def named_in(script: str) -> set[str]:
@@ -92,7 +85,7 @@ def _script() -> str:
     return resources.files("pskernel.remoting").joinpath("scripts", "using.ps1").read_text("utf-8")
 
 
-def _parts(text: str, script: str) -> tuple[str, list[str | int]]:
+def _parts(text: str, script: str) -> tuple[str, list[Step]]:
     """The variable of an expression, and the members and indices behind it.
 
     The remote only says which of the script's texts are expressions: it does not choose what it is given.
@@ -103,11 +96,7 @@ def _parts(text: str, script: str) -> tuple[str, list[str | int]]:
             f"The expression '{text[:100]}' cannot be evaluated here: behind the variable may be .Name, [0], ['key'].",
             "InvalidUsingExpression",
         )
-    path: list[str | int] = []
-    for step in _STEP.finditer(match["path"]):
-        number, key = step["number"], step["single"] if step["single"] is not None else step["double"]
-        path.append(int(number) if number is not None else key if key is not None else step["member"])
-    return match["name"] or match["braced"], path
+    return match["name"] or match["braced"], steps(match["path"])
 
 
 def _variable(variables: Mapping[str, Any], name: str, text: str) -> Any:
@@ -120,26 +109,13 @@ def _variable(variables: Mapping[str, Any], name: str, text: str) -> Any:
     return variables[same[0]]
 
 
-def _evaluate(value: Any, path: list[str | int], text: str) -> Any:
+def _evaluate(value: Any, path: list[Step], text: str) -> Any:
     for step in path:
         try:
-            value = _member(value, step) if isinstance(step, str) else value[step]
+            value = follow(value, step)
         except Exception:  # noqa: BLE001 - the user's own objects may raise what they like
             raise _undefined(text) from None
     return value
-
-
-def _member(value: Any, name: str) -> Any:
-    folded = name.casefold()
-    if isinstance(value, Mapping):
-        if name in value:
-            return value[name]
-        same = {str(key).casefold(): item for key, item in value.items()}
-        return len(value) if folded == "count" and folded not in same else same[folded]
-    # What .NET's texts and arrays have.
-    if folded in _SIZES.get(type(value), ()):
-        return len(value)
-    return getattr(value, name)
 
 
 def _undefined(text: str) -> RemotingError:

@@ -52,24 +52,27 @@ class Work:
         Raises:
             RemotingError: the script uses a variable that does not exist; it was not sent.
         """
-        arguments: list[tuple[str | None, Value]] = [(None, Value(value)) for value in self.arguments]
+        arguments: list[tuple[str | None, Value]] = [(None, Value(value, _as_it_travels)) for value in self.arguments]
         using = await using_values(runspace, self.script, self.using)
         if using is not None:
-            arguments.append((PARAMETER, Value(using)))
-        if has_secret([value.value for _, value in arguments]):
+            arguments.append((PARAMETER, Value(using, _as_it_travels)))
+        if has_secret(value for _, value in arguments):
             await runspace.exchange_key()
         return [[Command(self.script, tuple(arguments), is_script=True)]]
 
 
+def _as_it_travels(value: Any) -> Any:
+    """Credentials and secrets as PowerShell has them: encrypted, once they are written."""
+    if isinstance(value, PSCredential):
+        return Login(value.user_name, SecureText(value.password.reveal()))
+    return SecureText(value.reveal()) if isinstance(value, Secret) else value
+
+
 def _taken(value: Any, around: tuple[int, ...] = ()) -> Any:
-    """A value as it is now; credentials and secrets in it as they travel: encrypted, once they are written.
+    """A value as it is now.
 
     What is in itself (``around`` are those it is in) is left for the encoder to refuse.
     """
-    if isinstance(value, PSCredential):
-        return Login(value.user_name, SecureText(value.password.reveal()))
-    if isinstance(value, Secret):
-        return SecureText(value.reveal())
     if type(value).__module__.partition(".")[0] in {"numpy", "pandas"} and hasattr(value, "copy"):
         return value.copy()
     if type(value) not in {list, tuple, dict, set, bytearray} or id(value) in around:

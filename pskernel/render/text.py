@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pskernel.records import ErrorRecord, HostText, Notice, Record, TextKind
@@ -24,10 +24,11 @@ _RESET = "\x1b[0m"
 
 @dataclass(frozen=True, slots=True)
 class StreamText:
-    """Text for one of the front end's two streams."""
+    """Text for one of the front end's two streams; ``is_error`` tells PowerShell's errors from what else is there."""
 
     stream: StreamName
     text: str
+    is_error: bool = field(default=False, compare=False)
 
 
 def render(record: Record) -> StreamText | None:
@@ -41,7 +42,7 @@ def render(record: Record) -> StreamText | None:
     if isinstance(record, Notice):
         return StreamText("stderr", f"{neutralise(record.text)}\n")
     if isinstance(record, ErrorRecord):
-        return StreamText("stderr", _decorate(TextKind.ERROR, f"{neutralise(record.message)}\n"))
+        return StreamText("stderr", _decorate(TextKind.ERROR, f"{neutralise(record.message)}\n"), is_error=True)
     return None
 
 
@@ -66,8 +67,8 @@ def _host_text(record: HostText) -> StreamText:
         if record.foreground is not None or record.background is not None:
             text = paint(text, record.foreground, record.background)
         return StreamText("stdout", text)
-    stream: StreamName = "stderr" if record.kind is TextKind.ERROR else "stdout"
-    return StreamText(stream, _decorate(record.kind, text))
+    is_error = record.kind is TextKind.ERROR
+    return StreamText("stderr" if is_error else "stdout", _decorate(record.kind, text), is_error=is_error)
 
 
 def _decorate(kind: TextKind, text: str) -> str:

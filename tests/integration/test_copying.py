@@ -180,8 +180,15 @@ def test_what_is_read_only_needs_force(session: PSSession, here: Path, there: Pa
     with pytest.raises(CopyError, match=r"Access to the path '.*file' is denied"):
         session.send(str(here / "file"), str(there))
     session.send(str(here / "file"), str(there), force=True)
+    (here / "file").chmod(0o444)
+    (there / "file").write_text("newer")
+    with pytest.raises(CopyError, match=r"Access to the path '.*file' is denied"):
+        session.receive(str(there / "file"), str(here))
+    session.receive(str(there / "file"), str(here), force=True)
 
-    assert "new" == (there / "file").read_text()
+    # It is read-only still.
+    assert ("newer", 0o444) == ((here / "file").read_text(), (here / "file").stat().st_mode & 0o777)
+    assert 0o444 == (there / "file").stat().st_mode & 0o777
 
 
 @pytest.mark.parametrize(
@@ -352,7 +359,8 @@ def test_settings_and_commands_of_the_user_do_not_matter(session: PSSession, her
 
 
 def test_what_may_be_run_can_be_run_and_what_is_private_stays_so(session: PSSession, here: Path, there: Path) -> None:
-    for name, mode in (("run", 0o755), ("private", 0o600), ("open", 0o666), ("read", 0o444)):
+    made = {"run": 0o755, "private": 0o600, "open": 0o666, "read": 0o444, "mine": 0o400, "runs": 0o555}
+    for name, mode in made.items():
         (here / name).write_text(name)
         (here / name).chmod(mode)
     (there / "run").write_text("old")
@@ -362,7 +370,7 @@ def test_what_may_be_run_can_be_run_and_what_is_private_stays_so(session: PSSess
     session.send(str(here / "*"), str(there), recurse=True)
     session.receive(str(there / "*"), str(here / "back"))
 
-    modes = {"run": 0o750, "private": 0o600, "open": 0o644, "read": 0o644}
+    modes = made | {"run": 0o750, "open": 0o644}
     assert modes == {name: (there / name).stat().st_mode & 0o777 for name in modes}
     assert modes == {name: (here / "back" / name).stat().st_mode & 0o777 for name in modes}
 
@@ -598,7 +606,12 @@ def test_a_busy_or_closed_session_is_refused(session: PSSession) -> None:
 
 
 def test_the_magic_copies_both_ways(
-    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], session: PSSession, here: Path, there: Path
+    shell: InteractiveShell,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    session: PSSession,
+    here: Path,
+    there: Path,
 ) -> None:
     shell.user_ns["s"] = session
     (here / "file").write_bytes(b"data")
@@ -612,7 +625,16 @@ def test_the_magic_copies_both_ways(
     assert hashlib.sha256(b"data").hexdigest() == hashlib.sha256((there / "file").read_bytes()).hexdigest()
     neither = run(shell, capsys, "%copy_item a -Destination b")[1]
     missing = run(shell, capsys, "%copy_item /no/such -Destination /tmp -ToSession $s")[1]
-    assert ("AmbiguousParameterSet", "PathNotFound") == (type(neither).__name__, type(missing).__name__)
+    both = run(shell, capsys, "%copy_item a b -ToSession $s -FromSession $s")[1]
+    nowhere = run(shell, capsys, f"%copy_item '{here}/file' -ToSession $s")[1]
+    assert ["AmbiguousParameterSet", "PathNotFound", "InvalidInput", "CopyItemRemoteDestinationIsNullOrEmpty"] == [
+        type(error).__name__ for error in (neither, missing, both, nowhere)
+    ]
+    # As with Copy-Item, what has no destination comes into the current folder.
+    (here / "current").mkdir()
+    monkeypatch.chdir(here / "current")
+    assert run(shell, capsys, f"%copy_item '{there}/file' -FromSession $s")[1] is None
+    assert b"data" == (here / "current" / "file").read_bytes()
 
 
 def test_names_of_the_remote_are_checked() -> None:

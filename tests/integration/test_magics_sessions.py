@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import _thread
 import io
+import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from psmagic.pump import Pump
 
-from pskernel import Objects, PSSession, Question, get_pssession
+from pskernel import Objects, PSCredential, PSSession, Question, get_pssession, new_pssession
+from pskernel.cells.invocation import Invocation
+from pskernel.questions import NobodyToAsk
 from pskernel.remoting.invocation import FanOut, HostOutcome
 from pskernel.remoting.jobs import JOBS
 from pskernel.remoting.loop import LOOP
 from pskernel.remoting.output import Kept
 from pskernel.remoting.work import Work
+from pskernel.session.runspace import Runspace
 from tests.parts.ipython import run, ssh_parameters, state
 from tests.parts.sshd import Sshd
 
@@ -110,9 +116,25 @@ def test_a_broken_session_stays_in_the_list_and_says_so(shell: InteractiveShell,
         ("%invoke_command -ScriptBlock { 1 }", "MissingMandatoryParameter"),
         ("%invoke_command -HostName a -ScriptBlock { 1 ", "MissingEndCurlyBrace"),
         ("%invoke_command -HostName a -ScriptBlock { 1 } -FilePath x", "AmbiguousParameterSet"),
-        ("%invoke_command -HostName a -FilePath /no/such", "FilePathNotFound"),
+        ("%invoke_command -HostName a", "MissingMandatoryParameter"),
+        ("%invoke_command -HostName a -FilePath /no/such", "PathNotFound"),
+        ("%invoke_command -HostName a -FilePath ''", "ParameterArgumentValidationErrorEmptyStringNotAllowed"),
+        ("%invoke_command -HostName '-oProxyCommand=x' { 1 }", "PSSessionInvalidComputerName"),
+        ("%invoke_command -HostName 'a b' { 1 }", "PSSessionInvalidComputerName"),
+        ("%invoke_command -HostName a:99999 { 1 }", "PSSessionInvalidComputerName"),
+        ("%invoke_command -HostName a@ { 1 }", "PSSessionInvalidComputerName"),
+        ("%new_pssession -HostName a -KeyFilePath /no/such", "PathNotFound"),
+        (
+            "%get_pssession -InstanceId 7c1a3b2e-0000-4000-8000-000000000000",
+            "RemoteRunspaceNotAvailableForSpecifiedRunspaceId",
+        ),
+        ("%remove_pssession nosuch", "RemoteRunspaceNotAvailableForSpecifiedComputer"),
+        ("%remove_pssession -Session $null", "ParameterArgumentValidationErrorNullNotAllowed"),
+        ("%receive_job -Job $null", "ParameterArgumentValidationErrorNullNotAllowed"),
+        ("%copy_item a b", "AmbiguousParameterSet"),
         ("%invoke_command -HostName a -ScriptBlock { 1 } -OutVariable 'a b'", "ParameterArgumentValidationError"),
-        ("%invoke_command -HostName a -ThrottleLimit 0 -ScriptBlock { 1 }", "ParameterArgumentValidationError"),
+        ("%invoke_command -HostName a -ThrottleLimit x -ScriptBlock { 1 }", "CannotConvertArgumentNoMessage"),
+        ("%invoke_command -HostName a -OutVariable 1x { 1 }", "ParameterArgumentValidationError"),
         ("%receive_job -Id 9999", "JobWithSpecifiedSessionNotFound"),
         ("%stop_job -Name nosuch", "JobWithSpecifiedNameNotFound"),
     ],
@@ -191,7 +213,7 @@ def test_a_job_runs_beside_and_is_received(shell: InteractiveShell, capsys: Capt
     run(
         shell,
         capsys,
-        "job = %invoke_command -Session $a, $b -AsJob -JobName both "
+        "job = %invoke_command -Session $a, $b -ThrottleLimit 0 -JobName both "
         "-ScriptBlock { 'text'; Write-Warning 'w'; [pscustomobject]@{ N = 1 } }",
     )
     job = shell.user_ns["job"]
@@ -200,7 +222,8 @@ def test_a_job_runs_beside_and_is_received(shell: InteractiveShell, capsys: Capt
     run(shell, capsys, "again = %receive_job $job")
     run(shell, capsys, "nothing = %receive_job $job")
 
-    assert ("Completed", "127.0.0.1,127.0.0.1", "both", False) == (job.state, job.location, job.name, job.has_more_data)
+    assert ("Completed", "127.0.0.1,127.0.0.1", "both", False) == (job.State, job.Location, job.Name, job.HasMoreData)
+    assert (job.id, "RemoteJob", job.command) == (job.Id, job.PSJobTypeName, job.Command)
     assert 4 == len(shell.user_ns["got"]) == len(shell.user_ns["again"])
     assert 2 == shown.count("WARNING: w")
     assert [] == shell.user_ns["nothing"]
@@ -342,6 +365,7 @@ def ctrl_c() -> Iterator[Callable[[], None]]:
     "line",
     [
         "%%invoke_command -Session $a, $b\n'begun'; while ($true) { Start-Sleep -m 20 }",
+        "%%invoke_command -Session $a, $b -ErrorAction Ignore\n'begun'; while ($true) { Start-Sleep -m 20 }",
         "%%invoke_command -Session $a, $b -OutVariable o\nWrite-Host 'begun'; while ($true) { Start-Sleep -m 20 }",
         "%invoke_command -Session $a -ScriptBlock { Write-Host 'begun'; while ($true) { Start-Sleep -m 20 } }",
     ],
@@ -363,6 +387,63 @@ def test_ctrl_c_stops_a_script_on_all_hosts_and_keeps_the_sessions(
 
     assert type(error).__name__ in {"PipelineStopped", "HostsFailed"}
     assert ("1\n1\n", None) == run(shell, capsys, "%%invoke_command -Session $a, $b -HideComputerName\n1")
+
+
+async def settled(session: PSSession) -> None:
+    """Wait until the question behind a script is answered, and its end too."""
+    async with (await session.session.ready(NobodyToAsk()))._turn:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("line", "owner", "step", "error_id"),
+    [
+        ("%%invoke_command -Session $s\n1", Invocation, "_start", "SessionAbandoned"),
+        ("x = %invoke_command -Session $s -ScriptBlock { 1 }", Invocation, "_start", "SessionAbandoned"),
+        ("%%invoke_command -Session $s\n$using:login", Runspace, "query", "Interrupted"),
+        ("%%invoke_command -Session $s -ArgumentList $login\n1", Runspace, "exchange_key", "Interrupted"),
+    ],
+)
+def test_ctrl_c_ends_what_an_engine_never_answers_to(
+    shell: InteractiveShell,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    ctrl_c: Callable[[], None],
+    pwsh: str,
+    line: str,
+    owner: type,
+    step: str,
+    error_id: str,
+) -> None:
+    reached, waiting = threading.Event(), threading.Event()
+    real_step, real_serve = getattr(owner, step), Pump._serve
+
+    async def stepping(self: Any, *args: Any, **options: Any) -> Any:
+        reached.set()
+        return await real_step(self, *args, **options)
+
+    def serving(self: Pump, future: Any) -> bool:
+        if reached.is_set():
+            waiting.set()
+        return real_serve(self, future)
+
+    with new_pssession(f"process:{pwsh}?stop_timeout=2") as session:
+        (engine,) = session.invoke("$PID")
+        LOOP.run(settled(session))
+        shell.user_ns |= {"s": session, "login": PSCredential("admin", "hunter2")}
+        monkeypatch.setattr(owner, step, stepping)
+        monkeypatch.setattr(Pump, "_serve", serving)
+        os.kill(engine, signal.SIGSTOP)
+        threading.Thread(target=lambda: waiting.wait(60) and ctrl_c()).start()
+        began = time.monotonic()
+
+        error = run(shell, capsys, line)[1]
+
+        took = time.monotonic() - began
+        monkeypatch.undo()
+
+    assert error_id == type(error).__name__
+    assert took < 20
 
 
 @pytest.mark.usefixtures("ctrl_c")

@@ -120,6 +120,55 @@ def test_a_credential_of_the_users_is_one_there(session: PSSession) -> None:
     assert "hunter2" not in repr(found)
 
 
+@dataclasses.dataclass
+class Account:
+    """With a credential in it."""
+
+    host: str
+    login: PSCredential
+
+
+Logins = namedtuple("Logins", "first second")  # noqa: PYI024
+
+
+@pytest.mark.parametrize(
+    ("make", "path"),
+    [
+        (lambda c: Account("web01", c), "$v.login"),
+        (lambda c: [Account("web01", c)], "$v[0].login"),
+        (lambda c: Logins(1, c), "$v.second"),
+        (lambda c: pd.DataFrame({"host": ["a", "b"], "login": [None, c]}), "$v[1].login"),
+        (lambda c: pd.Series([1, c]), "$v[1]"),
+        (lambda c: np.array([c, None], dtype=object), "$v[0]"),
+        (lambda c: {c}, "$v[0]"),
+        (lambda c: PSObject(properties={"login": c}), "$v.login"),
+    ],
+)
+def test_a_credential_is_one_wherever_it_is(
+    pwsh: str, make: Callable[[PSCredential], Any], path: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    value = make(PSCredential("admin", "hunter2"))
+
+    # A session of its own: no keys have been exchanged in it.
+    with new_pssession(f"process:{pwsh}") as session:
+        found = session.invoke(
+            f"$v = $args[0]; ({path}).GetNetworkCredential().Password.Length; $v = $using:v; ({path}).UserName",
+            [value],
+            using={"v": value},
+        )
+
+    assert [7, "admin"] == found
+    assert "hunter2" not in repr(found) + capfd.readouterr().out
+
+
+def test_using_reads_a_credentials_user(session: PSSession) -> None:
+    using = {"c": PSCredential("admin", "hunter2")}
+
+    assert ["admin", "SecureString"] == session.invoke(
+        "$using:c.UserName; $p = $using:c.password; $p.GetType().Name", using=using
+    )
+
+
 @pytest.mark.parametrize("missing", [None, pd.NaT, pd.NA])
 def test_what_is_missing_is_null(session: PSSession, missing: Any) -> None:
     assert [True] == session.invoke("$null -eq $args[0]", [missing])
@@ -295,6 +344,7 @@ def test_objects_of_the_remote_survive_the_way_here_and_back(session: PSSession)
         ("param($p) $p; $using:x", ["argument", 5]),
         ("$using:splat.Path.Length; $using:l.Count; $using:l.length; $using:t.Count", [1, 2, 2, 1]),
         ("function f { $using:x }; f; & { $using:x }", [5, 5]),
+        ("$null -eq $using:t['none']; $null -eq $using:t[7]; $using:t['NAME']", [True, True, "n"]),
         ('@"\n$using:x\n"@; "$using:x.none"', ["5", "5.none"]),
     ],
 )
@@ -304,10 +354,16 @@ def test_using_takes_variables_of_this_side(session: PSSession, script: str, fou
     assert found == session.invoke(script, ["argument"] if "param" in script else (), using=variables)
 
 
-@pytest.mark.parametrize("script", ["$using:none", "$using:t.none", "$using:l[9]", "$using:env:PATH"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "$using:none", "$using:t.none", "$using:t['none'].x", "$using:l[9]", "$using:env:PATH", "$using:l.append",
+        "$using:l.__class__", "$using:p._private",
+    ],
+)  # fmt: skip
 def test_using_what_does_not_exist_sends_nothing(session: PSSession, script: str) -> None:
     with pytest.raises(RemotingError, match="has not been set in the local session") as caught:
-        session.invoke(f"$global:used = 1; {script}", using={"t": {}, "l": []})
+        session.invoke(f"$global:used = 1; {script}", using={"t": {}, "l": [], "p": PSObject(properties={})})
 
     assert "UsingVariableIsUndefined" == caught.value.error_id
     assert [True] == session.invoke("$null -eq $used")

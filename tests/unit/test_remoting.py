@@ -84,6 +84,65 @@ def test_lists_in_a_table_are_shown_as_powershell_does_and_bounded() -> None:
     assert shown.endswith("18, 19, ...}")
 
 
+def test_tables_and_lists_that_are_results_are_shown_and_kept() -> None:
+    marks = {"PSComputerName": "web01", "RunspaceId": "i"}
+    table = PSObject(("System.Collections.Hashtable",), value={"A": 1, "B": PSObject(value=[1, 2])}, properties=marks)
+    numbered = PSObject(("System.Collections.Hashtable",), value={1: "x", "k": None}, properties=marks)
+    same = PSObject(("System.Collections.Hashtable",), value={"a": 1, "A": 2}, properties=marks)
+    pairs = PSObject(("System.Collections.Hashtable",), value=[(1, "a"), (True, "b")], properties=marks)
+    items = PSObject(("System.Object[]",), value=[1, PSObject(value=[2]), PSObject(value={"d": 3})], properties=marks)
+    nothing = PSObject(("System.Object",), to_string="System.Object", properties=marks)
+    objects = Objects([table, numbered, same, pairs, items, nothing, PSObject(value=[]), PSObject(value={})])
+
+    lines = [line.split(maxsplit=2) for line in repr(objects).splitlines()]
+    frame = objects.to_frame()
+
+    assert ["A", "B", "Value"] == lines[0]
+    assert ["1", "{1,", "2}"] == lines[2]
+    assert [
+        "{[1, x], [k, ]}",
+        "{[a, 1], [A, 2]}",
+        "{[1, a], [True, b]}",
+        "{1, , }",
+        "System.Object",
+        "{}",
+        "{}",
+    ] == [" ".join(line) for line in lines[3:]]
+    assert ["A", "B", "PSComputerName", "RunspaceId", "Value"] == [*frame.columns]
+    assert [1, 2] == frame["B"][0]
+    kept = [{1: "x", "k": None}, {"a": 1, "A": 2}, [(1, "a"), (True, "b")], [1, [2], {"d": 3}]]
+    assert kept == list(frame["Value"][1:5])
+    assert [[], {}] == list(frame["Value"][6:])
+
+
+def test_a_remotes_list_that_holds_itself_or_others_often_is_a_value() -> None:
+    circle = PSObject(value=[1])
+    circle.value.append(circle)
+    doubled = PSObject(value=[1])
+    for _ in range(200):
+        doubled = PSObject(value=[doubled, doubled])
+
+    frame = Objects([circle, doubled, record(A=circle)]).to_frame()
+
+    assert frame["Value"][0][1] is frame["Value"][0]
+    assert frame["Value"][1][0] is frame["Value"][1][1]
+    assert 5 == len(repr(Objects([circle, doubled, record(A=circle)])).splitlines())
+
+
+def test_the_host_and_what_tells_objects_apart_are_among_the_columns_that_are_shown() -> None:
+    many = {f"P{n}": n for n in range(40)}
+    # The first rows are all of one host.
+    objects = Objects([record(**many, Name="x", Id=1, PSComputerName=f"web{n // 60}") for n in range(70)])
+
+    shown, markup = repr(objects), objects._repr_html_()
+
+    assert shown.splitlines()[0].split() == [*(f"P{n}" for n in range(17)), "Name", "Id", "PSComputerName"]
+    assert "... and 20 more, and 23 columns that are not shown; to_frame() has all" in shown
+    assert "<th>PSComputerName</th>" in markup
+    assert "23 columns that are not shown" in markup
+    assert 43 == len(objects.to_frame().columns)
+
+
 @pytest.mark.parametrize(
     ("values", "dtype"),
     [

@@ -17,15 +17,14 @@ COPY_ITEM = Command(
     (
         Parameter(
             "Path", Kind.STRING, {"Path": Place(0, mandatory=True)}, "What is copied, with *, ? and [ ].",
-            not_empty=True, many=True,
+            many=True,
         ),
         Parameter(
             "LiteralPath", Kind.STRING, {"LiteralPath": Place(mandatory=True)}, "The same, taken as it is.",
-            ("PSPath", "LP"), not_empty=True, many=True,
+            ("PSPath", "LP"), many=True,
         ),
         Parameter(
-            "Destination", Kind.STRING, dict.fromkeys(_SETS, Place(1, mandatory=True)), "A folder, or the new name.",
-            not_empty=True,
+            "Destination", Kind.STRING, dict.fromkeys(_SETS, Place(1)), "A folder, or the new name.",
         ),
         Parameter("ToSession", Kind.SESSION, _BOTH, "The session whose host it is copied to: $name.", not_empty=True),
         Parameter("FromSession", Kind.SESSION, _BOTH, "The session whose host it is copied from.", not_empty=True),

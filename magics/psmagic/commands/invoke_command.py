@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from psmagic.commands.connecting import ssh_parameters, wsman_parameters
-from psmagic.parameters import Command, Kind, Parameter, Place
+from psmagic.parameters import ERROR_ACTIONS, Command, Kind, Parameter, Place
 
 __all__ = ["INVOKE_COMMAND"]
 
@@ -24,24 +24,24 @@ INVOKE_COMMAND = Command(
             "ScriptBlock", Kind.SCRIPT_BLOCK, dict.fromkeys(_SETS, Place(1)), "{ the script }; a cell's is its text.",
             ("Command",),
         ),
-        Parameter("FilePath", Kind.STRING, _NAMED, "A script in a file on this side.", ("PSPath",), not_empty=True),
+        Parameter("FilePath", Kind.STRING, _NAMED, "A script in a file on this side.", ("PSPath",)),
         Parameter(
             "ArgumentList", Kind.OBJECT, _NAMED, "What the script finds in $args or param().", ("Args",), many=True
         ),
-        Parameter("ThrottleLimit", Kind.INT, _NAMED, "How many hosts at a time; 32 otherwise.", lowest=1),
+        Parameter("ThrottleLimit", Kind.INT, _NAMED, "How many hosts at a time; 32 otherwise."),
         Parameter("AsJob", Kind.SWITCH, _NAMED, "In the background; what comes back is a job."),
         Parameter("InDisconnectedSession", Kind.SWITCH, _NAMED, "Leave the sessions while it runs; %receive_pssession.",
             ("Disconnected",)),
         Parameter("SessionName", Kind.STRING, _NAMED, "With -InDisconnectedSession: the sessions' names, one a host.",
             many=True),
-        Parameter("JobName", Kind.STRING, _NAMED, "The job's name."),
+        Parameter("JobName", Kind.STRING, _NAMED, "The job's name; with one it is a job."),
         Parameter("HideComputerName", Kind.SWITCH, _NAMED, "Lines do without their host.", ("HCN",)),
         Parameter(
             "OutVariable", Kind.STRING, _NAMED, "The Python variable for the objects; +name adds to it.", ("ov",)
         ),
         Parameter(
-            "ErrorAction", Kind.CHOICE, _NAMED, "Whether a host that fails makes the cell fail; Stop otherwise.",
-            ("ea",), choices=("Stop", "Continue", "SilentlyContinue"),
+            "ErrorAction", Kind.CHOICE, _NAMED, "Whether errors are shown, and make the cell fail.",
+            ("ea",), choices=ERROR_ACTIONS,
         ),
     ),
 )  # fmt: skip

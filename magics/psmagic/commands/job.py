@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from psmagic.parameters import Command, Kind, Parameter, Place
+from psmagic.parameters import ERROR_ACTIONS, Command, Kind, Parameter, Place
 
 __all__ = ["GET_JOB", "RECEIVE_JOB", "REMOVE_JOB", "STOP_JOB", "WAIT_JOB"]
 
 _SETS = ("Job", "Id", "Name")
-_JOB = Parameter("Job", Kind.JOB, {"Job": Place(0, mandatory=True)}, "Jobs: $name.", many=True)
+
+
+def _job(*, not_empty: bool) -> Parameter:
+    place = Place(0, mandatory=True)
+    return Parameter("Job", Kind.JOB, {"Job": place}, "Jobs: $name.", not_empty=not_empty, many=True)
 
 
 def _command(verb: str, default_set: str, *parameters: Parameter, lists: bool = False) -> Command:
@@ -18,8 +22,8 @@ def _command(verb: str, default_set: str, *parameters: Parameter, lists: bool = 
         _SETS[1:] if lists else _SETS,
         default_set,
         (
-            *(() if lists else (_JOB,)),
-            Parameter("Id", Kind.INT, {"Id": Place(0, mandatory=not lists)}, "Numbers.", many=True),
+            *(() if lists else (_job(not_empty=verb != "Receive"),)),
+            Parameter("Id", Kind.INT, {"Id": Place(0, mandatory=not lists)}, "Numbers.", not_empty=True, many=True),
             Parameter(
                 "Name",
                 Kind.STRING,
@@ -39,7 +43,18 @@ def _switch(name: str, text: str) -> Parameter:
 
 GET_JOB = _command("Get", "Id", lists=True)
 RECEIVE_JOB = _command(
-    "Receive", "Job", _switch("Keep", "Leave it to be received again."), _switch("Wait", "Wait for the end first.")
+    "Receive",
+    "Job",
+    _switch("Keep", "Leave it to be received again."),
+    _switch("Wait", "Wait for the end first."),
+    Parameter(
+        "ErrorAction",
+        Kind.CHOICE,
+        dict.fromkeys(_SETS, Place()),
+        "Whether errors are shown, and make the cell fail.",
+        ("ea",),
+        choices=ERROR_ACTIONS,
+    ),
 )
 WAIT_JOB = _command(
     "Wait", "Id", Parameter("Timeout", Kind.INT, dict.fromkeys(_SETS, Place()), "Seconds.", ("TimeoutSec",), lowest=-1)

@@ -100,7 +100,7 @@ RECEIVE_PSSESSION = Command(
 REMOVE_PSSESSION = Command(
     "%remove_pssession",
     "Remove-PSSession",
-    ("Session", "InstanceId", "Id", "Name"),
+    ("Session", "InstanceId", "Id", "Name", "ComputerName"),
     "Id",
     (
         Parameter("Session", Kind.SESSION, {"Session": Place(0, mandatory=True)}, "Sessions: $name.", many=True),
@@ -108,6 +108,15 @@ REMOVE_PSSESSION = Command(
         Parameter("Id", Kind.INT, {"Id": Place(0, mandatory=True)}, "Numbers.", many=True),
         Parameter(
             "Name", Kind.STRING, {"Name": Place(mandatory=True)}, "Names, with * and ?.", not_empty=True, many=True
+        ),
+        Parameter(
+            "ComputerName",
+            Kind.STRING,
+            {"ComputerName": Place(0, mandatory=True)},
+            "All on these hosts.",
+            ("Cn",),
+            not_empty=True,
+            many=True,
         ),
     ),
 )

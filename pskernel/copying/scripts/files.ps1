@@ -172,12 +172,13 @@
                 if ($old.Exists) {
                     if ($hasModes) {
                         $was = [int] $old.UnixFileMode
-                        $mode = $was -bor 128 -bor ($mode -band 73 -band ($was -shr 2))
+                        $mode = $was -bor ($mode -band 73 -band ($was -shr 2))
                     }
-                    if ($old.IsReadOnly) { $old.IsReadOnly = $false }
+                    # Windows replaces no such file.
+                    elseif ($old.IsReadOnly) { $old.IsReadOnly = $false }
                 }
-                Set-Mode $path $mode
                 [IO.File]::SetLastWriteTimeUtc($path, (New-Object DateTime $third, 'Utc'))
+                Set-Mode $path $mode
                 if ($old.Exists) { [IO.File]::Replace($path, $first, [NullString]::Value) } else { [IO.File]::Move($path, $first) }
                 $found
             }

@@ -9,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psmagic.arguments import ArgumentError, Number, ScriptBlock, read_arguments
 
-NAMES = {"x": 5, "l": [1, 2], "s": "text"}
+
+class Host:
+    """A user's object."""
+
+    name = "web01"
+    _password = "hunter2"
+
+    def drop(self) -> None:
+        raise AssertionError
+
+
+NAMES = {"x": 5, "l": [1, 2], "s": "text", "h": Host(), "t": {"Key": {"b": [3, 4]}, 7: "seven"}}
 
 
 def values(line: str) -> list[Any]:
@@ -40,6 +51,13 @@ def _plain(value: Any) -> Any:
         ("a#b -Y  # a remark, 'with' $things }", ["a#b", None]),
         ("# nothing else", []),
         ("'#a' #b", ["#a"]),
+        ("$l[0] $l[-1],$x", [1, [2, 5]]),
+        ("$h.name -X", ["web01", None]),
+        ("$t.key.b[1] $t['KEY']['b'].Count", [4, 2]),
+        ("$t['none'] $t[7] $t[8]", [None, "seven", None]),
+        ("$s.Length $s[0]", [4, "t"]),
+        ("(1, $x,'a b') ($x) @($l) @(1) @()", [[1, 5, "a b"], 5, [1, 2], [1], []]),
+        ("-X:($l[1], a) ('(')", [[2, "a"], "("]),
     ],
 )
 def test_lists_and_script_blocks(line: str, expected: list[Any]) -> None:
@@ -58,6 +76,28 @@ def test_lists_and_script_blocks(line: str, expected: list[Any]) -> None:
         ("{ '} ", "TerminatorExpectedAtEndOfString"),
         ("{1}{2}", "ParserError"),
         ("}", "ParserError"),
+        ("$l[2]", "System.IndexOutOfRangeException"),
+        ("$s['a']", "System.IndexOutOfRangeException"),
+        ("$h.none", "PropertyNotFoundStrict"),
+        ("$t['none'].x", "PropertyNotFoundStrict"),
+        ("$h._password", "PropertyNotFoundStrict"),
+        ("$h.__class__", "PropertyNotFoundStrict"),
+        ("$h.drop", "PropertyNotFoundStrict"),
+        ("$h.name()", "ParserError"),
+        ("$l[x]", "ParserError"),
+        ("$l[$x]", "ParserError"),
+        ("$l[0]x", "ParserError"),
+        ("(a)", "ParserError"),
+        ("(Get-Date)", "ParserError"),
+        ("(a b)", "ParserError"),
+        ("(1 + 1)", "ParserError"),
+        ("($x", "ParserError"),
+        ("()", "ParserError"),
+        ("((1))", "ParserError"),
+        ("(-X)", "ParserError"),
+        ("($l)[0]", "ParserError"),
+        ("$(1)", "ParserError"),
+        ("(1,)", "MissingArgument"),
     ],
 )
 def test_what_is_no_list_and_no_block(line: str, error_id: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from typing import Any
+from uuid import UUID
 
 import pytest
 from IPython.core.completer import CompletionContext
@@ -28,7 +29,14 @@ class Job:
 
 
 SESSION, JOB = PSSession(), Job()
-NAMES: dict[str, Any] = {"s": SESSION, "j": JOB, "both": [SESSION, SESSION], "sat": 1, "_hidden": 1}
+NAMES: dict[str, Any] = {
+    "s": SESSION,
+    "j": JOB,
+    "both": [SESSION, SESSION],
+    "t": {"s": SESSION, "n": [7, 8]},
+    "sat": 1,
+    "_hidden": 1,
+}
 
 
 @pytest.mark.parametrize(
@@ -60,6 +68,15 @@ NAMES: dict[str, Any] = {"s": SESSION, "j": JOB, "both": [SESSION, SESSION], "sa
         (RECEIVE_JOB, "2", "Id", {"Id": [2]}),
         (STOP_JOB, "-Name a,b", "Name", {"Name": ["a", "b"]}),
         (WAIT_JOB, "1 -TimeoutSec 5", "Id", {"Id": [1], "Timeout": 5}),
+        (INVOKE_COMMAND, "-HostName a { 1 } -ThrottleLimit 1.5 -AsJob:1", "ComputerName",
+         {"HostName": ["a"], "ScriptBlock": ScriptBlock(" 1 "), "ThrottleLimit": 2, "AsJob": True}),
+        (INVOKE_COMMAND, "-Session $both[0], $t.s { 1 } -HideComputerName:$null", "Session",
+         {"Session": [SESSION, SESSION], "ScriptBlock": ScriptBlock(" 1 "), "HideComputerName": False}),
+        (INVOKE_COMMAND, "-Session ($s) -Args ($t.n[1], 'x', 2)", "Session",
+         {"Session": [SESSION], "ArgumentList": [8, "x", 2]}),
+        (REMOVE_PSSESSION, "-ComputerName web01", "ComputerName", {"ComputerName": ["web01"]}),
+        (GET_PSSESSION, "-InstanceId 7c1a3b2e-0000-4000-8000-000000000000", "InstanceId",
+         {"InstanceId": [UUID("7c1a3b2e-0000-4000-8000-000000000000")]}),
         (COPY_ITEM, "a b -ToSession $s -R", "Path",
          {"Path": ["a"], "Destination": "b", "ToSession": SESSION, "Recurse": True}),
         (COPY_ITEM, "-LP 'a[1]' -Destination b -FromSession $s", "LiteralPath",
@@ -81,12 +98,11 @@ def test_a_line_binds(command: Command, line: str, set_name: str, values: dict[s
         (REMOVE_PSSESSION, "", "MissingMandatoryParameter"),
         (REMOVE_PSSESSION, "-Session x", "CannotConvertArgumentNoMessage"),
         (REMOVE_PSSESSION, "-Session $s -Id 1", "AmbiguousParameterSet"),
-        (INVOKE_COMMAND, "-ThrottleLimit 0", "ParameterArgumentValidationError"),
         (INVOKE_COMMAND, "-ErrorAction Nope", "CannotConvertArgumentNoMessage"),
         (INVOKE_COMMAND, "-ScriptBlock 1", "CannotConvertArgumentNoMessage"),
         (INVOKE_COMMAND, "-Port 1,2", "CannotConvertArgument"),
         (STOP_JOB, "", "MissingMandatoryParameter"),
-        (COPY_ITEM, "a", "MissingMandatoryParameter"),
+        (COPY_ITEM, "", "MissingMandatoryParameter"),
         (COPY_ITEM, "a b -ToSession x", "CannotConvertArgumentNoMessage"),
     ],
 )

@@ -17,11 +17,11 @@ import pytest
 from pskernel.errors import LocalProtocolError
 from pskernel.protocol.clixml import EncryptedString, PSObject, decode
 from pskernel.protocol.hostvalues import Login, Secret
-from pskernel.protocol.values import encode
+from pskernel.protocol.values import Value, encode
 
 
 def written(value: Any) -> bytes:
-    return encode(value, "", itertools.count())
+    return encode(Value(value), "", itertools.count())
 
 
 def read(value: Any) -> Any:

@@ -1,0 +1,118 @@
+"""What becomes of errors in %%invoke_command and its jobs, with and without -ErrorAction, over a real sshd."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import Any
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from pskernel import get_pssession
+from pskernel.render.ansi import strip
+from tests.parts.ipython import run, ssh_parameters
+from tests.parts.sshd import Sshd
+
+pytestmark = pytest.mark.live
+
+Capture = pytest.CaptureFixture[str]
+# On the second host, or session, there is an error that ends nothing.
+SCRIPT = "if ($fails) { Write-Error 'x' }; 'after'"
+
+
+@pytest.fixture
+def opened(shell: InteractiveShell, capsys: Capture, engine_sshd: Sshd) -> Any:
+    """Two sessions: $a, where all is well, and $b, whose name is web, where it is not."""
+    run(shell, capsys, f"a = %new_pssession {ssh_parameters(engine_sshd)}")
+    run(shell, capsys, f"b = %new_pssession {ssh_parameters(engine_sshd)} -Name web")
+    run(shell, capsys, "%%invoke_command -Session $b\n$fails = $true")
+    yield shell
+    for session in get_pssession():
+        session.close()
+
+
+def both(shell: InteractiveShell, cell: str) -> tuple[str, str, Any]:
+    """What a cell wrote to both streams, and its error."""
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        result = shell.run_cell(cell)
+    return strip(out.getvalue()), strip(err.getvalue()), result.error_in_exec or result.error_before_exec
+
+
+@pytest.mark.usefixtures("opened")
+@pytest.mark.parametrize(
+    ("given", "shown", "fails"),
+    [
+        ("", True, False),
+        ("-ErrorAction Continue", True, False),
+        ("-ErrorAction Stop", True, True),
+        ("-ea stop", True, True),
+        ("-ErrorAction SilentlyContinue", False, False),
+        ("-ErrorAction Ignore", False, False),
+    ],
+)
+@pytest.mark.parametrize("taken", ["", "-OutVariable found"])
+def test_an_error_record_is_shown_hidden_or_fails_the_cell(
+    shell: InteractiveShell, given: str, shown: bool, fails: bool, taken: str
+) -> None:
+    out, err, error = both(shell, f"%%invoke_command -Session $a, $b {given} {taken}\n{SCRIPT}")
+    _, alone, error_alone = both(shell, f"%%invoke_command -Session $b {given} {taken}\n{SCRIPT}; $global:ended = 1")
+
+    assert (1 if shown else 0) == err.count("[127.0.0.1 web]")
+    assert shown == ("x" in alone)
+    assert ["HostsFailed", "ErrorRecord"] * fails == [type(each).__name__ for each in (error, error_alone) if each]
+    if fails:
+        assert "1 of 2 hosts: 127.0.0.1 web." in str(error)
+        assert str(error_alone).startswith("The script wrote errors on 127.0.0.1. The first: ")
+    # The script goes on behind it, everywhere, and what it returned is there.
+    assert ("1\n", "", None) == both(shell, "%%invoke_command -Session $b\n$ended; $ended = 0")
+    if taken:
+        assert ["after"] == shell.user_ns["found"]
+    else:
+        assert 2 == out.count("after")
+
+
+@pytest.mark.usefixtures("opened")
+def test_what_ends_the_script_is_obeyed_as_before(shell: InteractiveShell) -> None:
+    cell = "if ($fails) { throw 'boo' }; 'fine'"
+
+    stopped, default, shown, hidden = (
+        both(shell, f"%%invoke_command -Session $a, $b {given}\n{cell}")
+        for given in ("-ErrorAction Stop", "", "-ErrorAction Continue", "-ErrorAction SilentlyContinue")
+    )
+
+    assert "HostsFailed" == type(stopped[2]).__name__ == type(default[2]).__name__
+    assert (None, None) == (shown[2], hidden[2])
+    assert ["boo" in err for _, err, _ in (stopped, default, shown, hidden)] == [True, True, True, False]
+
+
+@pytest.mark.usefixtures("opened")
+def test_a_job_obeys_where_it_is_started_and_where_it_is_received(shell: InteractiveShell) -> None:
+    line = f"%invoke_command -Session $a, $b -AsJob -ScriptBlock {{ {SCRIPT} }}"
+    for at, given in enumerate(("-ErrorAction Stop", "-ErrorAction SilentlyContinue", "")):
+        both(shell, f"j{at} = {line} {given} -OutVariable v{at}\nj{at}.wait()")
+
+    states = [shell.user_ns[f"j{at}"].state for at in range(3)]
+    hidden = both(shell, "got = %receive_job $j1")
+    failed = both(shell, "got = %receive_job $j0, $j2 -ErrorAction Stop")
+    silent = both(shell, "got = %receive_job $j2 -ErrorAction SilentlyContinue")
+
+    assert ["Failed", "Completed", "Completed"] == states
+    assert [[shell.user_ns["j0"]], [shell.user_ns["j1"]]] == [shell.user_ns["v0"], shell.user_ns["v1"]]
+    assert ("", "", None) == hidden
+    assert "ErrorRecord" == type(failed[2]).__name__
+    assert "[127.0.0.1 web] x" in failed[1]
+    # Nothing of what was refused to be taken is lost.
+    assert (("", "", None), ["after", "after"]) == (silent, shell.user_ns["got"])
+    both(shell, "got = %receive_job $j0 -ErrorAction Ignore")
+    assert ["after", "after"] == shell.user_ns["got"]
+    assert not any(shell.user_ns[f"j{at}"].has_more_data for at in range(3))
+
+
+@pytest.mark.usefixtures("opened")
+def test_what_a_program_writes_to_its_error_output_is_an_error_record(shell: InteractiveShell) -> None:
+    _, err, error = both(shell, "x = %invoke_command -Session $a -ErrorAction Stop -ScriptBlock { ls /no/such }")
+
+    assert "ErrorRecord" == type(error).__name__
+    assert "/no/such" in err
+    assert "x" not in shell.user_ns
