@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,22 @@ def test_the_notebook_of_the_magics_gives_its_saved_outputs(tmp_path: Path, pwsh
 
 
 @pytest.mark.live
+def test_the_notebook_of_fleets_gives_its_saved_outputs(tmp_path: Path, pwsh: str) -> None:
+    for name in ("04-runbook.ipynb", "05-fleet.ipynb"):
+        shutil.copy(NOTEBOOKS / name, tmp_path)
+    with running_sshd({"powershell": f"{pwsh} -sshs -NoLogo -NoProfile"}) as server:
+        (tmp_path / ".ssh").mkdir(mode=0o700)
+        (tmp_path / ".ssh" / "config").write_text(
+            f"Host web01\nHost web02\nHost db01\nHost *\nHostName 127.0.0.1\nPort {server.port}\nUser {server.user}\n"
+            f"{server.config.read_text()}"
+        )
+        result = _nbval(tmp_path / "05-fleet.ipynb", tmp_path, HOME=str(tmp_path))
+
+    assert 0 == result.returncode, result.stdout + result.stderr
+    assert " passed" in result.stdout
+
+
+@pytest.mark.live
 def test_the_notebook_of_windows_hosts_gives_its_saved_outputs(tmp_path: Path, pwsh: str) -> None:
     copy = tmp_path / "03-windows-hosts.ipynb"
     keyring = {
@@ -112,7 +129,7 @@ def test_notebooks_name_our_kernel_and_no_machine(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
 
     nbformat.validate(notebook)
-    ours = "python3" if "%load_ext psmagic" in path.read_text() else "remote-powershell"
+    ours = "python3" if "%load_ext psmagic" in path.read_text() or path.stem == "05-fleet" else "remote-powershell"
     assert ours == notebook.metadata.kernelspec.name
     text = path.read_text()
     assert "/root/" not in text

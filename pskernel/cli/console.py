@@ -19,6 +19,7 @@ __all__ = [
     "CommandError",
     "OptionTexts",
     "clean",
+    "is_screen",
     "output",
     "parse_options",
     "parse_target",
@@ -47,6 +48,11 @@ class CommandError(PSKernelError):
 def output(*, error: bool = False) -> Console:
     """Standard output, or standard error. Texts are never read as markup: a target may hold brackets."""
     return Console(stderr=error, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def is_screen(console: Console) -> bool:
+    """Whether somebody sees lines change. rich also says so where only colours are forced, as notebooks do."""
+    return console.file.isatty()
 
 
 def clean(text: str) -> str:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
+from pskernel.cli.console import is_screen
 from pskernel.fleet.host import HostResult
 from pskernel.render.ansi import neutralise, strip
 from pskernel.runbook.report import CellDone
@@ -29,7 +30,7 @@ class FleetProgress:
         self._cells: dict[str, str] = {}
         self._bar = Progress(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console)
         self._task = self._bar.add_task("hosts", total=hosts)
-        self._live = Live(get_renderable=self._shown, console=console, transient=True) if console.is_terminal else None
+        self._live = Live(get_renderable=self._shown, console=console, transient=True) if is_screen(console) else None
 
     def __enter__(self) -> Self:
         if self._live is not None:

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
+from pskernel.cli.console import is_screen
 from pskernel.runbook.report import CellDone, CellState
 
 __all__ = ["Progress"]
@@ -33,7 +34,7 @@ class Progress:
 
     def begins(self, cell: CellDone) -> None:
         """Show the running cell, where the line can be taken back."""
-        if self._console.is_terminal:
+        if is_screen(self._console):
             self._status = self._console.status(Text(f"[{cell.number}/{cell.total}] {cell.title[:_TITLE]}"))
             self._status.start()
 
