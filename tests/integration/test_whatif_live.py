@@ -217,7 +217,7 @@ def test_a_long_cell_is_examined(scratch: Scratch) -> None:
     [
         (
             "Set-StrictMode -Version Latest; $ErrorActionPreference = 'Stop'",
-            "Get-Item a.txt -Force | ri -Confirm:$false",
+            "Get-Item a.txt -Force | ri -Confirm:$false; keep2 > q; function keep2([int] $x) { $x }",
             "",
         ),
         ("$PSDefaultParameterValues['Remove-Item:WhatIf'] = $false", "Remove-Item a.txt", "$PSDefaultParameterValues"),
