@@ -40,10 +40,10 @@ READ_ONLY = _lines(
     }
 )
 
-# They ask ShouldProcess before they do anything: each was seen to on an engine, but for services and the registry, which
-# only Windows has: there it is read from PowerShell's source (Service.cs, RegistryProvider.cs).
-# Not here: what was not looked at (computers, Set-Acl, Set-ExecutionPolicy, Set-TimeZone, Unblock-File); Start-Process and
-# Invoke-History, whose effect is another program's; what handles jobs, sessions and help.
+# They ask ShouldProcess before they do anything: each was seen to on an engine, but for services and the registry,
+# which only Windows has: there it is read from PowerShell's source (Service.cs, RegistryProvider.cs).
+# Not here: what was not looked at (computers, Set-Acl, Set-ExecutionPolicy, Set-TimeZone, Unblock-File); Start-Process
+# and Invoke-History, whose effect is another program's; what handles jobs, sessions and help.
 SHOULD_PROCESS = _lines(
     {
         "Core": "Clear-History New-ModuleManifest Remove-Module",
