@@ -40,22 +40,21 @@ READ_ONLY = _lines(
     }
 )
 
-# They ask ShouldProcess before they do anything: each was seen to on an engine, but for those that only Windows has, of
-# which PowerShell's source says so (services, computers, registry values, Set-Acl, Set-TimeZone, Unblock-File).
-# Not here: Start-Process and Invoke-History, whose effect is another program's; what handles jobs, sessions and help.
+# They ask ShouldProcess before they do anything: each was seen to on an engine, but for services and the registry,
+# which only Windows has: there it is read from PowerShell's source (Service.cs, RegistryProvider.cs).
+# Not here: what was not looked at (computers, Set-Acl, Set-ExecutionPolicy, Set-TimeZone, Unblock-File); Start-Process
+# and Invoke-History, whose effect is another program's; what handles jobs, sessions and help.
 SHOULD_PROCESS = _lines(
     {
         "Core": "Clear-History New-ModuleManifest Remove-Module",
         "Management": """
             Add-Content Clear-Content Clear-Item Clear-ItemProperty Copy-Item/ToSession/FromSession Move-Item New-Item
-            New-ItemProperty New-PSDrive New-Service Remove-Item Remove-ItemProperty Remove-PSDrive Remove-Service
-            Rename-Computer Rename-Item Restart-Computer Restart-Service Resume-Service Set-Content Set-Item
-            Set-ItemProperty Set-Service Set-TimeZone Start-Service Stop-Computer Stop-Process Stop-Service
-            Suspend-Service""",
+            New-ItemProperty New-PSDrive New-Service Remove-Item Remove-ItemProperty Remove-PSDrive Rename-Item
+            Restart-Service Resume-Service Set-Content Set-Item Set-ItemProperty Set-Service Start-Service Stop-Process
+            Stop-Service Suspend-Service""",
         "Utility": """
             Clear-Variable Export-Clixml Export-Csv New-Alias New-TemporaryFile New-Variable Out-File Remove-TypeData
-            Remove-Variable Set-Alias Set-Variable Unblock-File Update-FormatData Update-TypeData""",
-        "Security": "Set-Acl Set-ExecutionPolicy",
+            Remove-Variable Set-Alias Set-Variable Update-FormatData Update-TypeData""",
         "Host": "Start-Transcript",
     }
 )

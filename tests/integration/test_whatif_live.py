@@ -12,10 +12,11 @@ import pytest
 
 from pskernel import Target, connect
 from pskernel.errors import PSKernelError
+from pskernel.protocol.pipelines import Command
 from pskernel.records import HostText
 from pskernel.session.runspace import Runspace
 from pskernel.session.whatif import examine, what_if
-from tests.parts.whatif_cells import REFUSED, RUNS
+from tests.parts.whatif_cells import PLACES, REFUSED, RUNS
 
 pytestmark = pytest.mark.live
 
@@ -44,7 +45,8 @@ function Get-Dirty {{ /bin/touch dirty; 'dirty' }}
 function Invoke-Clean {{ Get-Clean @args }}
 function Get-Uptime {{ /bin/touch shadowed }}
 function Remove-Both {{ [CmdletBinding(SupportsShouldProcess)] param([string] $Path) Remove-Item $Path; Remove-Item d -Recurse }}
-function Get-Closed {{ Get-Item a.txt }}
+function Get-Dynamic {{ [CmdletBinding()] param() dynamicparam {{ /bin/touch dynamic }} end {{ }} }}
+function Get-Removed {{ [CmdletBinding()] param() dynamicparam {{ Remove-Item a.txt }} end {{ }} }}
 ${{function:Get-Bound}} = {{ /bin/touch bound }}.GetNewClosure()
 Set-Alias rmx Remove-Item; Set-Alias evil /bin/touch; Set-Alias rmxx rmx
 New-Module -Name InMemory {{ function Set-Thing {{ [CmdletBinding(SupportsShouldProcess)] param() /bin/touch thing }} }} |
@@ -61,6 +63,7 @@ class Scratch:
         self.run: Callable[[Coroutine[Any, Any, Any]], Any] = runner.run
 
     def files(self) -> dict[str, str]:
+        assert (self.folder / "a.txt").exists(), "what could be changed is gone"
         return {
             str(path.relative_to(self.folder)): f"{path.lstat().st_mode:o} "
             + (f"{path.stat().st_mtime_ns} {hashlib.sha256(path.read_bytes()).hexdigest()}" if path.is_file() else "")
@@ -130,6 +133,34 @@ def test_a_cell_that_may_change_something_does_not_run(scratch: Scratch, cell: s
     assert before == scratch.files()
 
 
+@pytest.mark.parametrize("place", PLACES)
+def test_a_command_is_seen_wherever_it_stands(scratch: Scratch, place: str) -> None:
+    native = scratch.run(examine(scratch.runspace, place.replace("COMMAND", "/bin/touch seen")))
+    known = scratch.run(examine(scratch.runspace, place.replace("COMMAND", "Remove-Item a.txt")))
+    before = scratch.files()
+
+    scratch.run(scratch.dry(place.replace("COMMAND", "Remove-Item a.txt")))
+
+    assert "/bin/touch is a native command" in "\n".join(native.reasons)
+    assert () == known.reasons
+    assert before == scratch.files()
+
+
+# The whole text, as the remote has it, in hexadecimal digits.
+WHOLE = "[BitConverter]::ToString([Text.Encoding]::BigEndianUnicode.GetBytes({}))"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["_x000A_touch", "_x005F_", "a\r\nb\rc\nd", "\u0085\u2028\u2029", "\U0001f600", "\x0b\x01\x00", "\ufeff", "\ud83d"],
+)
+def test_what_is_examined_is_what_would_run(scratch: Scratch, text: str) -> None:
+    cell = WHOLE.format("$MyInvocation.MyCommand.Definition") + f"\n<#{text}#>"
+    examined = Command(f"& {{ param($t) {WHOLE.format('$t')} }} @args", ((None, cell),), is_script=True)
+
+    assert [scratch.run(scratch.cell(cell)).replace("\n", "")] == scratch.run(scratch.runspace.query([[examined]]))
+
+
 def test_there_are_enough_cells() -> None:
     assert len(RUNS) >= 60
     assert len(REFUSED) >= 100
@@ -186,7 +217,7 @@ def test_a_long_cell_is_examined(scratch: Scratch) -> None:
     [
         (
             "Set-StrictMode -Version Latest; $ErrorActionPreference = 'Stop'",
-            "Get-Item a.txt -Force | ri -Confirm:$false",
+            "Get-Item a.txt -Force | ri -Confirm:$false; keep2 > q; function keep2([int] $x) { $x }",
             "",
         ),
         ("$PSDefaultParameterValues['Remove-Item:WhatIf'] = $false", "Remove-Item a.txt", "$PSDefaultParameterValues"),

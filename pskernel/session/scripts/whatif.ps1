@@ -26,7 +26,7 @@
     foreach ($name in -split 'ParamBlock NamedBlock StatementBlock CommandExpression CommandParameter StringConstantExpression
         ConstantExpression ExpandableStringExpression ArrayLiteral ArrayExpression SubExpression ParenExpression Hashtable
         IndexExpression TernaryExpression ScriptBlockExpression ConvertExpression NamedAttributeArgument AttributedExpression
-        Parameter IfStatement ForStatement WhileStatement DoWhileStatement DoUntilStatement TryStatement CatchClause
+        IfStatement ForStatement WhileStatement DoWhileStatement DoUntilStatement TryStatement CatchClause
         ReturnStatement ThrowStatement ExitStatement BreakStatement ContinueStatement MergingRedirection') {
         $plain["${name}Ast"] = $true
     }
@@ -94,7 +94,8 @@
         $found
     }
 
-    # Whether a command may be run, as far as it does not depend on its arguments.
+    # Whether a command may be run, as far as it does not depend on its arguments. Returns cmdlets alone: a function's
+    # parameters are not known.
     $mayRun = { param($node, $name)
         # A name is taken as it is; no rule here is for what a pattern could find.
         $command = if ($name -eq '?' -or $name -notmatch '[][*?]') { & $find $name }
@@ -111,7 +112,13 @@
             'Application' { & $say $node "$name is a native command, which knows no -WhatIf" }
             'ExternalScript' { & $say $node "$name is a script file, which is not looked into" }
             { $_ -in 'Function', 'Filter' } {
-                if ($vouchedFor[$module] -and $command.Parameters.ContainsKey('WhatIf')) { }
+                # Not by its parameters: asked for those, PowerShell runs the function's dynamicparam block.
+                $supports = if ($vouchedFor[$module]) {
+                    foreach ($each in $command.ScriptBlock.Attributes) {
+                        if ($each -is [Management.Automation.CmdletBindingAttribute] -and $each.SupportsShouldProcess) { $true }
+                    }
+                }
+                if ($supports) { }
                 elseif ($module -or $command.ScriptBlock.Module) { & $say $node "$name is a function of the module $module" }
                 elseif ($seen.Add("function $($command.Name)")) {
                     $at = if ($item.Line) { $item.Line } else { $node.Extent.StartLineNumber }
@@ -120,9 +127,11 @@
             }
             'Cmdlet' {
                 $key = "$module\$($command.Name)"
-                $words = $node.CommandElements
-                $loads = $key -eq 'Microsoft.PowerShell.Core\Import-Module' -and $words.Count -eq 2 -and
-                    $words[1].GetType().Name -eq 'StringConstantExpressionAst' -and $vouchedFor[$words[1].Value]
+                $loads = $false
+                if ($key -eq 'Microsoft.PowerShell.Core\Import-Module' -and $node.CommandElements.Count -eq 2) {
+                    $what = $node.CommandElements[1]
+                    $loads = $what.GetType().Name -eq 'StringConstantExpressionAst' -and $vouchedFor[$what.Value]
+                }
                 $token = [BitConverter]::ToString($command.ImplementingType.Assembly.GetName().GetPublicKeyToken())
                 if ($loads -or ($vouchedFor[$module] -and $command.Parameters.ContainsKey('WhatIf'))) { }
                 elseif (-not $known.ContainsKey($key) -or $token -ne '31-BF-38-56-AD-36-4E-35') {
@@ -141,7 +150,7 @@
             }
             default { & $say $node "$name is neither a cmdlet nor a function" }
         }
-        $command
+        if ("$($command.CommandType)" -eq 'Cmdlet') { $command }
     }
 
     # Whether a value may be bound to a parameter: one that would run a script block must show that it is none, or which.
@@ -181,7 +190,7 @@
 
     $checkNamed = { param($node, $key, $name, $parameter, $word, $value)
         $full = if ($parameter) { $parameter.Name } else { $word }
-        if (-not $parameter) {
+        if (-not $parameter -and -not ($word -eq 'WhatIf' -and (-not $value -or $value.Extent.Text -eq '$true'))) {
             foreach ($each in -split 'WhatIf OutVariable ErrorVariable WarningVariable InformationVariable PipelineVariable
                 wi ov ev wv iv pv') {
                 if ($each -like "$word*") { & $say $node "-$word of $name may be -$each"; return }
@@ -196,7 +205,7 @@
         if ($known[$key] -contains $full) { & $say $node "-$full of $name acts, whatever the preference is" }
     }
 
-    # The arguments of a command; $command is null where it is only known by its definition in the text.
+    # The arguments of a command; $command is null for functions and script blocks.
     $checkArguments = { param($node, $command, $name, $inPipeline)
         $key = if ($command) { "$($command.ModuleName)\$($command.Name)" } else { $name }
         $positional = if ($command) { & $ranks $command } else { @() }
@@ -283,7 +292,7 @@
                 $command = & $mayRun $node $name
                 if ($reasons.Count -gt $before) { return }
                 if ($command) { & $checkArguments $node $command $name $inPipeline }
-                if ($defined[$name]) { & $checkArguments $node $null $name $inPipeline }
+                if (-not $command -or $defined[$name]) { & $checkArguments $node $null $name $inPipeline }
             }
             else { & $say $node "$($elements[0].Extent.Text) says only when it runs which command it is" }
         }
@@ -318,6 +327,7 @@
             }
         }
         UnaryExpressionAst = { param($node) if ("$($node.TokenKind)" -like '*PlusPlus' -or "$($node.TokenKind)" -like '*MinusMinus') { & $checkTarget $node.Child } }
+        ParameterAst = { param($node) & $checkTarget $node.Name }
         AssignmentStatementAst = { param($node) & $checkTarget $node.Left }
         ForEachStatementAst = { param($node)
             & $checkTarget $node.Variable
@@ -363,6 +373,7 @@
                 if ($node.GetType().Name -eq 'FunctionDefinitionAst') { $defined[($node.Name -split ':')[-1]] = $true }
             }
             foreach ($node in $nodes) {
+                if ($reasons.Count -ge 50) { break }
                 $kind = $node.GetType().Name
                 if ($plain[$kind]) { continue }
                 if ($checks.ContainsKey($kind)) { & $checks[$kind] $node }
