@@ -30,6 +30,9 @@ class Answering(RunsPipelines):
     async def _start(self, *_: Any, **__: Any) -> Any:
         raise AssertionError("nothing is run")
 
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
 
 @pytest.mark.parametrize(
     "answer", [[], ["1"], [True, "examined"], ["examined", "line 1: more"], [None], ["examined", 5]]
