@@ -13,11 +13,11 @@ from typing import Any
 from urllib.parse import quote
 
 from pskernel.audit import AuditSettings
+from pskernel.cli.auditing import audit_settings, open_log
 from pskernel.cli.choosing import refuse_other_language
 from pskernel.cli.console import CommandError, output
 from pskernel.cli.fleetprogress import FleetProgress
 from pskernel.cli.parameters import given_parameters
-from pskernel.cli.recording import audit_settings, open_log
 from pskernel.cli.signals import on_signals
 from pskernel.fleet.host import HostOrder, HostResult
 from pskernel.fleet.inventory import Host, read_inventory

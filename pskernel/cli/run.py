@@ -74,7 +74,7 @@ def run(
     be run, and 130 after Ctrl+C. The executed notebook is written whenever the run has begun.
     """
     # Seconds that other verbs need not pay.
-    from pskernel.cli.recording import audit_settings  # noqa: PLC0415
+    from pskernel.cli.auditing import audit_settings  # noqa: PLC0415
     from pskernel.cli.running import Order, execute  # noqa: PLC0415
     from pskernel.runbook.cellrun import CellRules  # noqa: PLC0415
 

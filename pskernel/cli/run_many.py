@@ -75,8 +75,8 @@ def run_many(
     Ctrl+C. The folder has an executed notebook for each host, summary.html and results.json.
     """
     # Seconds that other verbs need not pay.
+    from pskernel.cli.auditing import audit_settings  # noqa: PLC0415
     from pskernel.cli.fleet import FleetOrder, execute_fleet  # noqa: PLC0415
-    from pskernel.cli.recording import audit_settings  # noqa: PLC0415
     from pskernel.fleet.run import FleetRules  # noqa: PLC0415
     from pskernel.runbook.cellrun import CellRules  # noqa: PLC0415
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from pskernel.audit import AuditLog, AuditSettings
+from pskernel.cli.auditing import audit_settings, digest_of_file, open_log
 from pskernel.cli.choosing import Chosen, choose_place
 from pskernel.cli.console import CommandError, output, show_error
 from pskernel.cli.parameters import given_parameters
 from pskernel.cli.progress import Progress
-from pskernel.cli.recording import audit_settings, digest_of_file, open_log
 from pskernel.cli.signals import on_signals
 from pskernel.runbook.cellrun import CellRules
 from pskernel.runbook.heard import Heard
