@@ -35,7 +35,19 @@ ALLOWED = {
     | {"answers", "connect", "directives", "protocol.clixml", "protocol.pipelines", "render", "resolve", "session"},
     "kernel": VALUES | {"answers", "cells", "connect", "directives", "render", "resolve", "session", "pskernel"},
     "runbook": VALUES
-    | {"answers", "audit", "cells", "connect", "credentials", "directives", "masking", "render", "session", "pskernel"},
+    | {
+        "answers",
+        "audit",
+        "cells",
+        "connect",
+        "credentials",
+        "directives",
+        "locks",
+        "masking",
+        "render",
+        "session",
+        "pskernel",
+    },
     # One notebook on many hosts.
     "fleet": VALUES | {"audit", "cells", "connect", "masking", "render", "runbook", "session", "pskernel"},
     "cli": VALUES
@@ -58,9 +70,10 @@ ALLOWED = {
     "papermill": {"runbook"},
     "__main__": {"kernel"},
     "wildcards": set(),
+    "locks": set(),
     "masking": set(),
     # Runs put on record. Who runs them tells it what to write.
-    "audit": {"credentials", "errors", "masking"},
+    "audit": {"credentials", "errors", "locks", "masking"},
     # Files, over a session.
     "copying": VALUES
     | {"wildcards", "protocol.clixml", "protocol.pipelines", "protocol.values", "session", "transports.base"},

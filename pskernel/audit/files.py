@@ -7,13 +7,13 @@ import os
 import re
 import shlex
 import stat
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from pskernel.errors import AuditError
+from pskernel.locks import try_lock
 
 __all__ = [
     "HEAD_NAME",
@@ -175,33 +175,13 @@ def _reader(path: Path) -> int | None:
 
 def _wait_for(number: int, folder: Path) -> None:
     deadline = time.monotonic() + _LOCK_SECONDS
-    while not _try_lock(number):
+    while not try_lock(number):
         if time.monotonic() > deadline:
             raise AuditError(
                 f"The audit log {folder} is held by another process, and has been for {_LOCK_SECONDS:.0f} seconds. "
                 f"See who has the file {_LOCK_NAME} in it open."
             )
         time.sleep(_LOCK_AGAIN_SECONDS)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(number: int) -> bool:
-        try:
-            msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-else:
-    import fcntl
-
-    def _try_lock(number: int) -> bool:
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
 
 def _open(path: Path, flags: int) -> int:

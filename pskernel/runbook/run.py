@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ import nbformat
 
 from pskernel.cells.place import Place
 from pskernel.errors import AuditError, PSKernelError
+from pskernel.locks import held
 from pskernel.questions import Asker, NobodyToAsk
 from pskernel.runbook.cellrun import CellRules, CellRun, Judged
 from pskernel.runbook.heard import Heard
@@ -108,6 +109,10 @@ class NotebookRun:
         Raises:
             NotebookError: the executed notebook cannot be written. If that shows at once, nothing was run.
         """
+        with _alone(self._out):
+            return await self._run()
+
+    async def _run(self) -> Report:
         self._began = time.monotonic()
         self.report.started = datetime.now(UTC).isoformat(timespec="seconds")
         if self._place.target is not None:
@@ -267,3 +272,19 @@ class NotebookRun:
         async with self._writing:
             # Other hosts' cells need not wait for this disk.
             await asyncio.to_thread(write_json, text, self._out)
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep other runs from the same file: the two would write over each other, and a cell might run twice."""
+    with contextlib.ExitStack() as stack:
+        try:
+            ours = stack.enter_context(held(out.with_name(f".{out.name}.lock")))
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise NotebookError(f"The notebook {out} cannot be written: {reason}.") from None
+        if not ours:
+            raise NotebookError(
+                f"Another run is writing {out}. Wait for its end, stop it, or name another file with --output."
+            )
+        yield

@@ -717,3 +717,17 @@ def test_a_dry_run_changes_nothing_and_says_what_it_did_not_run(machine: Machine
     assert texts(out)[5] == "1\n"
     assert (record_of(out).dry, record_of(out).withheld) == (True, 3)
     assert machine("run", "--resume", "book.out.ipynb").returncode == 2
+
+
+def test_two_runs_do_not_write_one_file(machine: Machine, begun: Mark, gate: Gate) -> None:
+    source = machine.notebook(f"{begun.set}; {gate.wait}; 'done'")
+    process = machine.start("run", source, "--target", machine.target)
+    begun.wait()
+    for arguments in ((source, "--target", machine.target), ("--resume", "book.out.ipynb")):
+        second = machine("run", *arguments)
+        assert (second.returncode, second.stdout) == (2, "")
+        assert "Another run is writing" in second.stderr
+    gate.open()
+    assert finished(process).returncode == 0
+    assert texts(machine.out()) == ["done\n"]
+    assert not [*machine.folder.glob(".*lock")]
