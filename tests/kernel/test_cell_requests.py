@@ -37,6 +37,15 @@ def test_a_width_is_the_cells_own(kernel: Kernel) -> None:
     assert "x" * 70 + " " + "y" * 70 not in kernel.run(table).stdout
 
 
+def test_an_assertion_fails_its_cell_unless_all_is_true(kernel: Kernel) -> None:
+    held = kernel.run("#% assert\n1 -eq 1; 'text'")
+    failed = kernel.run("#% assert\n1 -eq 1; 1 -gt 2")
+
+    assert (held.errors, held.stdout) == ([], "True\ntext\n")
+    assert ("AssertionFailed", "True\nFalse\n") == (failed.ename, failed.stdout)
+    assert "5\n" == kernel.run("5").stdout
+
+
 def test_an_error_record_fails_the_cell_that_asks_for_it(kernel: Kernel) -> None:
     cell = "Write-Error 'first'; Write-Error 'second'; 'after'"
 
