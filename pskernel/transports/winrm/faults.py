@@ -21,7 +21,7 @@ from pskernel.errors import (
 )
 from pskernel.transports.streams import plain_text
 from pskernel.transports.winrm.endpoint import WinRMEndpoint
-from pskernel.transports.winrm.http import KerberosFailed
+from pskernel.transports.winrm.http import KerberosFailed, NotOffered
 
 __all__ = [
     "DISCONNECTED",
@@ -41,10 +41,20 @@ DISCONNECTED: Final = 0x803381DE
 _NO_SUCH_RESOURCE: Final = 0x8033803B
 _ACCESS_DENIED: Final = {5, 0x80070005}
 _QUOTAS: Final = range(0x803381A0, 0x803381B0)
+# Patterns that look for an end may look as often as there are beginnings; this much of a page is enough for a line.
 _TAGS: Final = re.compile(r"<(style|script).*?</\1>|<[^>]{0,500}>", re.DOTALL | re.IGNORECASE)
+_MAX_PAGE: Final = 4_000
+_MAX_WORDS: Final = 2_000
 _MAX_QUOTED: Final = 1_000
 # What a request can end with, other than our own errors.
-FAILURES: Final = (WinRMError, requests.RequestException, SpnegoError, KerberosFailed, ValueError)
+FAILURES: Final = (
+    WinRMError,
+    requests.RequestException,
+    SpnegoError,
+    KerberosFailed,
+    NotOffered,
+    UnicodeEncodeError,
+)
 
 
 def code_of(error: BaseException) -> int | None:
@@ -94,6 +104,8 @@ def _other(error: Exception, endpoint: WinRMEndpoint) -> tuple[type[ConnectError
         return ConnectError, "The server's answer was changed on its way, or sealed for somebody else."
     if isinstance(error, SpnegoError | KerberosFailed):
         return AuthenticationFailed, _spnego(error, endpoint)
+    if isinstance(error, NotOffered):
+        return AuthenticationFailed, _not_offered(error, endpoint)
     if isinstance(error, UnicodeEncodeError):
         # Its text would quote what cannot be encoded, which may be the password.
         return ConnectError, "The user's name or the password cannot be sent as it is."
@@ -110,6 +122,16 @@ def _denied(endpoint: WinRMEndpoint) -> str:
         "negotiate": " A domain account is written DOMAIN\\user or user@domain.",
     }.get(login.auth, "")
     return f"Access is denied. The server refused the login{who} by {login.auth}.{more}"
+
+
+def _not_offered(error: NotOffered, endpoint: WinRMEndpoint) -> str:
+    known = (
+        f"it offers {', '.join(error.schemes)}" if error.schemes else "it offers no way to log in that is known here"
+    )
+    return (
+        f"{endpoint.url} does not offer a login by {endpoint.login.auth}: {known}. Choose another auth "
+        "(-Authentication), or allow it on the server (WSMan:\\localhost\\Service\\Auth)."
+    )
 
 
 def _fault(error: WSManFaultError, endpoint: WinRMEndpoint) -> tuple[type[ConnectError], str]:
@@ -143,6 +165,8 @@ def _status(error: WinRMTransportError, endpoint: WinRMEndpoint) -> tuple[type[C
             f"There is no WinRM service at {endpoint.url} (HTTP status 404). Check the port, and the application name "
             "after the host, which is usually wsman."
         )
+    if status in {407, 413}:
+        return _in_between(status, endpoint)
     if status == 403:
         return AuthenticationFailed, f"The server forbids it (HTTP status 403). {_page(body)}".strip()
     if status == 400 and endpoint.encrypted and not endpoint.tls:
@@ -157,14 +181,50 @@ def _status(error: WinRMTransportError, endpoint: WinRMEndpoint) -> tuple[type[C
     )
 
 
+def _in_between(status: int, endpoint: WinRMEndpoint) -> tuple[type[ConnectError], str]:
+    if status == 407:
+        return TargetUnreachable, f"{_proxy(endpoint)} {_PROXY_LOGIN}"
+    return ConnectError, (
+        "The message is larger than the server takes (HTTP status 413): its MaxEnvelopeSizekb is small, or something "
+        "in between has a limit of its own."
+    )
+
+
 def _network(error: requests.RequestException, endpoint: WinRMEndpoint) -> tuple[type[ConnectError], str]:
     reason = getattr(error.args[0], "reason", None) if error.args else None
     text = str(reason or error)
     if isinstance(error, requests.exceptions.SSLError):
         return CertificateRejected, _certificate(text, endpoint)
-    if isinstance(error, requests.exceptions.ProxyError):
-        return TargetUnreachable, f"The proxy {endpoint.proxy} cannot be used: {_quoted(_last_words(text))}"
+    if isinstance(error, requests.exceptions.ProxyError | requests.exceptions.InvalidProxyURL):
+        return TargetUnreachable, f"{_proxy(endpoint)} {_of_proxy(text, endpoint)}"
     return TargetUnreachable, _unreachable(error, reason, text, endpoint)
+
+
+_PROXY_LOGIN: Final = "wants a login (HTTP status 407), which is not supported."
+
+
+def _proxy(endpoint: WinRMEndpoint) -> str:
+    return "The proxy that the environment names" if "://" not in endpoint.proxy else f"The proxy {endpoint.proxy}"
+
+
+def _of_proxy(text: str, endpoint: WinRMEndpoint) -> str:
+    status = re.search(r"failed: ([1-5][0-9]{2})\b", text)
+    if status is not None and status[1] == "407":
+        return _PROXY_LOGIN
+    if status is not None:
+        return f"does not let us through to {endpoint.host}, port {endpoint.actual_port} (HTTP status {status[1]})."
+    if "refused" in text:
+        return "cannot be used: nobody listens there."
+    if "resolve" in text or "getaddrinfo" in text:
+        return "cannot be used: its name cannot be resolved."
+    return "cannot be used: it does not answer as a proxy does."
+
+
+# What Python says of a connection that somebody has ended.
+_CUT: Final = (
+    "RemoteDisconnected", "IncompleteRead", "Connection broken", "reset by peer", "Broken pipe", "EOF", "ResetError",
+    "forcibly closed", "Connection aborted",
+)  # fmt: skip
 
 
 def _unreachable(error: requests.RequestException, reason: object, text: str, endpoint: WinRMEndpoint) -> str:
@@ -183,8 +243,23 @@ def _unreachable(error: requests.RequestException, reason: object, text: str, en
             f"{'HTTPS' if endpoint.tls else 'HTTP'}.{other}"
         )
     if isinstance(error, requests.ReadTimeout):
-        return f"The server accepted the connection on {where} and never answered."
-    return f"The connection on {where} failed: {_quoted(_last_words(text))}"
+        return f"The server accepted the connection on {where} and did not answer in time."
+    if any(each in text for each in _CUT):
+        return f"The connection on {where} was cut, by the server or by something on the way there."
+    system = _system_words(error)
+    return f"The connection on {where} failed{f': {_quoted(system)}' if system else '.'}"
+
+
+def _system_words(error: BaseException | None) -> str:
+    """What the operating system said, of all that Python wrapped around it."""
+    for _ in range(8):
+        if error is None:
+            break
+        if isinstance(error, OSError) and isinstance(error.strerror, str):
+            return error.strerror
+        inner = getattr(error, "reason", None) or (error.args[-1] if error.args else None)
+        error = inner if isinstance(inner, BaseException) else error.__cause__ or error.__context__
+    return ""
 
 
 _TRUST: Final = (
@@ -203,6 +278,20 @@ _CERTIFICATES: Final = (
         f"An authority that is not trusted here signed {{host}}'s certificate: {_TRUST}",
     ),
     (("self-signed", "self signed"), f"The certificate of {{host}} is self-signed. If it is meant to be, {_TRUST}"),
+    (
+        tuple(
+            f"ALERT_{each}"
+            for each in (
+                "CERTIFICATE",
+                "BAD_CERTIFICATE",
+                "UNSUPPORTED_CERTIFICATE",
+                "UNKNOWN_CA",
+                "DECRYPT_ERROR",
+                "ACCESS_DENIED",
+            )
+        ),
+        "{host} does not accept the certificate that this side shows, or asks for one (certificate).",
+    ),
     (("WRONG_VERSION", "record layer"), "{host} does not speak HTTPS on port {port}. For HTTP, write winrm://."),
     (("",), "The server's certificate, or HTTPS as such, failed: {text}"),
 )
@@ -244,15 +333,14 @@ def _spnego(error: Exception, endpoint: WinRMEndpoint) -> str:
 
 def _page(body: str) -> str:
     """What a page of HTML says, in a line."""
-    text = " ".join(
-        re.sub(r"<(style|script).*?</\1>|<[^>]{0,500}>", " ", body[:20_000], flags=re.DOTALL | re.IGNORECASE).split()
-    )
+    text = " ".join(_TAGS.sub(" ", body[:_MAX_PAGE]).split())
     return f"It said: {_quoted(text)}" if text else ""
 
 
 def _last_words(text: str) -> str:
     """An exception's text without the objects that are quoted in it."""
-    return re.sub(r"\s*\(_ssl\.c:\d+\)|<[^>]*object at 0x[0-9a-f]+>:?\s*|\[Errno -?\d+\]\s*", "", text).strip()
+    pattern = r"\s*\(_ssl\.c:\d+\)|<[^>]*object at 0x[0-9a-f]+>:?\s*|\[Errno -?\d+\]\s*"
+    return re.sub(pattern, "", text[:_MAX_WORDS]).strip()
 
 
 def _quoted(what: object) -> str:

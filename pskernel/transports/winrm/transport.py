@@ -33,6 +33,7 @@ from pskernel.transports.winrm.faults import (
     as_connect_error,
     code_of,
 )
+from pskernel.transports.winrm.http import Redirected
 from pskernel.transports.winrm.line import Line
 from pskernel.transports.winrm.redirection import Redirection
 from pskernel.transports.winrm.tls import Certificates
@@ -126,7 +127,7 @@ class WinRMTransport:
                 options=messages.options(wanted, must_comply=True),
                 timeout=endpoint.operation_timeout,
             )
-        except self._redirection.ERROR as error:
+        except Redirected as error:
             elsewhere = await self._redirection.follow(endpoint, error)
             self._channels.close()
             self._use(elsewhere)
@@ -283,19 +284,7 @@ class WinRMTransport:
     async def _receive_all(self, pipeline_id: UUID | None) -> None:
         """Receive until the pipeline is done, or the pool gone. The only place that asks for output."""
         try:
-            done, size, limit = False, 0, self._endpoint.max_received
-            while not done:
-                answer = await self._receive_once(pipeline_id)
-                done = answer is not None and answer.done
-                for data in answer.streams if answer is not None else ():
-                    size += len(data)
-                    if limit is not None and pipeline_id is not None and size > limit:
-                        raise RemoteProtocolError(
-                            f"A command has sent more than {limit} bytes (MaximumReceivedDataSizePerCommand)."
-                        )
-                    new = self._arrivals.take(data)
-                    if new:
-                        await self._arrived.put(Payload(pipeline_id, new))
+            await self._receive_until_done(pipeline_id)
             if pipeline_id is None:
                 self._fail(TransportClosed(f"The server {self._endpoint.host} has ended the session."))
             else:
@@ -311,6 +300,23 @@ class WinRMTransport:
                 await self._arrived.put(Gone(pipeline_id, about_command(error, self._endpoint)))
         except FAILURES as error:
             self._fail(as_closed(error, self._endpoint))
+        except Exception as error:  # noqa: BLE001 - nobody would learn of it, and the session wait for ever
+            self._fail(RemoteProtocolError(f"Output of {self._endpoint.host} makes no sense ({type(error).__name__})."))
+
+    async def _receive_until_done(self, pipeline_id: UUID | None) -> None:
+        done, size, limit = False, 0, self._endpoint.max_received
+        while not done:
+            answer = await self._receive_once(pipeline_id)
+            done = answer is not None and answer.done
+            for data in answer.streams if answer is not None else ():
+                size += len(data)
+                if limit is not None and pipeline_id is not None and size > limit:
+                    raise RemoteProtocolError(
+                        f"A command has sent more than {limit} bytes (MaximumReceivedDataSizePerCommand)."
+                    )
+                new = self._arrivals.take(data)
+                if new:
+                    await self._arrived.put(Payload(pipeline_id, new))
 
     async def _receive_once(self, pipeline_id: UUID | None) -> messages.Received | None:
         """None where the server had nothing to say in its time."""
