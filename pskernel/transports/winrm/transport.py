@@ -168,7 +168,7 @@ class WinRMTransport:
             await self._signal(pipeline_id, messages.CODE_TERMINATE)
             self._command_ids.pop(pipeline_id, None)
             if self._line.take_interrupted():
-                self._report(self._arrivals.missing())
+                self._arrivals.suspect(each for each in self._pumps if self._runs(each))
 
     async def _signal(self, pipeline_id: UUID, code: str, *, twice: bool = False) -> None:
         body = messages.signal(self._command_ids.get(pipeline_id, pipeline_id), code)
@@ -302,6 +302,8 @@ class WinRMTransport:
             self._fail(as_closed(error, self._endpoint))
         except Exception as error:  # noqa: BLE001 - nobody would learn of it, and the session wait for ever
             self._fail(RemoteProtocolError(f"Output of {self._endpoint.host} makes no sense ({type(error).__name__})."))
+        finally:
+            self._report(self._arrivals.heard(pipeline_id))
 
     async def _receive_until_done(self, pipeline_id: UUID | None) -> None:
         done, size, limit = False, 0, self._endpoint.max_received
@@ -317,6 +319,7 @@ class WinRMTransport:
                 new = self._arrivals.take(data)
                 if new:
                     await self._arrived.put(Payload(pipeline_id, new))
+            self._report(self._arrivals.heard(pipeline_id))
 
     async def _receive_once(self, pipeline_id: UUID | None) -> messages.Received | None:
         """None where the server had nothing to say in its time."""
