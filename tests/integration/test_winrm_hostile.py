@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
+from uuid import uuid4
 
 import pytest
 
 from pskernel.connect import connect, find_shells
 from pskernel.credentials import PSCredential, read_credential
-from pskernel.errors import ConnectError, NotPowerShell, PSKernelError, TransportClosed
+from pskernel.errors import ConnectError, NotPowerShell, PSKernelError, TargetUnreachable, TransportClosed
 from pskernel.questions import NobodyToAsk
 from pskernel.session.runspace import Runspace
 from pskernel.target import Target
-from pskernel.transports.winrm import messages
-from tests.fakes.wsman_bridge import Answer, WsmanBridge, redirect
+from pskernel.transports.base import KeptPool
+from pskernel.transports.winrm import channels, messages, shells
+from tests.fakes.wsman_bridge import Answer, Hold, WsmanBridge, redirect
+from tests.parts.proxies import Dripper
 from tests.parts.winrm import PASSWORD, USER
 
 pytestmark = pytest.mark.live
 
 Factory = Callable[..., WsmanBridge]
 CREDENTIAL = read_credential(PSCredential(USER, PASSWORD))
+SHELL = "http://schemas.microsoft.com/wbem/wsman/1/windows/shell"
 CONFIG = "http://schemas.microsoft.com/wbem/wsman/1/config"
 ENVELOPE = (
     '<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns:a="http://schemas.xmlsoap.org/ws/2004/08/addressing">'
@@ -130,3 +135,70 @@ def test_what_nobody_thought_of_ends_a_session(
             await runspace.wait_ended()
 
     asyncio.run(asyncio.wait_for(main(), 60))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "start"),
+    [
+        ("winrm", b"HTTP/1.1 200 OK\r\nX: "),
+        ("winrm", b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"),
+        ("winrm", b"HTTP/1.1 200 OK\r\n\r\n"),
+        ("winrm+https", b"\x16\x03\x03\x40\x00"),
+        ("proxy", b"HTTP/1.1 200 OK\r\nX: "),
+    ],
+    ids=["header", "body", "body without an end", "handshake", "proxy"],
+)
+def test_a_server_that_never_comes_to_an_end(monkeypatch: pytest.MonkeyPatch, scheme: str, start: bytes) -> None:
+    monkeypatch.setattr(channels, "_SLACK_SECONDS", 0.5)
+    monkeypatch.setattr(channels, "_LAST_RESORT_SECONDS", 60.0)
+    began = time.monotonic()
+
+    async def main() -> None:
+        async with Dripper(start) as server:
+            options = "auth=basic&operation_timeout=1&connect_timeout=1"
+            if scheme == "proxy":
+                options += f"&proxy=http://127.0.0.1:{server.port}"
+            where = Target(
+                "winrm" if scheme == "winrm" else "winrm+https", "127.0.0.1", server.port, USER,
+                options=Target.parse(f"winrm+https://a?{options}").options,
+            )  # fmt: skip
+            if scheme == "winrm":
+                options = options.replace("basic", "ntlm")
+                where = target(server.port, options)
+            with pytest.raises(TargetUnreachable, match="did not answer in time"):
+                await find_shells(where, NobodyToAsk(), credential=CREDENTIAL)
+            # Nor does a thread wait for it any longer.
+            await server.left.wait()
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+    assert time.monotonic() - began < 15
+
+
+def test_many_shells_are_asked_for_their_commands_side_by_side_and_not_for_ever(
+    bridge_factory: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shells, "_MOST_ASKED", 6)
+    bridge = bridge_factory()
+    one = (
+        "<r:Shell><r:ShellId>%s</r:ShellId><r:ResourceUri>http://schemas.microsoft.com/powershell/x</r:ResourceUri>"
+        "<r:State>Disconnected</r:State></r:Shell>"
+    )
+    ids = [uuid4() for _ in range(8)]
+    items = "".join(one % each for each in ids)
+    bridge.next("Enumerate", Answer(200, soap(f'<r:x xmlns:r="{SHELL}">{items}</r:x>')))
+    held = [Hold(), Hold(), Hold(), Hold()]
+    bridge.next("Enumerate", *held)
+
+    async def main() -> list[KeptPool]:
+        finding = asyncio.create_task(
+            find_shells(target(bridge.port, "auth=ntlm&operation_timeout=3"), NobodyToAsk(), credential=CREDENTIAL)
+        )
+        for each in held:
+            await asyncio.to_thread(each.held.wait, 10)
+        # One is answered, and another is asked; the others are not waited for.
+        held[0].release()
+        return await finding
+
+    found = asyncio.run(asyncio.wait_for(main(), 60))
+    assert [each.pool_id for each in found] == ids
+    assert bridge.count("Enumerate") == 1 + 6

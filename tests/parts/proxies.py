@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Self
 
-__all__ = ["Forwarder", "Tunnel"]
+__all__ = ["Dripper", "Forwarder", "Tunnel"]
 
 
 class Forwarder:
@@ -76,3 +77,28 @@ class Tunnel(Forwarder):
             await self._join(reader, writer, host, int(port))
         else:
             writer.close()
+
+
+class Dripper(Forwarder):
+    """Listens until somebody has said something, says ``start``, and then a byte now and then, for ever."""
+
+    def __init__(self, start: bytes) -> None:
+        super().__init__()
+        self.left = asyncio.Event()
+        self._start = start
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        await reader.read(65536)
+        writer.write(self._start)
+        leaving = asyncio.create_task(self._read_all(reader))
+        while not leaving.done():
+            writer.write(b"x")
+            await asyncio.wait({leaving}, timeout=0.05)
+        self.left.set()
+
+    @staticmethod
+    async def _read_all(reader: asyncio.StreamReader) -> None:
+        with contextlib.suppress(OSError):
+            while await reader.read(65536):
+                pass
