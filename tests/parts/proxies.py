@@ -84,12 +84,14 @@ class Dripper(Forwarder):
 
     def __init__(self, start: bytes) -> None:
         super().__init__()
+        self.heard = asyncio.Event()
         self.left = asyncio.Event()
         self._start = start
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.append(writer)
         await reader.read(65536)
+        self.heard.set()
         writer.write(self._start)
         leaving = asyncio.create_task(self._read_all(reader))
         while not leaving.done():
