@@ -39,7 +39,8 @@ class Adapter(HTTPAdapter):
         self._tls = dict(tls)
         self._answered = answered
         self._lock = threading.Lock()
-        # A second hold on the connection, which is elsewhere while it is in use.
+        # The connection, which is in nobody's pool while it is in use; and a second hold on it, for :meth:`cut`.
+        self._connection: Any = None
         self._line: socket.socket | None = None
         super().__init__()
 
@@ -86,8 +87,10 @@ class Adapter(HTTPAdapter):
             self._shut_down()
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connection."""
         super().close()
+        if self._connection is not None:
+            self._connection.close()
         with self._lock:
             if self._line is not None:
                 self._line.close()
@@ -108,7 +111,10 @@ class Adapter(HTTPAdapter):
 
     def _connection_of(self, kind: Callable[..., Any]) -> Callable[..., Any]:
         def make(*args: Any, **kwargs: Any) -> Any:
-            connection = kind(*args, **kwargs)
+            if self._connection is not None:
+                # It was given up in the middle of an answer.
+                self._connection.close()
+            self._connection = connection = kind(*args, **kwargs)
             dial = connection._new_conn  # noqa: SLF001 - nothing later sees the socket before TLS has it
             connection._new_conn = lambda: self._hold(dial())  # noqa: SLF001
             return connection

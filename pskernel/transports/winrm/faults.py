@@ -125,6 +125,9 @@ def _denied(endpoint: WinRMEndpoint) -> str:
 
 
 def _not_offered(error: NotOffered, endpoint: WinRMEndpoint) -> str:
+    if endpoint.login.auth == "basic":
+        # It is sent unasked; OMI takes it, and does not offer it.
+        return f"{_denied(endpoint)} It offers {', '.join(error.schemes)} only."
     known = (
         f"it offers {', '.join(error.schemes)}" if error.schemes else "it offers no way to log in that is known here"
     )
