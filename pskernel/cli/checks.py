@@ -177,6 +177,8 @@ async def _knock(visit: Visit) -> _Finding:
 
 async def _ask_service(visit: Visit) -> _Finding:
     target = _target(visit)
+    if target.options.proxy != "none":
+        return _Finding(("It is reached through a proxy, and asked with the login only.",), State.SKIPPED)
     service = await winrm.find(target, target.options.connect_timeout)
     lines = [
         f"{', '.join(service.addresses)} answers as {service.server or 'a server without a name'}.",

@@ -12,8 +12,10 @@ import ssl
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from pskernel.errors import NotPowerShell, TargetUnreachable
+from pskernel.threads import in_thread
 
 if TYPE_CHECKING:
     from pskernel.target import Target
@@ -57,31 +59,35 @@ async def find(target: Target, seconds: float) -> Service:
         TargetUnreachable: nobody is there.
         NotPowerShell: whoever is there speaks no HTTP.
     """
-    host = target.host or ""
-    port = target.port or (5986 if target.scheme == "winrm+https" else 5985)
+    host, tls = target.host or "", target.scheme == "winrm+https"
+    port = target.port or (5986 if tls else 5985)
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError:
+        async with asyncio.timeout(seconds):
+            # Each of a socket's own waits is limited; a server that says a byte now and then never reaches that.
+            return await in_thread(lambda: _ask(target, port, seconds))
+    except (socket.gaierror, UnicodeError):
         raise TargetUnreachable(f"The name {host} cannot be resolved. Check its spelling, and the DNS.") from None
-    addresses = tuple(dict.fromkeys(str(each[4][0]) for each in found))
-    try:
-        return await asyncio.to_thread(_ask, target, port, addresses, seconds)
     except ConnectionRefusedError:
         raise TargetUnreachable(
             f"Nobody listens on port {port} of {host}: is WinRM enabled there (Enable-PSRemoting), with a listener for "
-            f"{'HTTPS' if target.scheme == 'winrm+https' else 'HTTP'}?"
+            f"{'HTTPS' if tls else 'HTTP'}?"
         ) from None
     except TimeoutError:
         raise TargetUnreachable(
             f"Port {port} of {host} does not answer within {seconds:g} seconds: a firewall, or a host that is down."
         ) from None
-    except (OSError, http.client.HTTPException) as error:
-        kind = "HTTPS" if isinstance(error, ssl.SSLError) else "HTTP"
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
-        raise NotPowerShell(f"What listens on port {port} of {host} does not speak {kind} ({reason}).") from None
+    except (ssl.SSLError, http.client.HTTPException):
+        kind = "HTTPS" if tls else "HTTP"
+        raise NotPowerShell(f"What listens on port {port} of {host} does not speak {kind}.") from None
+    except OSError as error:
+        raise TargetUnreachable(
+            f"The connection on port {port} of {host} failed: {error.strerror or 'it was cut'}."
+        ) from None
 
 
-def _ask(target: Target, port: int, addresses: tuple[str, ...], seconds: float) -> Service:
+def _ask(target: Target, port: int, seconds: float) -> Service:
+    found = socket.getaddrinfo(target.host or "", port, type=socket.SOCK_STREAM)
+    addresses = tuple(dict.fromkeys(str(each[4][0]) for each in found))
     connection: http.client.HTTPConnection
     if target.scheme == "winrm+https":
         # Nothing is sent that could be stolen; whether it is to be believed is for the login.
@@ -92,7 +98,10 @@ def _ask(target: Target, port: int, addresses: tuple[str, ...], seconds: float) 
         connection = http.client.HTTPConnection(target.host or "", port, timeout=seconds)
     try:
         connection.request(
-            "POST", f"/{target.path or 'wsman'}", _IDENTIFY, {"Content-Type": "application/soap+xml;charset=UTF-8"}
+            "POST",
+            f"/{quote(target.path or 'wsman')}",
+            _IDENTIFY,
+            {"Content-Type": "application/soap+xml;charset=UTF-8"},
         )
         certificate = (
             connection.sock.getpeercert(binary_form=True) if isinstance(connection.sock, ssl.SSLSocket) else b""

@@ -16,7 +16,7 @@ __all__ = ["certificate_folder", "find_certificate"]
 
 _MAX_FILES: Final = 1_000
 _MAX_BYTES: Final = 1024 * 1024
-_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 
 
 def certificate_folder() -> Path:
@@ -38,12 +38,24 @@ def find_certificate(thumbprint: str, folder: Path | None = None) -> str:
     where = folder or certificate_folder()
     digest = hashlib.sha1 if len(wanted) == 40 else hashlib.sha256
     for path in sorted(where.glob("*.pem"))[:_MAX_FILES]:
-        found = _CERTIFICATE.search(path.read_bytes()[:_MAX_BYTES].decode("ascii", "replace"))
+        certificate = _read(path)
         # SHA-1 names it here, as Windows does; nothing is believed for its sake.
-        if found and digest(ssl.PEM_cert_to_DER_cert(found[0])).hexdigest() == wanted:
+        if certificate is not None and digest(certificate).hexdigest() == wanted:
             return str(path)
     raise TargetError(
         f"No certificate with the thumbprint {wanted} is in {where}. Outside of Windows there is no certificate store: "
         "export the certificate with its key, convert it to PEM (openssl pkcs12 -in cert.pfx -out cert.pem), put it "
         "there, readable by you only; or give the path of its PEM or PFX file instead of the thumbprint."
     )
+
+
+def _read(path: Path) -> bytes | None:
+    """The first certificate of a file; None where there is none."""
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            found = _CERTIFICATE.search(file.read(_MAX_BYTES).decode("ascii", "replace"))
+        return ssl.PEM_cert_to_DER_cert(found[0]) if found else None
+    except (OSError, ValueError):
+        return None

@@ -279,7 +279,7 @@ def _alone(out: Path) -> Iterator[None]:
     """Keep other runs from the same file: the two would write over each other, and a cell might run twice."""
     with contextlib.ExitStack() as stack:
         try:
-            ours = stack.enter_context(held(out.with_name(f".{out.name}.lock")))
+            ours = stack.enter_context(held(out.absolute().with_name(f".{out.absolute().name}.lock")))
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise NotebookError(f"The notebook {out} cannot be written: {reason}.") from None

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from pskernel.questions import NobodyToAsk
 from pskernel.target import Target
 from tests.fakes.wsman_bridge import WsmanBridge
 from tests.parts.certificates import Authority
+from tests.parts.proxies import Dripper, Tunnel
 from tests.parts.sshd import free_port
 from tests.parts.winrm import url_of
 
@@ -54,9 +58,48 @@ def test_the_fingerprint_to_vouch_for_is_shown(
 def test_nobody_nothing_and_the_wrong_scheme(winrm: WsmanBridge) -> None:
     assert "Nobody listens on port" in visited(f"winrm://a@127.0.0.1:{free_port()}")["service"].lines[0]
     assert "cannot be resolved" in visited("winrm://a@no.such.host.invalid")["service"].lines[0]
-    assert "does not speak HTTPS" in visited(f"winrm+https://a@127.0.0.1:{winrm.port}")["service"].lines[0]
+    said = visited(f"winrm+https://a@127.0.0.1:{winrm.port}")["service"].lines[0]
+    assert f"What listens on port {winrm.port} of 127.0.0.1 does not speak HTTPS." == said
     steps = visited(f"winrm://a@127.0.0.1:{winrm.port}/nope")
     assert "There is no such application" in steps["service"].lines[-1]
+
+
+def doctor(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "pskernel.cli", "doctor", *arguments]
+
+
+def test_who_says_a_byte_now_and_then_keeps_nobody_from_leaving() -> None:
+    async def main(seconds: int, leave: Callable[[asyncio.subprocess.Process], object]) -> str:
+        async with Dripper(b"HTTP/1.1 200 OK\r\nX: ") as server:
+            url = f"winrm://a@127.0.0.1:{server.port}?connect_timeout={seconds}"
+            process = await asyncio.create_subprocess_exec(
+                *doctor(url), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+            await server.heard.wait()
+            leave(process)
+            told, _ = await process.communicate()
+            return " ".join(told.decode().split())
+
+    said = asyncio.run(asyncio.wait_for(main(1, lambda _: None), 60))
+    assert "does not answer within 1 seconds" in said, said
+    # Control C
+    said = asyncio.run(asyncio.wait_for(main(300, lambda process: process.send_signal(signal.SIGINT)), 60))
+    assert "Traceback" not in said, said
+
+
+def test_a_proxy_is_not_passed_by() -> None:
+    async def main() -> list[str]:
+        async with Dripper(b"") as server, Tunnel("502 Bad Gateway") as proxy:
+            url = (
+                f"winrm+https://a@127.0.0.1:{server.port}?auth=basic&credential=env:PSKERNEL_NO_SUCH&proxy={proxy.url}"
+            )
+            visit = Visit(url, {}, NobodyToAsk())
+            steps = {step.name: step async for step in examine(visit)}
+            await visit.aclose()
+            assert not server.heard.is_set()
+            return [str(steps["service"].state), *steps["service"].lines]
+
+    assert asyncio.run(main()) == ["skipped", "It is reached through a proxy, and asked with the login only."]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from pskernel.errors import (
 from pskernel.questions import Asker, NobodyToAsk
 from pskernel.session.runspace import Runspace
 from pskernel.target import Target
-from tests.fakes.wsman_bridge import Answer, WsmanBridge
+from tests.fakes.wsman_bridge import Answer, Cut, WsmanBridge
+from tests.parts.proxies import Tunnel
 from tests.parts.sshd import Answers, free_port
 from tests.parts.winrm import PASSWORD, USER
 
@@ -37,6 +38,7 @@ QUOTA = (
     "is allowed a maximum number of 5 concurrent shells, which has been exceeded. &#x9b;31m</f:Message></f:WSManFault>"
     "</s:Detail></s:Fault>"
 )
+READABLE = "no_encryption=true&allow_unencrypted=true"
 NO_CODE = "<s:Fault><s:Code><s:Value>s:Receiver</s:Value></s:Code><s:Reason><s:Text/></s:Reason></s:Fault>"
 
 
@@ -73,7 +75,7 @@ def soap(body: str) -> bytes:
         (Answer(500, soap(QUOTA)), ConnectError, "(WSMan fault 2150859173, 0x803381A5) Close sessions of this user"),
         (Answer(500, soap(NO_CODE)), ConnectError, "The server gave no reason. (s:Receiver.)"),
         (Answer(200, b'<!DOCTYPE x [<!ENTITY a "b">]>' + soap("&a;")), NotPowerShell, "declares a document type"),
-        (Answer(200, '<?xml version="1.0" encoding="utf-16"?>'.encode("utf-16")), NotPowerShell, "is malformed"),
+        (Answer(200, '<?xml version="1.0" encoding="utf-16"?>'.encode("utf-16")), NotPowerShell, "plain XML"),
         (Answer(200, b'<?xml version="1.0" encoding="cp037"?><a/>'), NotPowerShell, "plain XML"),
         (Answer(200, soap("<x>" + "y" * 17_000_000 + "</x>")), NotPowerShell, "is larger than"),
         (
@@ -110,10 +112,76 @@ def test_an_answer_that_is_none(bridge_factory: Factory, answer: Answer, kind: t
     assert bridge.service.shells == {}
 
 
-def test_a_server_that_knows_no_way_to_log_in(bridge_factory: Factory) -> None:
-    for schemes in ((), ("Basic",), ("Kerberos",)):
-        error = refused(bridge_factory(schemes=schemes))
-        assert isinstance(error, AuthenticationFailed | NotPowerShell), repr(error)
+@pytest.mark.parametrize(
+    ("schemes", "auth", "said"),
+    [
+        ((), "ntlm", "does not offer a login by ntlm: it offers no way to log in that is known here."),
+        (("Basic",), "ntlm", "does not offer a login by ntlm: it offers Basic."),
+        (("Basic", "Digest"), "negotiate", "does not offer a login by negotiate: it offers Basic, Digest."),
+        (("Kerberos",), "ntlm", "does not offer a login by ntlm: it offers Kerberos."),
+        (
+            ("Negotiate",),
+            f"basic&{READABLE}",
+            "refused the login as CORP\\admin by basic. The service may not allow Basic",
+        ),
+        (("Negotiate",), f"basic&{READABLE}", "It offers Negotiate only."),
+    ],
+)
+def test_a_server_that_knows_no_such_login(
+    bridge_factory: Factory, schemes: tuple[str, ...], auth: str, said: str
+) -> None:
+    error = refused(bridge_factory(schemes=schemes, require_encryption=False), f"auth={auth}")
+    assert type(error) is AuthenticationFailed, repr(error)
+    assert said in str(error)
+    assert auth.startswith("basic") or "Choose another auth (-Authentication)" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("order", "said"),
+    [
+        (Cut(), "The connection on port {port} was cut, by the server or by something on the way there."),
+        (Cut(after=True), "The connection on port {port} was cut, by the server or by something on the way there."),
+        (Answer(413, sealed=False), "The message is larger than the server takes (HTTP status 413)"),
+        (Answer(407, sealed=False), "wants a login (HTTP status 407), which is not supported."),
+    ],
+    ids=["cut", "cut within", "413", "407"],
+)
+def test_errors_are_sentences_and_no_tuples(bridge_factory: Factory, order: Answer | Cut, said: str) -> None:
+    bridge = bridge_factory()
+    bridge.next("Create", order)
+    error = str(refused(bridge))
+    assert said.format(port=bridge.port) in error
+    assert "WinRM service" not in error
+    assert not set("<>'[]{}") & set(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ("407 Proxy Authentication Required", "wants a login (HTTP status 407), which is not supported."),
+        ("502 Bad Gateway", "does not let us through to 127.0.0.1, port {port} (HTTP status 502)."),
+        ("", "cannot be used: nobody listens there."),
+    ],
+)
+@pytest.mark.parametrize("named", [True, False], ids=["named", "environment"])
+def test_proxies_that_do_not_help(monkeypatch: pytest.MonkeyPatch, status: str, said: str, named: bool) -> None:
+    async def main() -> tuple[str, str, int]:
+        async with Tunnel(status) as proxy:
+            where, port = proxy.url, free_port()
+            if not status:
+                where = f"http://127.0.0.1:{free_port()}"
+            monkeypatch.setenv("https_proxy", where)
+            options = f"auth=basic&proxy={where if named else 'environment'}"
+            target = Target(
+                "winrm+https", "127.0.0.1", port, USER, options=Target.parse(f"winrm+https://a?{options}").options
+            )
+            with pytest.raises(TargetUnreachable) as caught:
+                await connect(target, credential=read_credential(PSCredential(USER, PASSWORD)))
+            return str(caught.value), where, port
+
+    error, where, port = asyncio.run(asyncio.wait_for(main(), 60))
+    who = f"The proxy {where}" if named else "The proxy that the environment names"
+    assert error.endswith(f"{who} {said.format(port=port)}")
 
 
 def test_nobody_there() -> None:
@@ -190,7 +258,7 @@ def test_a_redirection_to_nowhere(bridge_factory: Factory, location: str) -> Non
     bridge.next("Create", Answer(302, headers={"Location": location}))
     error = refused(bridge, "auth=ntlm&allow_redirection=true")
     # Without an address, it is an answer like others.
-    assert ("which is no WinRM address" if location else "is not XML") in str(error)
+    assert ("which is no WinRM address" if location else "with a readable one") in str(error)
 
 
 def test_an_answer_to_receive_that_is_none_ends_the_session(bridge_factory: Factory) -> None:

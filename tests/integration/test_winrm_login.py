@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
-from typing import Self
 
 import pytest
 
 from pskernel.connect import connect
 from pskernel.credentials import PSCredential, read_credential
-from pskernel.errors import AuthenticationFailed, CertificateRejected, PSKernelError, TargetError
+from pskernel.errors import AuthenticationFailed, CertificateRejected, PSKernelError, TargetUnreachable
 from pskernel.target import Target
 from tests.fakes.wsman_bridge import WsmanBridge
 from tests.parts.certificates import Authority, Pair
+from tests.parts.proxies import Tunnel
 from tests.parts.winrm import PASSWORD, USER
 
 pytestmark = pytest.mark.live
@@ -83,73 +82,6 @@ def test_a_login_bound_to_another_channel_is_refused(bridge_factory: Factory, au
     assert isinstance(error, AuthenticationFailed)
 
 
-@pytest.mark.parametrize("kind", ["pem", "sealed", "pfx"])
-def test_a_client_certificate(bridge_factory: Factory, authority: Authority, tmp_path: Path, kind: str) -> None:
-    bridge, own = https(bridge_factory, authority.server(), authority), authority.client()
-    file = {
-        "pem": lambda: authority.joined(own),
-        "sealed": lambda: authority.joined(own, "opensesame"),
-        "pfx": lambda: authority.pfx(own, "opensesame"),
-    }[kind]()
-    word = tmp_path / "word"
-    word.touch(mode=0o600)
-    word.write_text("opensesame")
-    options = f"certificate={file}&ca_file={authority.file}"
-    more = "" if kind == "pem" else f"&credential=file:{word}"
-    assert "in" == asyncio.run(answer(bridge, options + more, user=""))
-    if kind != "pem":
-        word.write_text("wrong")
-        error = refused(bridge, options + more, user="")
-        assert isinstance(error, TargetError)
-        assert "passphrase" in str(error)
-
-
-def test_a_client_certificate_of_nobodys_is_refused(
-    bridge_factory: Factory, authority: Authority, tmp_path: Path
-) -> None:
-    bridge = https(bridge_factory, authority.server(), authority)
-    stranger = Authority(tmp_path)
-    error = refused(bridge, f"certificate={stranger.joined(stranger.client())}&ca_file={authority.file}", user="")
-    # OpenSSL lets the handshake fail, which a client may see as a refused certificate or as a broken connection.
-    assert "failed" in str(error)
-    assert bridge.count("Create") == 0
-
-
-@pytest.mark.parametrize(
-    ("made", "options", "said"),
-    [
-        ({}, "", "An authority that is not trusted here"),
-        ({"self_signed": True}, "", "is self-signed"),
-        ({"expired": True}, "ca", "has expired"),
-        ({"names": ("other.example",), "addresses": ()}, "ca", "not one for 127.0.0.1"),
-        ({}, "accept_certificate=" + "ab" * 32, "not the one that accept_certificate vouches for"),
-    ],
-    ids=["stranger", "self-signed", "expired", "another name", "another fingerprint"],
-)
-def test_a_server_that_is_not_believed_learns_nothing(
-    bridge_factory: Factory, authority: Authority, made: dict[str, object], options: str, said: str
-) -> None:
-    names = made.pop("names", ()) if "names" in made else ()
-    bridge = https(bridge_factory, authority.server(*names, **made), authority)
-    options = f"ca_file={authority.file}" if options == "ca" else options or "width=100"
-    error = refused(bridge, f"auth=basic&{options}", user="local")
-    assert isinstance(error, CertificateRejected), error
-    assert said in str(error)
-    assert bridge.requests == []
-
-
-def test_what_makes_a_server_believed(bridge_factory: Factory, authority: Authority) -> None:
-    pair = authority.server("other.example", expired=True, self_signed=True, addresses=())
-    bridge = https(bridge_factory, pair, authority)
-    assert "in" == asyncio.run(answer(bridge, f"auth=ntlm&accept_certificate={pair.fingerprint}", user="local"))
-    assert "in" == asyncio.run(answer(bridge, "auth=ntlm&skip_ca_check=true&skip_cn_check=true", user="local"))
-    assert "give skip_cn_check too" in str(refused(bridge, "auth=ntlm&skip_ca_check=true", user="local"))
-    named = https(bridge_factory, authority.server("other.example", addresses=()), authority)
-    options = f"auth=ntlm&ca_file={authority.file}"
-    assert "in" == asyncio.run(answer(named, f"{options}&skip_cn_check=true", user="local"))
-    assert isinstance(refused(named, options, user="local"), CertificateRejected)
-
-
 def test_http_where_https_is_and_the_other_way_round(
     winrm: WsmanBridge, bridge_factory: Factory, authority: Authority
 ) -> None:
@@ -161,49 +93,12 @@ def test_http_where_https_is_and_the_other_way_round(
                 credential=read_credential(PSCredential("a", "b")),
             )
         )
-    with pytest.raises(PSKernelError, match="failed"):
+    with pytest.raises(TargetUnreachable, match=f"The connection on port {over_tls.port} was cut"):
         asyncio.run(
             connect(
                 Target.parse(f"winrm://a@127.0.0.1:{over_tls.port}"), credential=read_credential(PSCredential("a", "b"))
             )
         )
-
-
-class Tunnel:
-    """An HTTP proxy that knows CONNECT alone."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self._server: asyncio.Server | None = None
-        self._writers: list[asyncio.StreamWriter] = []
-        self.port = 0
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        for writer in self._writers:
-            writer.close()
-        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        self.asked.append(head.splitlines()[0])
-        host, port = head.split()[1].rsplit(":", 1)
-        far_reader, far_writer = await asyncio.open_connection(host, int(port))
-        self._writers += [writer, far_writer]
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        await asyncio.gather(_pass(reader, far_writer), _pass(far_reader, writer), return_exceptions=True)
-
-
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-    writer.close()
 
 
 def test_through_a_proxy_that_was_named(
@@ -213,7 +108,7 @@ def test_through_a_proxy_that_was_named(
 
     async def test() -> list[str]:
         async with Tunnel() as tunnel:
-            url = f"http://127.0.0.1:{tunnel.port}"
+            url = tunnel.url
             common = f"auth=ntlm&ca_file={authority.file}"
             assert "in" == await answer(bridge, f"{common}&proxy={url}", user="local")
             named = len(tunnel.asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,21 @@ def test_what_is_not_there_says_where_it_was_looked_for(tmp_path: Path) -> None:
     assert str(tmp_path) in str(caught.value)
     with pytest.raises(TargetError, match="of 40 hexadecimal digits"):
         find_certificate("../../etc/passwd", tmp_path)
+
+
+def test_what_else_is_in_the_folder_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "0 folder.pem").mkdir()
+    (tmp_path / "1 broken.pem").write_text("-----BEGIN CERTIFICATE-----\nabcde\n-----END CERTIFICATE-----\n")
+    with (tmp_path / "2 large.pem").open("wb") as file:
+        file.truncate(1 << 40)
+    (tmp_path / "3 forbidden.pem").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "4 many.pem").write_text("-----BEGIN CERTIFICATE-----" * 30_000)
+    os.mkfifo(tmp_path / "5 pipe.pem")
+    (tmp_path / "z").mkdir()
+    pair = Authority(tmp_path / "z").client()
+    wanted = tmp_path / "9.pem"
+    pair.certificate.rename(wanted)
+    assert str(wanted) == find_certificate(pair.thumbprint, tmp_path)
 
 
 def test_the_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

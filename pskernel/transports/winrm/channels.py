@@ -7,20 +7,20 @@ itself. All share the session id, which is what the server knows them by.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
-import threading
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from uuid import uuid4
 
+import requests
 from pypsrp.wsman import NAMESPACES, OptionSet, SelectorSet, WSMan
 
-from pskernel.errors import RemoteProtocolError
+from pskernel.errors import PSKernelError, RemoteProtocolError
+from pskernel.threads import in_thread
 from pskernel.transports.winrm.endpoint import WinRMEndpoint, WinRMLogin
+from pskernel.transports.winrm.faults import FAILURES
 from pskernel.transports.winrm.http import GuardedHttp
 from pskernel.transports.winrm.line import Line
 from pskernel.transports.winrm.tls import Certificates
@@ -34,8 +34,9 @@ for _library in ("pypsrp", "spnego", "urllib3"):
 # How long the server holds a Receive that has nothing to answer. Some hold it for 30 seconds whatever they are told.
 RECEIVE_SECONDS: Final = 20
 _SLACK_SECONDS: Final = 20.0
+# Beyond the limits that the threads keep themselves: for what knows none, as the look-up of a name.
+_LAST_RESORT_SECONDS: Final = 5.0
 _FIRST_ENVELOPE: Final = 153_600
-_T = TypeVar("_T")
 
 
 @dataclass(slots=True)
@@ -96,17 +97,22 @@ class Channels:
         Raises:
             pypsrp.exceptions.WinRMError, requests.RequestException, PSKernelError: there is no answer, or a fault.
         """
+        answer_within = timeout + _SLACK_SECONDS
 
         def request() -> ET.Element:
             channel = self._take()
             channel.wsman.operation_timeout = math.ceil(timeout)
-            channel.http.answer_within = timeout + _SLACK_SECONDS
+            channel.http.answer_within = answer_within
             try:
                 answer = channel.wsman.invoke(
                     action, resource_uri, body, options, selectors, retries_on_read_timeout=int(twice)
                 )
             except ET.ParseError:
                 raise RemoteProtocolError("The server's answer is not XML.") from None
+            except (*FAILURES, PSKernelError):
+                raise
+            except Exception:  # noqa: BLE001 - pypsrp takes the parts of an answer for granted
+                raise RemoteProtocolError("An answer of the server is malformed.") from None
             finally:
                 self._give_back(channel)
             found = answer.find("s:Body", NAMESPACES)
@@ -114,7 +120,18 @@ class Channels:
                 raise RemoteProtocolError("The server's answer has no body.")
             return found
 
-        return await _in_thread(request)
+        try:
+            async with asyncio.timeout(self._patience(answer_within)):
+                return await in_thread(request, "pskernel-winrm")
+        except TimeoutError:
+            raise requests.ReadTimeout("The answer did not come in time.") from None
+
+    def _patience(self, answer_within: float) -> float:
+        """Seconds after which nothing is waited for any longer, whatever it is tried for."""
+        once = self._endpoint.connect_timeout + answer_within
+        # The last try may begin when the window ends, and be made once more with a new login.
+        again = 2 * once + self._line.window if self._line.session_exists else 0.0
+        return once + again + _LAST_RESORT_SECONDS
 
     def close(self) -> None:
         """Drop all connections that are not in use; the others end with their requests."""
@@ -157,7 +174,7 @@ class Channels:
         wsman.session_id = self._session_id
         http = GuardedHttp(
             wsman.transport,
-            self._certificates.prepare,
+            self._certificates.settings(),
             self._line,
             encrypted=sealed,
             connect_timeout=endpoint.connect_timeout,
@@ -183,32 +200,3 @@ def _kerberos(login: WinRMLogin) -> dict[str, Any]:
         "negotiate_send_cbt": True,
         **({"negotiate_service": service, "negotiate_hostname_override": host} if host else {}),
     }
-
-
-async def _in_thread(work: Callable[[], _T]) -> _T:
-    """Run blocking work in a thread that does not keep the process from exiting.
-
-    Cancelled, the work goes on, and nobody learns how it ended.
-    """
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[_T] = loop.create_future()
-
-    def settle(result: _T | None, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type] # without an error it is one
-
-    def run() -> None:
-        result, failure = None, None
-        try:
-            result = work()
-        except BaseException as error:  # noqa: BLE001 - it is raised where the result is waited for
-            failure = error
-        with contextlib.suppress(RuntimeError):  # the loop is gone, and whoever waited with it
-            loop.call_soon_threadsafe(settle, result, failure)
-
-    threading.Thread(target=run, name="pskernel-winrm", daemon=True).start()
-    return await future

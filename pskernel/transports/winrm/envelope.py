@@ -18,6 +18,7 @@ _SMALLEST_KB: Final = 32
 # Nobody waits long for what only makes things faster.
 _SECONDS: Final = 3.0
 _LARGEST_KB: Final = 4096
+_MAX_DIGITS: Final = 10
 
 
 async def find_envelope(channels: Channels) -> int | None:
@@ -28,4 +29,6 @@ async def find_envelope(channels: Channels) -> int | None:
     except (*FAILURES, PSKernelError, TimeoutError):
         return None
     text = body.findtext("cfg:Config/cfg:MaxEnvelopeSizekb", "", NAMESPACES).strip()
-    return 1024 * max(_SMALLEST_KB, min(int(text), _LARGEST_KB)) if text.isascii() and text.isdigit() else None
+    if not (text.isascii() and text.isdigit() and len(text) < _MAX_DIGITS):
+        return None
+    return 1024 * max(_SMALLEST_KB, min(int(text), _LARGEST_KB))

@@ -21,7 +21,7 @@ from pskernel.errors import (
 )
 from pskernel.transports.streams import plain_text
 from pskernel.transports.winrm.endpoint import WinRMEndpoint
-from pskernel.transports.winrm.http import KerberosFailed
+from pskernel.transports.winrm.http import KerberosFailed, NotOffered
 
 __all__ = [
     "DISCONNECTED",
@@ -41,11 +41,21 @@ DISCONNECTED: Final = 0x803381DE
 _NO_SUCH_RESOURCE: Final = 0x8033803B
 _ACCESS_DENIED: Final = {5, 0x80070005}
 _QUOTAS: Final = range(0x803381A0, 0x803381B0)
+# Patterns that look for an end may look as often as there are beginnings; this much of a page is enough for a line.
 _TAGS: Final = re.compile(r"<(style|script).*?</\1>|<[^>]{0,500}>", re.DOTALL | re.IGNORECASE)
+_MAX_PAGE: Final = 4_000
+_MAX_WORDS: Final = 2_000
 _MAX_QUOTED: Final = 1_000
 _MAX_REASON: Final = 160
 # What a request can end with, other than our own errors.
-FAILURES: Final = (WinRMError, requests.RequestException, SpnegoError, KerberosFailed, ValueError)
+FAILURES: Final = (
+    WinRMError,
+    requests.RequestException,
+    SpnegoError,
+    KerberosFailed,
+    NotOffered,
+    UnicodeEncodeError,
+)
 
 
 def code_of(error: BaseException) -> int | None:
@@ -80,7 +90,7 @@ def about_command(error: WSManFaultError, endpoint: WinRMEndpoint) -> str:
 
 def _explain(error: Exception, endpoint: WinRMEndpoint) -> tuple[type[ConnectError], str]:
     if isinstance(error, AuthenticationError):
-        return AuthenticationFailed, _not_offered(str(error), endpoint) or _denied(endpoint)
+        return AuthenticationFailed, _denied(endpoint)
     if isinstance(error, WSManFaultError):
         return _fault(error, endpoint)
     if isinstance(error, WinRMTransportError):
@@ -95,9 +105,8 @@ def _other(error: Exception, endpoint: WinRMEndpoint) -> tuple[type[ConnectError
         return ConnectError, "The server's answer was changed on its way, or sealed for somebody else."
     if isinstance(error, SpnegoError | KerberosFailed):
         return AuthenticationFailed, _no_login(str(error), endpoint)
-    not_offered = _not_offered(str(error), endpoint)
-    if not_offered:
-        return AuthenticationFailed, not_offered
+    if isinstance(error, NotOffered):
+        return AuthenticationFailed, _not_offered(error, endpoint)
     if isinstance(error, UnicodeEncodeError):
         # Its text would quote what cannot be encoded, which may be the password.
         return ConnectError, "The user's name or the password cannot be sent as it is."
@@ -117,6 +126,19 @@ def _denied(endpoint: WinRMEndpoint) -> str:
         "negotiate": " A domain account is written DOMAIN\\user or user@domain.",
     }.get(login.auth, "")
     return f"Access is denied. The server refused the login{who} by {login.auth}.{more}"
+
+
+def _not_offered(error: NotOffered, endpoint: WinRMEndpoint) -> str:
+    if endpoint.login.auth == "basic":
+        # It is sent unasked; OMI takes it, and does not offer it.
+        return f"{_denied(endpoint)} It offers {', '.join(error.schemes)} only."
+    known = (
+        f"it offers {', '.join(error.schemes)}" if error.schemes else "it offers no way to log in that is known here"
+    )
+    return (
+        f"{endpoint.url} does not offer a login by {endpoint.login.auth}: {known}. Choose another auth "
+        "(-Authentication), or allow it on the server (WSMan:\\localhost\\Service\\Auth)."
+    )
 
 
 def _fault(error: WSManFaultError, endpoint: WinRMEndpoint) -> tuple[type[ConnectError], str]:
@@ -150,6 +172,8 @@ def _status(error: WinRMTransportError, endpoint: WinRMEndpoint) -> tuple[type[C
             f"There is no WinRM service at {endpoint.url} (HTTP status 404). Check the port, and the application name "
             "after the host, which is usually wsman."
         )
+    if status in {407, 413}:
+        return _in_between(status, endpoint)
     if status == 403:
         return AuthenticationFailed, f"The server forbids it (HTTP status 403). {_page(body)}".strip()
     if status == 400 and endpoint.encrypted and not endpoint.tls:
@@ -164,14 +188,50 @@ def _status(error: WinRMTransportError, endpoint: WinRMEndpoint) -> tuple[type[C
     )
 
 
+def _in_between(status: int, endpoint: WinRMEndpoint) -> tuple[type[ConnectError], str]:
+    if status == 407:
+        return TargetUnreachable, f"{_proxy(endpoint)} {_PROXY_LOGIN}"
+    return ConnectError, (
+        "The message is larger than the server takes (HTTP status 413): its MaxEnvelopeSizekb is small, or something "
+        "in between has a limit of its own."
+    )
+
+
 def _network(error: requests.RequestException, endpoint: WinRMEndpoint) -> tuple[type[ConnectError], str]:
     reason = getattr(error.args[0], "reason", None) if error.args else None
     text = str(reason or error)
     if isinstance(error, requests.exceptions.SSLError):
         return CertificateRejected, _certificate(text, endpoint)
-    if isinstance(error, requests.exceptions.ProxyError):
-        return TargetUnreachable, f"The proxy {endpoint.proxy} cannot be used{_why_not(text)}."
+    if isinstance(error, requests.exceptions.ProxyError | requests.exceptions.InvalidProxyURL):
+        return TargetUnreachable, f"{_proxy(endpoint)} {_of_proxy(text, endpoint)}"
     return TargetUnreachable, _unreachable(error, reason, text, endpoint)
+
+
+_PROXY_LOGIN: Final = "wants a login (HTTP status 407), which is not supported."
+
+
+def _proxy(endpoint: WinRMEndpoint) -> str:
+    return "The proxy that the environment names" if "://" not in endpoint.proxy else f"The proxy {endpoint.proxy}"
+
+
+def _of_proxy(text: str, endpoint: WinRMEndpoint) -> str:
+    status = re.search(r"failed: ([1-5][0-9]{2})\b", text)
+    if status is not None and status[1] == "407":
+        return _PROXY_LOGIN
+    if status is not None:
+        return f"does not let us through to {endpoint.host}, port {endpoint.actual_port} (HTTP status {status[1]})."
+    if "refused" in text:
+        return "cannot be used: nobody listens there."
+    if "resolve" in text or "getaddrinfo" in text:
+        return "cannot be used: its name cannot be resolved."
+    return "cannot be used: it does not answer as a proxy does."
+
+
+# What Python says of a connection that somebody has ended.
+_CUT: Final = (
+    "RemoteDisconnected", "IncompleteRead", "Connection broken", "reset by peer", "Broken pipe", "EOF", "ResetError",
+    "forcibly closed", "Connection aborted",
+)  # fmt: skip
 
 
 def _unreachable(error: requests.RequestException, reason: object, text: str, endpoint: WinRMEndpoint) -> str:
@@ -190,10 +250,23 @@ def _unreachable(error: requests.RequestException, reason: object, text: str, en
             f"{'HTTPS' if endpoint.tls else 'HTTP'}.{other}"
         )
     if isinstance(error, requests.ReadTimeout):
-        return f"The server accepted the connection on {where} and never answered."
-    return (
-        f"The connection on {where} was not of use{_why_not(text)}. Check what listens there, and what is in between."
-    )
+        return f"The server accepted the connection on {where} and did not answer in time."
+    if any(each in text for each in _CUT):
+        return f"The connection on {where} was cut, by the server or by something on the way there."
+    system = _system_words(error)
+    return f"The connection on {where} failed{f': {_quoted(system)}' if system else '.'}"
+
+
+def _system_words(error: BaseException | None) -> str:
+    """What the operating system said, of all that Python wrapped around it."""
+    for _ in range(8):
+        if error is None:
+            break
+        if isinstance(error, OSError) and isinstance(error.strerror, str):
+            return error.strerror
+        inner = getattr(error, "reason", None) or (error.args[-1] if error.args else None)
+        error = inner if isinstance(inner, BaseException) else error.__cause__ or error.__context__
+    return ""
 
 
 _TRUST: Final = (
@@ -212,6 +285,20 @@ _CERTIFICATES: Final = (
         f"An authority that is not trusted here signed {{host}}'s certificate: {_TRUST}",
     ),
     (("self-signed", "self signed"), f"The certificate of {{host}} is self-signed. If it is meant to be, {_TRUST}"),
+    (
+        tuple(
+            f"ALERT_{each}"
+            for each in (
+                "CERTIFICATE",
+                "BAD_CERTIFICATE",
+                "UNSUPPORTED_CERTIFICATE",
+                "UNKNOWN_CA",
+                "DECRYPT_ERROR",
+                "ACCESS_DENIED",
+            )
+        ),
+        "{host} does not accept the certificate that this side shows, or asks for one (certificate).",
+    ),
     (("WRONG_VERSION", "record layer"), "{host} does not speak HTTPS on port {port}. For HTTP, write winrm://."),
     (("",), "HTTPS with {host} failed{text}. pskernel doctor says what answers there."),
 )
@@ -223,24 +310,6 @@ def _certificate(text: str, endpoint: WinRMEndpoint) -> str:
     for name, value in (("host", endpoint.host), ("port", endpoint.actual_port), ("text", _because(text))):
         sentence = sentence.replace("{" + name + "}", str(value))
     return sentence
-
-
-# What connections end with, and how that is said.
-_BROKEN: Final = (
-    ("refused", "nobody listens there"),
-    ("NameResolution", "its name cannot be resolved"),
-    ("timed out", "it does not answer"),
-    ("407", "it wants a login, which is not supported"),
-    ("without response", "it was closed without an answer"),
-    ("reset", "it was reset"),
-    ("unreachable", "there is no way to that network"),
-    ("No route", "there is no way to that host"),
-    ("BadStatusLine", "what answers does not speak HTTP"),
-)
-
-
-def _why_not(text: str) -> str:
-    return next((f": {said}" for needle, said in _BROKEN if needle in text), _because(text))
 
 
 # What Kerberos says, and what to tell the user; with ``True``, in which words it said so.
@@ -257,19 +326,6 @@ _KERBEROS: Final = (
     ("Cannot contact any KDC", "No domain controller answers: check the network, and the realm in krb5.conf", True),
     ("expired", "The ticket or the password has expired: renew it, a ticket with kinit", False),
 )
-_SCHEMES: Final = re.compile(r"\b(Negotiate|Kerberos|NTLM|Basic|CredSSP|Digest)\b", re.IGNORECASE)
-
-
-def _not_offered(text: str, endpoint: WinRMEndpoint) -> str:
-    """Where the server offers other ways to log in than the one that is wanted; empty where it is something else."""
-    offered = re.search(r"- actual: '(.*)'|the auth protocol ('.*?')", text)
-    if offered is None:
-        return ""
-    found = ", ".join(sorted(set(_SCHEMES.findall(" ".join(filter(None, offered.groups()))))))
-    return (
-        f"The server does not offer the login by {endpoint.login.auth}: what it offers is {found or 'nothing'}. Choose "
-        "another one with auth (-Authentication), or allow it there (WSMan:\\localhost\\Service\\Auth)."
-    )
 
 
 def _no_login(text: str, endpoint: WinRMEndpoint) -> str:
@@ -297,15 +353,14 @@ def _no_login(text: str, endpoint: WinRMEndpoint) -> str:
 
 def _page(body: str) -> str:
     """What a page of HTML says, in a line."""
-    text = " ".join(
-        re.sub(r"<(style|script).*?</\1>|<[^>]{0,500}>", " ", body[:20_000], flags=re.DOTALL | re.IGNORECASE).split()
-    )
+    text = " ".join(_TAGS.sub(" ", body[:_MAX_PAGE]).split())
     return f"It said: {_quoted(text)}" if text else ""
 
 
 def _last_words(text: str) -> str:
     """An exception's text without the objects that are quoted in it."""
-    return re.sub(r"\s*\(_ssl\.c:\d+\)|<[^>]*object at 0x[0-9a-f]+>:?\s*|\[Errno -?\d+\]\s*", "", text).strip()
+    pattern = r"\s*\(_ssl\.c:\d+\)|<[^>]*object at 0x[0-9a-f]+>:?\s*|\[Errno -?\d+\]\s*"
+    return re.sub(pattern, "", text[:_MAX_WORDS]).strip()
 
 
 def _because(text: str) -> str:

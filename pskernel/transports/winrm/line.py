@@ -5,11 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
-__all__ = ["Line"]
+__all__ = ["Line", "Trouble"]
 
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 5.0
+
+
+@dataclass(slots=True)
+class Trouble:
+    """One request's with the network: until when it is tried again, and the pause before the next try."""
+
+    until: float | None = None
+    pause: float = _FIRST_PAUSE
 
 
 class Line:
@@ -17,23 +26,26 @@ class Line:
 
     Args:
         host: as it is named to the user.
-        window: seconds for which an interrupted connection is tried again.
+        window: seconds for which an interrupted request is tried again.
         tell: takes sentences for the user.
+
+    Attributes:
+        window: see there.
+        generation: how often a request has found no network. Connections from before may be dead without a word.
+        session_exists: before, there is nothing worth waiting for.
     """
 
     def __init__(self, host: str, window: float, tell: Callable[[str], None]) -> None:
+        self.window = window
+        self.generation = 0
+        self.session_exists = False
         self._host = host
-        self._window = window
         self._tell = tell
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        # Since when nothing was answered, and whether the user knows.
-        self._lost_at: float | None = None
+        # Whether the user knows that nothing is answered.
         self._told = False
-        self._pause = _FIRST_PAUSE
         self._interrupted = False
-        # Before the session exists there is nothing worth waiting for.
-        self.session_exists = False
 
     @property
     def closed(self) -> bool:
@@ -44,7 +56,7 @@ class Line:
         """Nobody is interested any more: who waits to try again gives up."""
         self._closed.set()
 
-    def lost(self) -> bool:
+    def lost(self, trouble: Trouble) -> bool:
         """Note that a request found no network, and wait until it is worth another try.
 
         Returns:
@@ -52,19 +64,20 @@ class Line:
         """
         if not self.session_exists:
             return False
+        now = time.monotonic()
+        if trouble.until is None:
+            trouble.until = now + self.window
         with self._lock:
-            now = time.monotonic()
             self._interrupted = True
-            if self._lost_at is None:
-                self._lost_at, self._pause = now, _FIRST_PAUSE
+            self.generation += 1
             if not self._told:
                 self._told = True
                 self._tell(
                     f"The network connection to {self._host} has been interrupted. Attempting to reconnect for up to "
-                    f"{self._window:g} seconds..."
+                    f"{self.window:g} seconds..."
                 )
-            left = self._lost_at + self._window - now
-            pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE)
+        left = trouble.until - now
+        pause, trouble.pause = trouble.pause, min(2 * trouble.pause, _LONGEST_PAUSE)
         return left > 0 and not self._closed.wait(min(pause, left))
 
     def reached(self) -> None:
@@ -74,11 +87,6 @@ class Line:
                 return
             self._told = False
         self._tell(f"The network connection to {self._host} has been restored.")
-
-    def answered(self) -> None:
-        """Note that a request was answered: the window begins anew with the next interruption."""
-        with self._lock:
-            self._lost_at = None
 
     def take_interrupted(self) -> bool:
         """Whether it was interrupted since this was last asked."""

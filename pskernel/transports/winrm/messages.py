@@ -19,7 +19,7 @@ from pskernel.errors import RemoteProtocolError
 __all__ = [
     "CODE_STOP", "CODE_TERMINATE", "KEEP_ALIVE", "Received", "command", "commanded", "connect", "connected", "created",
     "disconnect", "options", "pool_options", "read_received", "receive", "selectors", "send", "shell",
-    "signal",
+    "signal", "uuid_of",
 ]  # fmt: skip
 
 _RSP: Final = NAMESPACES["rsp"]
@@ -120,12 +120,12 @@ def connected(body: ET.Element) -> bytes:
 def created(body: ET.Element) -> UUID | None:
     """The id of the shell in the answer to Create; None where it says none."""
     found = (each.text for each in body.iter(f"{{{NAMESPACES['wsman']}}}Selector") if each.get("Name") == "ShellId")
-    return _uuid(next(found, None))
+    return uuid_of(next(found, None))
 
 
 def commanded(body: ET.Element) -> UUID | None:
     """The id of the command in the answer to Command; None where it says none."""
-    return _uuid(body.findtext(f".//{_q('CommandId')}"))
+    return uuid_of(body.findtext(f".//{_q('CommandId')}"))
 
 
 def read_received(body: ET.Element) -> Received:
@@ -171,7 +171,8 @@ def _id(number: UUID) -> str:
     return str(number).upper()
 
 
-def _uuid(text: str | None) -> UUID | None:
+def uuid_of(text: str | None) -> UUID | None:
+    """The id that a text is; None if it is none."""
     try:
         return UUID((text or "").strip())
     except ValueError:

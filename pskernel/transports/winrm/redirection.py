@@ -23,8 +23,6 @@ class Redirection:
         warn: takes sentences for the user.
     """
 
-    ERROR = Redirected
-
     def __init__(self, asker: Asker, warn: Callable[[str], None]) -> None:
         self._asker = asker
         self._warn = warn

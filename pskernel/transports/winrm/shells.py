@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import xml.etree.ElementTree as ET
 from typing import Final
-from uuid import UUID
 
 from pypsrp.wsman import NAMESPACES, WSManAction
 
@@ -15,7 +15,7 @@ from pskernel.transports.winrm.channels import Channels
 from pskernel.transports.winrm.endpoint import WinRMEndpoint
 from pskernel.transports.winrm.faults import FAILURES, as_connect_error
 from pskernel.transports.winrm.line import Line
-from pskernel.transports.winrm.messages import selectors
+from pskernel.transports.winrm.messages import selectors, uuid_of
 from pskernel.transports.winrm.tls import Certificates
 
 __all__ = ["list_shells"]
@@ -26,6 +26,9 @@ _POWERSHELL: Final = "http://schemas.microsoft.com/powershell/"
 _FILTER: Final = "http://schemas.dmtf.org/wbem/wsman/1/wsman/SelectorFilter"
 _MOST: Final = 32_000
 _MAX_TEXT: Final = 200
+# A server may claim to have as many shells as it likes.
+_MOST_ASKED: Final = 100
+_AT_A_TIME: Final = 4
 
 
 async def list_shells(endpoint: WinRMEndpoint) -> list[KeptPool]:
@@ -38,11 +41,30 @@ async def list_shells(endpoint: WinRMEndpoint) -> list[KeptPool]:
     try:
         answer = await channels.call(WSManAction.ENUMERATE, _SHELLS, _enumerate(), timeout=endpoint.operation_timeout)
         found = [shell for each in answer.iter(f"{{{NAMESPACES['rsp']}}}Shell") if (shell := _read(each)) is not None]
-        return [await _with_commands(channels, shell) for shell in found]
+        return await _with_all_commands(channels, found, endpoint.operation_timeout)
     except (*FAILURES, PSKernelError) as error:
         raise as_connect_error(error, endpoint) from None
     finally:
         channels.close()
+
+
+async def _with_all_commands(channels: Channels, shells: list[KeptPool], seconds: float) -> list[KeptPool]:
+    """Those whose commands are not told in time are listed without them."""
+    free = asyncio.Semaphore(_AT_A_TIME)
+
+    async def ask(shell: KeptPool) -> KeptPool:
+        async with free:
+            return await _with_commands(channels, shell)
+
+    asking = [asyncio.create_task(ask(shell)) for shell in shells[:_MOST_ASKED]]
+    try:
+        if asking:
+            await asyncio.wait(asking, timeout=seconds)
+        told = [task.result() if task.done() else shell for task, shell in zip(asking, shells, strict=False)]
+    finally:
+        for task in asking:
+            task.cancel()
+    return [*told, *shells[_MOST_ASKED:]]
 
 
 async def _with_commands(channels: Channels, shell: KeptPool) -> KeptPool:
@@ -53,7 +75,7 @@ async def _with_commands(channels: Channels, shell: KeptPool) -> KeptPool:
         answer = await channels.call(WSManAction.ENUMERATE, _COMMANDS, body)
     except (*FAILURES, PSKernelError):
         return shell  # not every server tells
-    ids = (_uuid(each.text) for each in answer.iter(f"{{{NAMESPACES['rsp']}}}CommandId"))
+    ids = (uuid_of(each.text) for each in answer.iter(f"{{{NAMESPACES['rsp']}}}CommandId"))
     running = tuple(each for each in ids if each is not None)
     return KeptPool(shell.pool_id, shell.name, shell.configuration, shell.owner, shell.connected, running)
 
@@ -67,7 +89,7 @@ def _enumerate() -> ET.Element:
 
 def _read(element: ET.Element) -> KeptPool | None:
     """None for what is no PowerShell."""
-    uri, shell_id = _text(element, "ResourceUri"), _uuid(_text(element, "ShellId"))
+    uri, shell_id = _text(element, "ResourceUri"), uuid_of(_text(element, "ShellId"))
     if shell_id is None or not uri.lower().startswith(_POWERSHELL):
         return None
     connected = _text(element, "State").lower() == "connected"
@@ -77,10 +99,3 @@ def _read(element: ET.Element) -> KeptPool | None:
 def _text(element: ET.Element, name: str) -> str:
     found = element.findtext(f"rsp:{name}", "", NAMESPACES)
     return plain_text(found).replace("\n", " ").strip()[:_MAX_TEXT]
-
-
-def _uuid(text: str | None) -> UUID | None:
-    try:
-        return UUID((text or "").strip())
-    except ValueError:
-        return None

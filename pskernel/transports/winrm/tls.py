@@ -6,13 +6,12 @@ import os
 import secrets
 import ssl
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any, Final
 
-import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
-from requests.adapters import HTTPAdapter
 
 from pskernel.errors import TargetError
 from pskernel.transports.base import Secret
@@ -24,67 +23,81 @@ _MAX_FILE_BYTES: Final = 1024 * 1024
 
 
 class Certificates:
-    """For all connections of one session.
-
-    Raises:
-        TargetError: a file cannot be read, or its passphrase is wrong.
-    """
+    """For all connections of one session."""
 
     def __init__(self, endpoint: WinRMEndpoint) -> None:
         self._trust = endpoint.trust
-        self._certificate = endpoint.login.certificate if endpoint.login.auth == "certificate" else None
-        self._context = _context(self._trust) if endpoint.tls else None
-        if self._context is not None and self._certificate is not None:
-            _load_own(self._context, self._certificate, endpoint.login.secret)
+        self._login = endpoint.login
+        self._tls = endpoint.tls
+        self._lock = threading.Lock()
+        self._settings: dict[str, Any] | None = None
 
     def arguments(self) -> dict[str, Any]:
-        """For pypsrp's WSMan, which insists on file names that :meth:`prepare` then makes void."""
+        """For pypsrp's WSMan, which insists on file names that mean nothing then: :meth:`settings` alone counts."""
         chosen: dict[str, Any] = {"cert_validation": not self._trust.anything}
-        if self._certificate is not None:
-            chosen |= {"certificate_pem": self._certificate, "certificate_key_pem": self._certificate}
+        if self._login.auth == "certificate":
+            chosen |= {"certificate_pem": self._login.certificate, "certificate_key_pem": self._login.certificate}
         return chosen
 
-    def prepare(self, session: requests.Session, adapter: HTTPAdapter) -> None:
-        """Set a new session up."""
-        if self._context is None:
-            return
-        session.cert = None
-        pool = adapter.poolmanager.connection_pool_kw
-        pool["ssl_context"] = self._context
-        if self._trust.fingerprint is not None or self._trust.anything:
-            session.verify = False
-            if self._trust.fingerprint is not None:
-                pool["assert_fingerprint"] = self._trust.fingerprint
-        elif self._trust.ca_file is not None:
-            session.verify = self._trust.ca_file
+    def settings(self) -> dict[str, Any]:
+        """What urllib3 is to be told, by the names of its parameters. Reads files, and may ask for a passphrase.
+
+        Raises:
+            TargetError: a file cannot be read, or its passphrase is wrong.
+        """
+        with self._lock:
+            if self._settings is None:
+                self._settings = self._read() if self._tls else {}
+            return self._settings
+
+    def _read(self) -> dict[str, Any]:
+        context = _context(self._trust)
+        if self._login.auth == "certificate" and self._login.certificate is not None:
+            _load_own(context, self._login.certificate, self._login.secret)
+        found: dict[str, Any] = {"ssl_context": context}
+        if self._trust.fingerprint is not None:
+            found["assert_fingerprint"] = self._trust.fingerprint
         if self._trust.any_name:
-            pool["assert_hostname"] = False
+            found["assert_hostname"] = False
+        return found
 
 
 def _context(trust: Trust) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # urllib3 compares the name itself, and could not switch verification off otherwise.
+    # urllib3 compares the name itself, and could not switch that off otherwise.
     context.check_hostname = False
-    if trust.ca_file is None:
+    if trust.fingerprint is not None or trust.anything:
+        context.verify_mode = ssl.CERT_NONE
+    elif trust.ca_file is None:
         context.load_default_certs()
-        return context
-    try:
-        context.load_verify_locations(trust.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        reason = getattr(error, "strerror", None) or "it holds no certificates in PEM form"
-        raise TargetError(f"The file {trust.ca_file} (ca_file) cannot be used: {reason}.") from None
+    else:
+        _load_authorities(context, trust.ca_file)
     return context
+
+
+def _load_authorities(context: ssl.SSLContext, path: str) -> None:
+    try:
+        context.load_verify_locations(path)
+    except OSError as error:
+        reason = "it holds no certificates in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
+        raise TargetError(f"The file {path} (ca_file) cannot be used: {reason}.") from None
+
+
+def _read_file(path: str) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(_MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise TargetError(f"The certificate {path} cannot be read: {error.strerror}.") from None
+    if len(data) > _MAX_FILE_BYTES:
+        raise TargetError(f"The file {path} is too large for a certificate.")
+    return data
 
 
 def _load_own(context: ssl.SSLContext, path: str, passphrase: Secret | None) -> None:
     """Load this side's certificate and key, PEM or PFX."""
-    try:
-        data = Path(path).read_bytes()[: _MAX_FILE_BYTES + 1]
-    except OSError as error:
-        raise TargetError(f"The certificate {path} cannot be read: {error.strerror or error}.") from None
-    if len(data) > _MAX_FILE_BYTES:
-        raise TargetError(f"The file {path} is too large for a certificate.")
+    data = _read_file(path)
     try:
         if b"-----BEGIN" in data:
             context.load_cert_chain(path, password=None if passphrase is None else passphrase.reveal())

@@ -22,6 +22,7 @@ from pskernel.records import Notice
 from pskernel.transports.base import Gone, Payload, PoolGone
 from pskernel.transports.winrm import messages
 from pskernel.transports.winrm.arrivals import Arrivals
+from pskernel.transports.winrm.arrived import Arrived
 from pskernel.transports.winrm.channels import RECEIVE_SECONDS, Channels
 from pskernel.transports.winrm.envelope import find_envelope
 from pskernel.transports.winrm.faults import (
@@ -34,6 +35,7 @@ from pskernel.transports.winrm.faults import (
     as_connect_error,
     code_of,
 )
+from pskernel.transports.winrm.http import Redirected
 from pskernel.transports.winrm.line import Line
 from pskernel.transports.winrm.redirection import Redirection
 from pskernel.transports.winrm.tls import Certificates
@@ -50,8 +52,6 @@ __all__ = ["WinRMTransport"]
 
 # A server that does not answer any more must not hold up who leaves.
 _FAREWELL_SECONDS: Final = 2.0
-# Answers that may wait until the session takes them. While more do, the server is not asked.
-_MAX_WAITING: Final = 8
 
 
 class WinRMTransport:
@@ -70,10 +70,7 @@ class WinRMTransport:
         self._endpoint = endpoint
         self._tell = tell
         self._redirection = Redirection(asker, self._notify)
-        self._loop = asyncio.get_running_loop()
-        self._arrived: asyncio.Queue[Payload | Gone | Notice | None] = asyncio.Queue(_MAX_WAITING)
-        self._news: list[Notice] = []
-        self._failure: PSKernelError | None = None
+        self._arrived = Arrived()
         self._arrivals = Arrivals()
         self._shell_id = UUID(int=0)
         self._sending = asyncio.Lock()
@@ -136,7 +133,7 @@ class WinRMTransport:
         )
         try:
             answer = await asyncio.shield(self._creating)
-        except self._redirection.ERROR as error:
+        except Redirected as error:
             self._creating = None
             elsewhere = await self._redirection.follow(endpoint, error)
             self._channels.close()
@@ -168,8 +165,7 @@ class WinRMTransport:
 
     async def signal(self, pipeline_id: UUID) -> None:
         """Ask for a stop. A server may end the whole shell over a signal for a pipeline that is gone."""
-        pump = self._pumps.get(pipeline_id)
-        if pump is not None and not pump.done():
+        if self._runs(pipeline_id):
             await self._signal(pipeline_id, messages.CODE_STOP, twice=True)
 
     async def close_pipeline(self, pipeline_id: UUID) -> None:
@@ -179,14 +175,11 @@ class WinRMTransport:
             return
         await asyncio.wait({pump})
         self._pumps.pop(pipeline_id, None)
-        if self._failure is None:
+        if self._arrived.failure is None:
             await self._signal(pipeline_id, messages.CODE_TERMINATE)
             self._command_ids.pop(pipeline_id, None)
-            if self._line.take_interrupted() and (missing := self._arrivals.missing()):
-                self._notify(
-                    f"{missing} messages of {self._endpoint.host} were lost when the connection was interrupted: "
-                    "output of this session is missing."
-                )
+            if self._line.take_interrupted():
+                self._arrivals.suspect(each for each in self._pumps if self._runs(each))
 
     async def _signal(self, pipeline_id: UUID, code: str, *, twice: bool = False) -> None:
         body = messages.signal(self._command_ids.get(pipeline_id, pipeline_id), code)
@@ -248,15 +241,7 @@ class WinRMTransport:
             TransportClosed: the shell, or the way to it, is gone.
             RemoteProtocolError: an answer makes no sense.
         """
-        while True:
-            if self._news:
-                news, self._news = self._news, []
-                return list(news)
-            if self._failure is not None and self._arrived.empty():
-                raise self._failure
-            item = await self._arrived.get()
-            if item is not None:
-                return [item]
+        return await self._arrived.take()
 
     async def close_pool(self) -> None:
         """End the shell. That it is gone already is no error."""
@@ -278,9 +263,9 @@ class WinRMTransport:
 
     async def _give_back(self) -> None:
         """A server would keep for hours what nobody comes back to."""
-        if isinstance(self._failure, TransportClosed) or not self._connected.is_set():
+        if isinstance(self._arrived.failure, TransportClosed) or not self._connected.is_set():
             return
-        with contextlib.suppress(*FAILURES, PSKernelError, TimeoutError, self._redirection.ERROR):
+        with contextlib.suppress(*FAILURES, PSKernelError, TimeoutError):
             async with asyncio.timeout(_FAREWELL_SECONDS):
                 if self._attached:
                     await self.disconnect()
@@ -293,8 +278,12 @@ class WinRMTransport:
         """There is nothing but the protocol."""
         return ""
 
+    def _runs(self, pipeline_id: UUID | None) -> bool:
+        pump = self._pumps.get(pipeline_id)
+        return pump is not None and not pump.done()
+
     async def _request(self, action: str, body: ET.Element | None, *, twice: bool = False) -> ET.Element:
-        if self._failure is not None:
+        if self._arrived.failure is not None:
             raise self._failed
         try:
             return await self._ask(action, body, twice=twice)
@@ -321,19 +310,7 @@ class WinRMTransport:
     async def _receive_all(self, pipeline_id: UUID | None) -> None:
         """Receive until the pipeline is done, or the pool gone. The only place that asks for output."""
         try:
-            done, size, limit = False, 0, self._endpoint.max_received
-            while not done:
-                answer = await self._receive_once(pipeline_id)
-                done = answer is not None and answer.done
-                for data in answer.streams if answer is not None else ():
-                    size += len(data)
-                    if limit is not None and pipeline_id is not None and size > limit:
-                        raise RemoteProtocolError(
-                            f"A command has sent more than {limit} bytes (MaximumReceivedDataSizePerCommand)."
-                        )
-                    new = self._arrivals.take(data)
-                    if new:
-                        await self._arrived.put(Payload(pipeline_id, new))
+            await self._receive_until_done(pipeline_id)
             if pipeline_id is None:
                 self._fail(TransportClosed(f"The server {self._endpoint.host} has ended the session."))
             else:
@@ -349,6 +326,26 @@ class WinRMTransport:
                 await self._arrived.put(Gone(pipeline_id, about_command(error, self._endpoint)))
         except FAILURES as error:
             self._fail(as_closed(error, self._endpoint))
+        except Exception as error:  # noqa: BLE001 - nobody would learn of it, and the session wait for ever
+            self._fail(RemoteProtocolError(f"Output of {self._endpoint.host} makes no sense ({type(error).__name__})."))
+        finally:
+            self._report(self._arrivals.heard(pipeline_id))
+
+    async def _receive_until_done(self, pipeline_id: UUID | None) -> None:
+        done, size, limit = False, 0, self._endpoint.max_received
+        while not done:
+            answer = await self._receive_once(pipeline_id)
+            done = answer is not None and answer.done
+            for data in answer.streams if answer is not None else ():
+                size += len(data)
+                if limit is not None and pipeline_id is not None and size > limit:
+                    raise RemoteProtocolError(
+                        f"A command has sent more than {limit} bytes (MaximumReceivedDataSizePerCommand)."
+                    )
+                new = self._arrivals.take(data)
+                if new:
+                    await self._arrived.put(Payload(pipeline_id, new))
+            self._report(self._arrivals.heard(pipeline_id))
 
     async def _receive_once(self, pipeline_id: UUID | None) -> messages.Received | None:
         """None where the server had nothing to say in its time."""
@@ -377,23 +374,21 @@ class WinRMTransport:
 
     @property
     def _failed(self) -> PSKernelError:
-        return self._failure or TransportClosed("The connection was closed.")
+        return self._arrived.failure or TransportClosed("The connection was closed.")
 
     def _fail(self, error: PSKernelError) -> None:
-        if self._failure is None:
-            self._failure = error
-        with contextlib.suppress(asyncio.QueueFull):  # then somebody who receives will find it later
-            self._arrived.put_nowait(None)
+        self._arrived.fail(error)
+
+    def _report(self, missing: int) -> None:
+        if missing:
+            self._notify(
+                f"{missing} messages of {self._endpoint.host} were lost when the connection was interrupted: output "
+                "of this session is missing."
+            )
 
     def _notify(self, text: str) -> None:
         """From any thread."""
         if self._tell is not None and not self._line.session_exists:
             self._tell(text)
-            return
-        with contextlib.suppress(RuntimeError):  # the loop is gone
-            self._loop.call_soon_threadsafe(self._add_news, text)
-
-    def _add_news(self, text: str) -> None:
-        self._news.append(Notice(text))
-        with contextlib.suppress(asyncio.QueueFull):
-            self._arrived.put_nowait(None)
+        else:
+            self._arrived.tell(text)

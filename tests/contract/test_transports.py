@@ -1,0 +1,150 @@
+"""Every transport keeps the contract in check_transport.py, with the real engine behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pskernel.credentials import Secret
+from pskernel.questions import NobodyToAsk
+from pskernel.transports.outofproc import OutOfProcTransport
+from pskernel.transports.process import open_process
+from pskernel.transports.ssh import SSHEndpoint, open_ssh
+from pskernel.transports.unix import open_unix
+from pskernel.transports.winrm.endpoint import WinRMEndpoint, WinRMLogin
+from pskernel.transports.winrm.transport import WinRMTransport
+from tests.contract import check_transport
+from tests.contract.check_transport import Opener, Subject
+from tests.fakes.wsman_bridge import Cut, WsmanBridge
+from tests.parts.sshd import Sshd
+from tests.parts.winrm import PASSWORD, USER
+
+pytestmark = pytest.mark.live
+
+SERVER = ["-s", "-NoLogo", "-NoProfile"]
+
+
+def over_a_process(pwsh: str) -> Opener:
+    @contextlib.asynccontextmanager
+    async def open_with() -> AsyncIterator[Subject]:
+        stream = await open_process([pwsh, *SERVER])
+
+        async def cut() -> None:
+            psutil.Process(stream.pid).kill()
+
+        try:
+            yield Subject(OutOfProcTransport(stream), cut)
+        finally:
+            await stream.aclose()
+
+    return open_with
+
+
+def over_a_socket(pwsh: str) -> Opener:
+    @contextlib.asynccontextmanager
+    async def open_with() -> AsyncIterator[Subject]:
+        with (
+            tempfile.TemporaryDirectory(prefix="psk-", dir="/tmp") as folder,
+            socket.socket(socket.AF_UNIX) as listener,
+        ):
+            path = str(Path(folder) / "socket")
+            listener.bind(path)
+            listener.listen()
+            listener.setblocking(False)
+            accepting = asyncio.create_task(asyncio.get_running_loop().sock_accept(listener))
+            stream = await open_unix(path)
+            connection, _ = await accepting
+            with connection:
+                connection.setblocking(True)
+                engine = await asyncio.create_subprocess_exec(pwsh, *SERVER, stdin=connection, stdout=connection)
+
+            async def cut() -> None:
+                engine.kill()
+
+            try:
+                yield Subject(OutOfProcTransport(stream), cut)
+            finally:
+                await stream.aclose()
+                with contextlib.suppress(ProcessLookupError):
+                    engine.kill()
+                await engine.wait()
+
+    return open_with
+
+
+def over_ssh(server: Sshd) -> Opener:
+    @contextlib.asynccontextmanager
+    async def open_with() -> AsyncIterator[Subject]:
+        endpoint = SSHEndpoint(server.host, server.port, server.user, str(server.key), ssh_config=str(server.config))
+        stream = await open_ssh(endpoint, asker=NobodyToAsk())
+
+        async def cut() -> None:
+            for each in psutil.Process(server.process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.kill()
+
+        try:
+            yield Subject(OutOfProcTransport(stream), cut)
+        finally:
+            await stream.aclose()
+
+    return open_with
+
+
+def over_winrm(pwsh: str) -> Opener:
+    @contextlib.asynccontextmanager
+    async def open_with() -> AsyncIterator[Subject]:
+        with WsmanBridge([pwsh, *SERVER], {USER: PASSWORD}) as bridge:
+            login = WinRMLogin("ntlm", USER, Secret(PASSWORD))
+            # A connection that is cut is tried again for a while.
+            endpoint = WinRMEndpoint("127.0.0.1", bridge.port, login=login, reconnect_timeout=1)
+            transport = WinRMTransport(endpoint, asker=NobodyToAsk())
+
+            async def cut() -> None:
+                bridge.always("HTTP", Cut())
+                bridge.drop_connections()
+
+            try:
+                yield Subject(transport, cut)
+            finally:
+                await transport.aclose()
+
+    return open_with
+
+
+@pytest.fixture(scope="module")
+def engine_sshd(sshd_factory: Callable[..., Sshd], pwsh: str) -> Sshd:
+    server: Sshd = sshd_factory({"powershell": f"{pwsh} -sshs -NoLogo -NoProfile"})
+    return server
+
+
+def cases() -> Iterator[object]:
+    for kind in ("process", "unix", "ssh", "winrm"):
+        for name, check in vars(check_transport).items():
+            if name.startswith("check_"):
+                marks = [pytest.mark.sshd] if kind == "ssh" else []
+                yield pytest.param(kind, check, id=f"{kind}-{name.removeprefix('check_')}", marks=marks)
+
+
+@pytest.mark.parametrize(("kind", "check"), list(cases()))
+def test_contract(
+    kind: str, check: Callable[[Opener], Awaitable[None]], pwsh: str, request: pytest.FixtureRequest
+) -> None:
+    opener = {
+        "process": lambda: over_a_process(pwsh),
+        "unix": lambda: over_a_socket(pwsh),
+        "ssh": lambda: over_ssh(request.getfixturevalue("engine_sshd")),
+        "winrm": lambda: over_winrm(pwsh),
+    }[kind]()
+
+    async def main() -> None:
+        await check(opener)
+
+    asyncio.run(main())
