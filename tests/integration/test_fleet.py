@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -202,7 +203,13 @@ def test_an_interrupted_fleet_begins_no_further_host(hosts: RecordedHosts, tmp_p
 
 
 @pytest.fixture
-def cluster() -> Iterator[LocalCluster]:
+def spawning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let processes be spawned: pytest-xdist's main module says nothing of how it could be imported again."""
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None, raising=False)
+
+
+@pytest.fixture
+def cluster(spawning: None) -> Iterator[LocalCluster]:
     with LocalCluster(n_workers=2, threads_per_worker=8, dashboard_address=None, silence_logs=50) as started:
         yield started
 
@@ -243,6 +250,7 @@ def test_the_same_through_dask_with_a_worker_killed(
     assert {name for name, fine in read_results(tmp_path / "results.json") if fine} == {each.name for each in good}
 
 
+@pytest.mark.usefixtures("spawning")
 def test_secrets_are_resolved_by_the_worker_and_are_not_in_what_it_is_sent(
     hosts: RecordedHosts, tmp_path: Path
 ) -> None:

@@ -61,7 +61,9 @@ def test_a_program_closes_what_it_has_open(
     bridge_factory: Callable[..., WsmanBridge], tmp_path: Path, end: str, status: int
 ) -> None:
     bridge = bridge_factory()
-    program = child(SCRIPT + end, url_of(bridge, tmp_path, "auth=ntlm"))
+    # How long it may take is another test's question.
+    patient = "import pskernel.remoting.ending; pskernel.remoting.ending._SECONDS = 30\n"
+    program = child(patient + SCRIPT + end, url_of(bridge, tmp_path, "auth=ntlm"))
     _, said = program.communicate(timeout=60)
 
     assert program.returncode == status, said
