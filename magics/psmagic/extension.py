@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from psmagic.base import PowerShellMagics
@@ -38,6 +39,10 @@ class Extension:
 
     def unload(self) -> None:
         """Leave the session, if one is entered, and take the magics away. Sessions of the list stay open."""
+        label = self._entered.label
+        if label is not None:
+            # Nobody has typed `exit`, and the next cell is Python's.
+            print(f"The session on {label} was left.", file=sys.stderr)  # noqa: T201
         self._entered.leave()
         registered = self._shell.magics_manager.magics
         registered["cell"].pop(CELL_MAGIC, None)

@@ -7,13 +7,17 @@ from enum import Enum, auto
 
 from psmagic.commands import COMMANDS
 
-__all__ = ["Whose", "runs_on_after_entering", "whose"]
+__all__ = ["Whose", "magic_in", "runs_on_after_entering", "whose"]
 
-_NAMES = "|".join([*(command.magic.lstrip("%") for command in COMMANDS), "exit_pssession"])
+_NAMES = "|".join(command.magic.lstrip("%") for command in COMMANDS)
 # `found = %get_pssession` too; what PowerShell assigns to begins with a $.
-_LINE = rf"[ \t]*(?:[A-Za-z_][\w.,[\] \t]*=[ \t]*)?%(?:{_NAMES})\b[^\n]*"
-_OURS = re.compile(rf"\s*(?:%%(?:local|invoke_command)\b|{_LINE}\s*\Z)")
-_OURS_AMONG_OTHERS = re.compile(rf"^{_LINE}$", re.MULTILINE)
+_LINE = rf"[ \t]*(?:[A-Za-z_][\w.,[\] \t]*=[ \t]*)?(?P<name>%(?:{_NAMES}))"
+_OURS = re.compile(rf"\s*(?:%%(?:local|invoke_command)(?!\S)|{_LINE}(?!\S)[^\n]*\s*\Z)")
+_OURS_AMONG_OTHERS = re.compile(
+    rf"^(?:{_LINE}\b|[ \t]*(?P<cell>%%(?:local|invoke_command)\b))", re.MULTILINE | re.IGNORECASE
+)
+# The cell magic of somebody else, or one of ours with a slip of the pen: its cell is for another place than the remote.
+_CELL_MAGIC = re.compile(r"\s*(%%[A-Za-z][\w-]*)")
 # What is typed to leave. `quit` is none: PowerShell does not know it, and its debugger takes it for something else.
 _LEAVES = re.compile(
     r"\s*(?:#[^\n]*\n\s*)*(?:%?exit_pssession|Exit-PSSession|exit(?:[ \t]+-?[0-9]+)?)\s*;?(?:\s*#[^\n]*)*\s*\Z",
@@ -43,7 +47,16 @@ def whose(text: str) -> Whose:
         return Whose.LEAVES
     if _ASKS.match(text):
         return Whose.ASKS_HELP
-    return Whose.NOBODYS if _OURS_AMONG_OTHERS.search(text) else Whose.REMOTES
+    return Whose.NOBODYS if magic_in(text) is not None else Whose.REMOTES
+
+
+def magic_in(text: str) -> tuple[str, int] | None:
+    """The magic that makes a cell nobody's, and its line."""
+    found = _CELL_MAGIC.match(text) or _OURS_AMONG_OTHERS.search(text)
+    if found is None:
+        return None
+    name = next(group for group in found.groups() if group is not None)
+    return name, text.count("\n", 0, found.start(found.lastindex or 0)) + 1
 
 
 def runs_on_after_entering(lines: list[str]) -> bool:

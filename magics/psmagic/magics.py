@@ -13,19 +13,21 @@ from pskernel.remoting.pssession import PSSession
 from psmagic.arguments import ArgumentError
 from psmagic.base import PowerShellMagics, command_magic, raised, refused, shown_errors
 from psmagic.binding import Bound
-from psmagic.commands.enter_pssession import ENTER_PSSESSION
+from psmagic.commands.enter_pssession import ENTER_PSSESSION, EXIT_PSSESSION
 from psmagic.errors import MagicError, remote_error
+from psmagic.lines import magic_in
 from psmagic.progress import progress_of
-from psmagic.redirect import CELL_MAGIC, HELP, REFUSE, Redirect
+from psmagic.redirect import CELL_MAGIC, HELP, REFUSE, REFUSING, Redirect
 from psmagic.remote import LEAVE_OR_ENTER, Remote
+from psmagic.restofcell import RestOfCell
 from psmagic.selection import session_of
 from psmagic.targets import credential_of, target_of
 
 __all__ = ["EnterMagics"]
 
-_REFUSED = (
-    "Nothing of this cell was run or sent. %enter_pssession must be the last line of its cell, and while a session is "
-    "entered each of these magics needs a cell of its own: what stands beside it would run on the wrong side."
+_ENTERING = (
+    "%enter_pssession must be the last line of its cell: what stands below it would run here, and not on the host. "
+    "Nothing of that was run, and no session is entered. Give it a cell of its own."
 )
 
 
@@ -43,6 +45,11 @@ class EnterMagics(PowerShellMagics):
     def session(self) -> PSSession | None:
         """The session of the list that is entered."""
         return self._remote.kept if self._remote is not None else None
+
+    @property
+    def label(self) -> str | None:
+        """Where cells go, if a session is entered."""
+        return self._remote.target.label if self._remote is not None else None
 
     @line_magic
     @no_var_expand
@@ -62,13 +69,15 @@ class EnterMagics(PowerShellMagics):
         self.leave()  # of a session that is over
         self._remote = remote
         self._redirect = Redirect(self.shell, remote, self.leave)
+        RestOfCell(self.shell, self.leave, REFUSING)
         if self.can_ask():
             # A notebook has no prompt that would show it. Headless runs have the same output every time.
             print(f"{remote.where()}. Cells go there until exit.")  # noqa: T201
 
     @line_magic
     @no_var_expand
-    def exit_pssession(self, line: str) -> None:  # noqa: ARG002 - PowerShell's own takes nothing either
+    @command_magic(EXIT_PSSESSION)
+    def exit_pssession(self, bound: Bound) -> None:  # noqa: ARG002 - there is nothing to bind
         """Leave the session: cells are Python's again."""
         self.leave()
 
@@ -84,10 +93,10 @@ class EnterMagics(PowerShellMagics):
     def remote_cell(self, line: str, cell: str) -> None:
         """Run a cell on the remote, show the help that it asks for, or refuse it: what the line says."""
         if line == REFUSE:
-            raise refused("MagicNotAlone", _REFUSED, "RemoteCell")
+            raise refused("MagicNotAlone", _refusal(cell), "RemoteCell")
         if self._remote is None:
             raise remote_error("NotEntered", "No session is entered.", (), MagicError)
-        if line == HELP:
+        if line == HELP and self._remote.is_open:
             print(self._remote.help(cell, len(cell.rstrip()) - 1) or f"There is no help for {cell.strip()}")  # noqa: T201
             return
         with shown_errors("RemoteCell"):
@@ -114,3 +123,15 @@ class EnterMagics(PowerShellMagics):
             raise RemotingError(
                 f"Session {session.name} is entered. Leave it first with %exit_pssession.", "SessionIsEntered"
             )
+
+
+def _refusal(cell: str) -> str:
+    """Why a cell is nobody's."""
+    found = magic_in(cell)
+    if found is None:
+        return _ENTERING
+    name, line = found
+    return (
+        f"Line {line} has {name}, which is for this side, and the cell is for the host. Nothing of it was run or sent. "
+        "Give each magic a cell of its own; %%local and %%invoke_command begin theirs."
+    )

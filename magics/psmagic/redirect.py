@@ -18,11 +18,13 @@ from psmagic.lines import Whose, runs_on_after_entering, whose
 if TYPE_CHECKING:
     from psmagic.remote import Remote
 
-__all__ = ["CELL_MAGIC", "HELP", "REFUSE", "RUN", "Redirect", "refuse_to_run_on"]
+__all__ = ["CELL_MAGIC", "HELP", "REFUSE", "REFUSING", "RUN", "Redirect", "refuse_to_run_on"]
 
-# The cell magic that redirected cells become, and what its line says is to be done with the cell.
+# The cell magic that redirected cells become, and what its line says is to be done with the cell, which is never empty.
 CELL_MAGIC = "_pskernel_remote"
 RUN, HELP, REFUSE = "", "help", "refuse"
+# Code that refuses what stands behind entering.
+REFUSING = f"get_ipython().run_cell_magic({CELL_MAGIC!r}, {REFUSE!r}, '-')\n"
 _MISSING = object()
 
 
@@ -91,7 +93,7 @@ class Redirect:
             return lines
         match whose(text):
             case Whose.OURS:
-                return lines
+                return _ours(text)
             case Whose.LEAVES:
                 return ["get_ipython().run_line_magic('exit_pssession', '')\n"]
             case Whose.ASKS_HELP:
@@ -147,12 +149,22 @@ class RemoteCompleter:
         yield from ours
 
 
+def _ours(text: str) -> list[str]:
+    """A cell of this side's. What stands below %%local is a cell of Python as any other, with its own errors."""
+    first, end, rest = text.lstrip().partition("\n")
+    return [first + end, *rest.splitlines(keepends=True)] if first.split()[0] != "%%local" else _body(rest)
+
+
+def _body(text: str) -> list[str]:
+    return text.splitlines(keepends=True) or ["\n"]
+
+
 def refuse_to_run_on(lines: list[str]) -> list[str]:
     """A transformer of whole cells of Python: one that enters a session and goes on is refused before any of it runs.
 
     What stands below the magic was written for the host, or is for Python; in neither case may it run as the other.
     """
-    return [_call(REFUSE, "".join(lines))] if runs_on_after_entering(lines) else lines
+    return [REFUSING] if runs_on_after_entering(lines) else lines
 
 
 def _call(what: str, text: str) -> str:

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from IPython.core.interactiveshell import InteractiveShell
+from psmagic import load_ipython_extension, unload_ipython_extension
 from psmagic.lines import Whose, whose
 from psmagic.redirect import Redirect
 
@@ -331,6 +332,11 @@ def test_what_the_remote_receives_is_what_was_typed(shell: InteractiveShell, ent
         "$hit = 1\n%exit_pssession",
         "found = %get_pssession\n$hit = 1",
         "# remark\n%remove_pssession 1\n$hit = 1",
+        "# note\n%%invoke_command -HostName x\n$hit = 1",
+        "# note\n%%local\nhit = 'python'",
+        "%%Invoke-Command -HostName x\n$hit = 1",
+        "%%writefile x\n$hit = 1",
+        "%exit_pssession; $hit = 1",
     ],
 )
 def test_a_magic_among_other_lines_is_refused_and_none_of_them_runs_anywhere(
@@ -341,7 +347,7 @@ def test_a_magic_among_other_lines_is_refused_and_none_of_them_runs_anywhere(
     shown, error = run(shell, capsys, cell)
 
     assert "MagicNotAlone" == type(error).__name__
-    assert "Nothing of this cell was run or sent" in shown
+    assert "Nothing of it was run or sent" in shown
     assert "hit" not in shell.user_ns
     assert ("hit: \n", None) == run(shell, capsys, '"hit: $hit"')
 
@@ -381,3 +387,75 @@ def test_magics_and_what_they_return_stay_here_while_entered(
     assert shell.user_ns["option"].no_compression
     for line in ("%disconnect_pssession -Id 999", "%connect_pssession -Id 999", "%receive_pssession -Id 999"):
         assert "999" in str(run(shell, capsys, line)[1])
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "%time {entering}\nhit = 'python'",
+        "{by_call}\n!echo hit\nhit = 'python'",
+        "from psmagic import load_ipython_extension as load\nload(get_ipython())\n{by_call}\nhit = 'python'",
+    ],
+    ids=["time", "call", "load"],
+)
+def test_what_stands_behind_entering_in_a_cell_never_runs_however_it_got_there(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str, cell: str
+) -> None:
+    by_call = f"get_ipython().run_line_magic('enter' + '_pssession', {entering.removeprefix('%enter_pssession ')!r})"
+    run(shell, capsys, "%time 1")  # IPython loads what it needs for that
+    before = state(shell)["events.callbacks"]
+
+    shown, error = run(shell, capsys, cell.replace("{by_call}", by_call).replace("{entering}", entering))
+
+    assert "MagicNotAlone" == type(error).__name__
+    assert "no session is entered" in shown
+    assert "hit" not in shell.user_ns
+    assert ("2\n", None) == run(shell, capsys, "print(1 + 1)")
+    assert before == state(shell)["events.callbacks"]
+    assert "run_code" not in vars(shell)
+
+
+def test_the_extension_loaded_in_the_cell_that_enters(
+    capsys: pytest.CaptureFixture[str], shell: InteractiveShell, entering: str
+) -> None:
+    unload_ipython_extension(shell)
+
+    _, error = run(shell, capsys, f"%load_ext psmagic\n{entering}\nhit = 'python'")
+
+    assert "MagicNotAlone" == type(error).__name__
+    assert "hit" not in shell.user_ns
+    assert run(shell, capsys, entering)[1] is None
+    assert ("there\n", None) == run(shell, capsys, "'there'")
+
+
+def test_an_error_of_a_local_cell_is_shown_once_and_is_pythons(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str
+) -> None:
+    run(shell, capsys, entering)
+
+    shown, error = run(shell, capsys, "  %%local\nx = 1\n1/0")
+
+    assert "ZeroDivisionError" == type(error).__name__
+    assert 1 == shown.count("ZeroDivisionError: ")
+    assert "raise_error" not in shown
+
+
+def test_leaving_takes_nothing_and_unloading_is_told(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str
+) -> None:
+    run(shell, capsys, entering)
+
+    assert "NamedParameterNotFound" == type(run(shell, capsys, "%exit_pssession -foo")[1]).__name__
+    assert ("here\n", None) == run(shell, capsys, "'here'")
+    unload_ipython_extension(shell)
+    assert "was left" in capsys.readouterr().err
+    load_ipython_extension(shell)
+
+
+def test_help_of_a_lost_session_is_refused_as_every_cell_is(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str
+) -> None:
+    run(shell, capsys, entering)
+    run(shell, capsys, "[Environment]::Exit(1)")
+
+    assert "SessionLost" == type(run(shell, capsys, "Get-Process?")[1]).__name__

@@ -5,7 +5,7 @@ from __future__ import annotations
 from psmagic.commands.connecting import AUTHENTICATIONS
 from psmagic.parameters import Command, Kind, Parameter, Place
 
-__all__ = ["ENTER_PSSESSION"]
+__all__ = ["ENTER_PSSESSION", "EXIT_PSSESSION"]
 
 _SETS = (
     "ComputerName", "SSHHost", "Session", "Uri", "InstanceId", "Id", "Name", "VMId", "VMName", "ContainerId",
@@ -65,3 +65,5 @@ _PARAMETERS = (
 )  # fmt: skip
 
 ENTER_PSSESSION = Command("%enter_pssession", "Enter-PSSession", _SETS, "ComputerName", _PARAMETERS)
+
+EXIT_PSSESSION = Command("%exit_pssession", "Exit-PSSession", ("Default",), "Default", ())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from psmagic.commands import COMMANDS
-from psmagic.lines import Whose, runs_on_after_entering, whose
+from psmagic.lines import Whose, magic_in, runs_on_after_entering, whose
 
 
 @pytest.mark.parametrize("magic", [command.magic.lstrip("%") for command in COMMANDS])
@@ -31,7 +31,6 @@ def test_every_magic_is_ours_alone_and_nobodys_among_other_lines(magic: str) -> 
         "<# exit",
         "Get-Item?; 1",
         "'%exit_pssession'",
-        "%%time\n1",
     ],
 )
 def test_all_else_is_the_remotes(text: str) -> None:
@@ -56,3 +55,24 @@ def test_only_code_below_entering_counts() -> None:
     assert runs_on_after_entering([enter, "\n", "  x = 1\n"])
     assert not runs_on_after_entering(["x = 1\n", enter, "\n", "  # x\n"])
     assert not runs_on_after_entering(["x = 1\n", "y = 2\n"])
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("%%time\n1", ("%%time", 1)),
+        ("\n  %%Invoke-Command -HostName x\n1", ("%%Invoke-Command", 2)),
+        ("# note\n%%invoke_command -HostName x\n1", ("%%invoke_command", 2)),
+        ("1\n2\n  %%LOCAL\n3", ("%%LOCAL", 3)),
+        ("%exit_pssession; 'more'", ("%exit_pssession", 1)),
+        ("1\nx = %get_pssession", ("%get_pssession", 2)),
+    ],
+)
+def test_which_magic_makes_a_cell_nobodys(text: str, found: tuple[str, int]) -> None:
+    assert Whose.NOBODYS is whose(text)
+    assert found == magic_in(text)
+
+
+@pytest.mark.parametrize("text", ["'%%local'", "1 | %%{ 1 }", "%% 1", "# 100%%time"])
+def test_what_only_looks_like_a_cell_magic_is_the_remotes(text: str) -> None:
+    assert Whose.REMOTES is whose(text)

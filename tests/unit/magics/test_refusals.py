@@ -42,6 +42,7 @@ LINES: dict[str, list[tuple[str, str]]] = {
         ("-HostName x -SSHTransport:0", CHECKED), ("-HostName x -SSHTransport:text", SWITCH),
         ("-HostName x -Options $null", CHECKED), ("-HostName x -ComputerName y", SAME), ("-UserName x", MISSING),
     ],
+    "Exit-PSSession": [("-foo", "NamedParameterNotFound"), ("extra", "PositionalParameterNotFound")],
     "Get-PSSession": [
         ("-Id abc", UNCONVERTED), ("-Id $null", CHECKED), ("-Id @()", ARRAY), ("-Id @{ a = 1 }", UNCONVERTED),
         ("-Id 1,abc", UNCONVERTED), ("-Name ''", CHECKED), ("-Name $null", CHECKED), ("-Name @()", CHECKED),
