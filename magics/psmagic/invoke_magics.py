@@ -81,7 +81,7 @@ class InvokeMagics(PowerShellMagics):
                 await leaving.start_and_leave(session, work)
             return found
 
-        found = pump.run(start(), lambda: None)
+        found = pump.run(start())
         return found[0] if len(found) == 1 else found
 
     def _run(

@@ -95,5 +95,5 @@ class LeavingMagics(PowerShellMagics):
                 if session.state == "Disconnected":
                     await SESSIONS.connect(session, asker)
 
-        pump.run(work(), lambda: None)
+        pump.run(work())
         return found

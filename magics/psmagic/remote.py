@@ -104,7 +104,7 @@ class Remote:
             else:
                 await self._session.ready(asker)
 
-        pump.run(work(), self._give_up)
+        pump.run(work())
 
     def run(self, text: str, *, interactive: bool) -> Outcome:
         """Run a cell, verbatim, and show what it writes. Ctrl+C stops it on the remote.
@@ -205,6 +205,3 @@ class Remote:
         except (PSKernelError, TimeoutError, FutureTimeout):
             future.cancel()
             return None
-
-    def _give_up(self) -> None:
-        self._loop.start(self._session.aclose())

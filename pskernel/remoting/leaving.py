@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -135,11 +136,19 @@ async def remove(session: ListedSession) -> None:
 
 
 async def start_and_leave(session: ListedSession, work: Work) -> None:
-    """Start a script and leave the session to its server. Raises as :func:`disconnect`, and PSKernelError."""
+    """Start a script and leave the session to its server. Raises as :func:`disconnect`, and PSKernelError.
+
+    Cancelled before the server was asked to keep it, it is closed: nobody would have it in hand.
+    """
     runspace = session.session.runspace
-    if runspace is not None:
-        await runspace.leave(await work.statements(runspace))
-    await disconnect(session)
+    try:
+        if runspace is not None:
+            await runspace.leave(await work.statements(runspace))
+        await disconnect(session)
+    except asyncio.CancelledError:
+        if session.state == "Opened":
+            await session.aclose()
+        raise
 
 
 class Continuation(Invocation):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -19,30 +18,9 @@ from pskernel.session.runspace import Runspace
 from pskernel.target import Target
 from tests.fakes.wsman_bridge import WsmanBridge
 from tests.fakes.wsman_bridge.shells import Shell
-from tests.parts.winrm import url_of
-from tests.parts.winrm_magics import failure, run
+from tests.parts.winrm_magics import failure, left_by_another, run
 
 pytestmark = pytest.mark.live
-
-
-@pytest.fixture
-def target(winrm: WsmanBridge, tmp_path: Path) -> Target:
-    """For clients other than the magics."""
-    return Target.parse(url_of(winrm, tmp_path, "auth=ntlm"))
-
-
-def left_by_another(target: Target, script: str = "") -> UUID:
-    """A session that another client has left, with a script in it."""
-
-    async def leave() -> UUID:
-        runspace = await connect(target, name="left")
-        if script:
-            await runspace.invoke(script)
-        await runspace.disconnect()
-        await runspace.aclose()
-        return runspace.instance_id
-
-    return LOOP.run(leave())
 
 
 def taken_by_another(target: Target, pool_id: UUID) -> Runspace:
