@@ -65,6 +65,8 @@ EVERYTHING = (
         ("-ConnectionUri https://web01:5986/PowerShell-LiveID -AllowRedirection",
             "winrm+https://web01:5986/PowerShell-LiveID?allow_redirection=true"),
         ("-ConnectionUri https://web01", "winrm+https://web01:443"),
+        ("-ConnectionUri 'https://web01/ps?DelegatedOrg=b.example&a=%20'",
+            "winrm+https://web01:443/ps?uri_query=DelegatedOrg%3Db.example%26a%3D%2520"),
     ],
 )  # fmt: skip
 def test_a_line_means_a_target(line: str, target: str) -> None:
