@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import line_magic, magics_class, no_var_expand
 
+from pskernel.cells.outcome import own_error
 from pskernel.questions import Asker, NobodyToAsk
 from pskernel.remoting import leaving
 from pskernel.remoting.errors import RemotingError
@@ -78,7 +79,10 @@ class LeavingMagics(PowerShellMagics):
 
     def _received(self, session: PSSession, objects: Objects, asker: Asker) -> CellError | None:
         pump = Pump(LOOP, interactive=self.can_ask())
-        continuing = leaving.Continuation.of(session, pump, objects.append)
+        try:
+            continuing = leaving.Continuation.of(session, pump, objects.append)
+        except RemotingError as error:
+            return own_error(error.error_id, str(error))
         if continuing is None:
             return None
         return pump.run(continuing.run("", asker), continuing.interrupt).error

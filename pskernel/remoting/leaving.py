@@ -156,9 +156,20 @@ class Continuation(Invocation):
 
     @classmethod
     def of(cls, session: ListedSession, output: Output, collect: Callable[[Any], object]) -> Continuation | None:
-        """For the script that runs in a session; None where there is none."""
+        """For the script that runs in a session; None where there is none.
+
+        Raises:
+            RemotingError: the server does not say what runs there.
+        """
         runspace = session.session.runspace
         if runspace is None or not runspace.left:
+            if session.shell is not None and session.shell.running is None:
+                raise RemotingError(
+                    f"{session.computer_name} does not say what runs in session {session.name}, so nothing was "
+                    "received: whether a command was left in it is not known. The session is connected; a command "
+                    "that still runs in it goes on.",
+                    "ReceivePSSessionCommandsUnknown",
+                )
             return None
         return cls(session.session, output, session.target.options.stop_timeout, _nothing, collect)
 

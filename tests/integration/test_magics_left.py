@@ -16,7 +16,7 @@ from pskernel.remoting.loop import LOOP
 from pskernel.remoting.pssession import PSSession
 from pskernel.session.runspace import Runspace
 from pskernel.target import Target
-from tests.fakes.wsman_bridge import WsmanBridge
+from tests.fakes.wsman_bridge import Fault, WsmanBridge
 from tests.fakes.wsman_bridge.shells import Shell
 from tests.parts.winrm_magics import failure, left_by_another, run
 
@@ -224,6 +224,25 @@ def test_what_a_script_has_sent_before_it_was_left_waits_for_whoever_comes(
 
     assert [*range(1, 6)] == LOOP.run(receive())
     LOOP.run(other.aclose())
+
+
+def test_a_server_that_does_not_say_what_runs_is_told_from_one_where_nothing_does(
+    shell: Any, at: str, winrm: WsmanBridge, target: Target, capsys: Any
+) -> None:
+    pool_id = left_by_another(target, "1..5")
+    session = found(shell, at, pool_id)
+    # What it keeps, it says; of what runs there it knows nothing.
+    winrm.next("Enumerate", *[None, *[Fault(1, "a:ActionNotSupported", "no")] * len(winrm.service.shells)])
+
+    kind, said = failure(shell, "%receive_pssession $found", capsys)
+
+    assert "ReceivePSSessionCommandsUnknown" == kind
+    assert "127.0.0.1 does not say what runs in session left" in said
+    winrm.forget_orders()
+    session.close()
+    nothing = found(shell, at, left_by_another(target))
+    assert [] == list(run(shell, "%receive_pssession $found"))
+    nothing.close()
 
 
 # ---- named ----
