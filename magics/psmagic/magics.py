@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from IPython.core.magic import cell_magic, line_magic, magics_class, no_var_expand
@@ -26,6 +27,13 @@ __all__ = ["EnterMagics"]
 _REFUSED = (
     "Nothing of this cell was run or sent. %enter_pssession must be the last line of its cell, and while a session is "
     "entered each of these magics needs a cell of its own: what stands beside it would run on the wrong side."
+)
+
+
+_LEFT = (
+    "The cell was started, and session {0.name} ({0.id}) is left with it to {0.computer_name}. Cells are Python's "
+    "again. %receive_pssession -Id {0.id} comes back for its output, or from elsewhere with -ComputerName and "
+    "-InstanceId {0.instance_id}."
 )
 
 
@@ -90,8 +98,11 @@ class EnterMagics(PowerShellMagics):
         if line == HELP:
             print(self._remote.help(cell, len(cell.rstrip()) - 1) or f"There is no help for {cell.strip()}")  # noqa: T201
             return
-        with shown_errors("RemoteCell"):
-            outcome = self._remote.run(cell, interactive=self.can_ask())
+        remote = self._remote
+        with shown_errors("RemoteCell"), self._leaving(remote):
+            outcome = remote.run(cell, interactive=self.can_ask())
+        if remote.kept is not None and remote.is_left:
+            print(_LEFT.format(remote.kept))  # noqa: T201
         if outcome.error is not None:
             raise raised(outcome.error)
         if outcome.exit_code is not None:
@@ -107,6 +118,34 @@ class EnterMagics(PowerShellMagics):
             redirect.undo()
         if remote is not None:
             remote.close()
+
+    def leave_to_server(self, session: PSSession | None, **how: Any) -> PSSession | None:
+        """Leave the entered session, if it is that one or None is named, to its server, and IPython as with exit.
+
+        Args:
+            session: of the list.
+            how: as :meth:`psmagic.remote.Remote.disconnect` has it.
+
+        Returns:
+            the session; None if it is not entered.
+
+        Raises:
+            RemotingError: it cannot be left, and is still entered.
+        """
+        remote = self._remote
+        if remote is None or (session is not None and session is not remote.kept):
+            return None
+        with self._leaving(remote):
+            return remote.disconnect(**how)
+
+    @contextlib.contextmanager
+    def _leaving(self, remote: Remote) -> Iterator[None]:
+        """Put IPython back if the session is left to its server within, also if that is interrupted."""
+        try:
+            yield
+        finally:
+            if remote.is_left:
+                self.leave()
 
     def require_not_entered(self, session: PSSession) -> None:
         """Raise RemotingError if that session is entered: what is done to it would take the cells' ground away."""

@@ -10,6 +10,7 @@ from pskernel.cells.invocation import Invocation
 from pskernel.errors import PSKernelError
 from pskernel.questions import NobodyToAsk
 from pskernel.remoting.errors import RemotingError
+from pskernel.session.commandline import simple_statements
 from pskernel.transports.base import PoolGone
 
 if TYPE_CHECKING:
@@ -21,7 +22,15 @@ if TYPE_CHECKING:
     from pskernel.session.pipeline import Pipeline
     from pskernel.session.runspace import Runspace
 
-__all__ = ["Continuation", "connect", "connect_to_enter", "disconnect", "remove", "start_and_leave"]
+__all__ = [
+    "Continuation",
+    "connect",
+    "connect_to_enter",
+    "disconnect",
+    "remove",
+    "start_and_leave",
+    "start_cell_and_leave",
+]
 
 
 async def disconnect(
@@ -149,6 +158,19 @@ async def start_and_leave(session: ListedSession, work: Work) -> None:
         if session.state == "Opened":
             await session.aclose()
         raise
+
+
+async def start_cell_and_leave(session: ListedSession, cell: str, asker: Asker) -> None:
+    """Start a cell in an entered session, and leave that to its server.
+
+    Raises:
+        SessionLost: the cell was meant for a session that is gone; nothing was sent.
+        RemotingError: as :func:`disconnect`.
+    """
+    runspace = await session.session.ready(asker)
+    takes_script = session.session.facts.takes_script
+    await runspace.leave(cell if takes_script else simple_statements(cell) or cell)
+    await disconnect(session)
 
 
 class Continuation(Invocation):

@@ -55,7 +55,7 @@ class LeavesPool(RunsPipelines):
         self.left: list[Pipeline] = []
         self._one_at_a_time = asyncio.Lock()
 
-    async def leave(self, what: Statements) -> None:
+    async def leave(self, what: str | Statements) -> None:
         """Start something and leave it to the server, with all that it sends. Raises as :meth:`disconnect`."""
         server = keeper(self._transport)
         server.holding = True

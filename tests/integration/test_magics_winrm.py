@@ -108,7 +108,7 @@ def test_a_session_is_disconnected_and_connected(shell: Any, at: str, capsys: An
     capsys.readouterr()
     run(shell, "$x")
     assert "5\n" == capsys.readouterr().out
-    assert "SessionIsEntered" == failure(shell, "%%local\n%disconnect_pssession $w", capsys)[0]
+    assert "SessionIsEntered" == failure(shell, "%%local\n%remove_pssession $w", capsys)[0]
     run(shell, "exit")
     run(shell, "%disconnect_pssession -Name kept")
     run(shell, f"%connect_pssession {at} -Name kept")
