@@ -80,7 +80,7 @@ class WinRMTransport:
         # Not while the shell is left to the server.
         self._connected = asyncio.Event()
         self._connected.set()
-        self._times_left = 0
+        self._times_left, self._dropping = 0, False
         # What the server calls our pipelines.
         self._command_ids: dict[UUID, UUID] = {}
         self._pumps: dict[UUID | None, asyncio.Task[None]] = {}
@@ -182,10 +182,12 @@ class WinRMTransport:
         if self._failure is None:
             await self._signal(pipeline_id, messages.CODE_TERMINATE)
             self._command_ids.pop(pipeline_id, None)
-            if self._line.take_interrupted() and (missing := self._arrivals.missing()):
+            interrupted = self._line.take_interrupted()
+            dropping, self._dropping = self._dropping, False
+            if (interrupted or dropping) and (missing := self._arrivals.missing()):
+                when = "when the connection was interrupted" if interrupted else "while the session was left"
                 self._notify(
-                    f"{missing} messages of {self._endpoint.host} were lost when the connection was interrupted: "
-                    "output of this session is missing."
+                    f"{missing} messages of {self._endpoint.host} were lost {when}: output of this session is missing."
                 )
 
     async def _signal(self, pipeline_id: UUID, code: str, *, twice: bool = False) -> None:
@@ -196,10 +198,9 @@ class WinRMTransport:
         """Leave the shell to the server."""
         self._connected.clear()
         self._times_left += 1
-        body = messages.disconnect(
-            idle_timeout=idle_timeout or self._endpoint.idle_timeout,
-            buffering=buffering or self._endpoint.output_buffering,
-        )
+        buffering = buffering or self._endpoint.output_buffering
+        self._dropping = buffering == "drop"
+        body = messages.disconnect(idle_timeout=idle_timeout or self._endpoint.idle_timeout, buffering=buffering)
         try:
             await self._request(WSManAction.DISCONNECT, body)
         except TransportClosed:
