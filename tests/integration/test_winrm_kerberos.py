@@ -69,6 +69,19 @@ def test_with_a_password_and_with_a_ticket(served: tuple[WsmanBridge, str], kerb
         kerberos_realm.log_out()
 
 
+@pytest.mark.parametrize("auth", ["kerberos", "negotiate"])
+def test_a_ticket_bound_to_another_channel_is_refused(
+    bridge_factory: Factory, authority: Authority, kerberos_realm: Kdc, auth: str
+) -> None:
+    pair = authority.server()
+    schemes = ("Negotiate", "Kerberos")
+    bridge = bridge_factory(certificate=(pair.certificate, pair.key, None), schemes=schemes, require_cbt=True)
+    bridge.rules.certificate = authority.server().certificate.read_bytes()  # as if somebody were in between
+    options, alice = f"auth={auth}&ca_file={authority.file}", f"alice@{kerberos_realm.realm}"
+    error = refused(bridge, options, user=alice, password="ecila")
+    assert isinstance(error, AuthenticationFailed), repr(error)
+
+
 def test_without_a_ticket(bridge_factory: Factory, kerberos_realm: Kdc) -> None:
     error = refused(bridge_factory(schemes=("Negotiate", "Kerberos")), "auth=kerberos")
     assert isinstance(error, AuthenticationFailed), repr(error)
