@@ -34,6 +34,7 @@ class Directives:
         answers: the path of a file with answers to this cell's prompts, or None.
         stop_on_error_record: whether an error record fails the cell.
         asserts: whether it fails unless every value that it returns is true.
+        disconnect: whether it is only started, and its session left to the server.
     """
 
     target: str | None = None
@@ -42,10 +43,15 @@ class Directives:
     answers: str | None = None
     stop_on_error_record: bool = False
     asserts: bool = False
+    disconnect: bool = False
 
 
-def read_directives(cell: str) -> Directives:
+def read_directives(cell: str, *, entered: bool = False) -> Directives:
     """Read the lines ``#% name value`` at the head of a cell: before them are only blank lines and other comments.
+
+    Args:
+        cell: its text.
+        entered: whether it is for a session that was entered from Python, to which one can come back from there.
 
     Raises:
         DirectiveError: one is unknown, given twice, or has a value it cannot have.
@@ -66,7 +72,23 @@ def read_directives(cell: str) -> Directives:
         if key in found:
             raise DirectiveError(f"The directive `#% {name}` is given twice. The cell was not run.")
         found[key] = _READERS[name](name, value)
+    if "disconnect" in found:
+        _require_alone(found, entered=entered)
     return Directives(**found)
+
+
+def _require_alone(found: dict[str, Any], *, entered: bool) -> None:
+    if not entered:
+        raise DirectiveError(
+            "The directive `#% disconnect` is for sessions that were entered with %enter_pssession. The cell was not "
+            "run."
+        )
+    others = sorted(found.keys() - {"disconnect", "target"})
+    if others:
+        name = "assert" if others[0] == "asserts" else others[0].replace("_", "-")
+        raise DirectiveError(
+            f"A cell with `#% disconnect` is only started here, and `#% {name}` has no meaning in it. It was not run."
+        )
 
 
 def _unknown(name: str) -> str:
@@ -116,6 +138,7 @@ def _switch(name: str, value: str) -> bool:
 _EXAMPLES = {"timeout": "60", "width": "200", "answers": "answers.yaml"}
 _READERS = {
     "assert": _switch,
+    "disconnect": _switch,
     "target": _target,
     "timeout": _seconds,
     "width": _columns,

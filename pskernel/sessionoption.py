@@ -19,12 +19,13 @@ _RENAMED: Final = {
 }
 _MILLISECONDS: Final = {
     "operation_timeout": ("operation_timeout",),
-    "idle_timeout": ("idle_timeout",),
     "cancel_timeout": ("stop_timeout",),
     "open_timeout": ("open_timeout", "connect_timeout"),
 }
 # Times that mean "without end", as long as a target's options let them be.
 _LONGEST_SECONDS: Final = 3600.0
+_SHORTEST_IDLE: Final = 60_000
+_AT_LEAST_ONE: Final = ("maximum_received_object_size", "maximum_received_data_size_per_command")
 _NO_EFFECT: Final = {"no_compression", "skip_revocation_check"}
 _REFUSED: Final = {
     "use_utf16": "UseUTF16: messages are always UTF-8 here",
@@ -37,7 +38,11 @@ _PROXY: Final = {"none": "none", "noproxyserver": "none", "winhttpconfig": "envi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PSSessionOption:
-    """What New-PSSessionOption takes, times in milliseconds (0: without end) and sizes in bytes; None is the default.
+    """What New-PSSessionOption takes, times in milliseconds and sizes in bytes; None is the default.
+
+    What is not positive means, as with PowerShell: of ``operation_timeout``, ``open_timeout`` and ``cancel_timeout``,
+    without end (here: one hour); of ``idle_timeout``, -1 is the server's own, and nothing else below a minute can be;
+    0 for ``maximum_redirection`` and ``max_connection_retry_count`` is none at all. A size is at least 1000 bytes.
 
     The last fields are not PowerShell's: the file with authorities, the fingerprint of the server's certificate, the
     URL of a proxy, and the word that readable messages are acceptable, without which ``no_encryption`` is refused.
@@ -78,8 +83,28 @@ class PSSessionOption:
         refused = [why for name, why in _REFUSED.items() if getattr(self, name) not in (None, False)]
         if refused:
             raise TargetError(f"This option cannot be had. {refused[0]}.")
+        self._check_numbers()
         if (self.proxy_access_type or "none").lower() not in _PROXY:
             raise TargetError("ProxyAccessType is None, NoProxyServer, or IEConfig, WinHttpConfig and AutoDetect.")
+
+    def _check_numbers(self) -> None:
+        idle = self.idle_timeout
+        if idle is not None and idle != -1 and idle < _SHORTEST_IDLE:
+            raise TargetError(
+                f"The specified IdleTimeout session option {idle / 1000:g} (seconds) is not a valid period. Specify an "
+                f"IdleTimeout value that is greater than or equal to the minimum allowed {_SHORTEST_IDLE // 1000} "
+                "(seconds), or -1 for the server's own."
+            )
+        for name in _AT_LEAST_ONE:
+            size = getattr(self, name)
+            if size is not None and size < 1:
+                raise TargetError(
+                    f"{name.title().replace('_', '')} is a number of bytes, and {size} would let nothing through. "
+                    "Leave it out for its default."
+                )
+        for name in ("maximum_redirection", "max_connection_retry_count"):
+            if (getattr(self, name) or 0) < 0:
+                raise TargetError(f"{name.title().replace('_', '')} is a number from 0 on.")
 
     def target_options(self) -> dict[str, object]:
         """The options of a target that say the same; those not given are left out."""
@@ -94,6 +119,8 @@ class PSSessionOption:
                 found[_RENAMED.get(each.name, each.name)] = value
         if self.no_machine_profile:
             found["machine_profile"] = False
+        if self.idle_timeout not in (None, -1):
+            found["idle_timeout"] = _seconds(self.idle_timeout)
         if self.max_connection_retry_count == 0:
             found["reconnect_timeout"] = 0
         if self.proxy is None and self.proxy_access_type is not None:
@@ -106,7 +133,9 @@ class PSSessionOption:
         return f"PSSessionOption({', '.join(given)})"
 
 
-_SPECIAL: Final = {"no_machine_profile", "max_connection_retry_count", "proxy_access_type", "include_port_in_spn"}
+_SPECIAL: Final = {
+    "no_machine_profile", "idle_timeout", "max_connection_retry_count", "proxy_access_type", "include_port_in_spn",
+}  # fmt: skip
 
 
 def option_names(field: str) -> tuple[str, ...]:

@@ -113,7 +113,16 @@ class Target:
 
     def _place(self) -> tuple[object, ...]:
         options = self.options
-        return self.scheme, self.host, self.port, self.user, self.path, options.subsystem, options.configuration
+        return (
+            self.scheme,
+            self.host,
+            self.port,
+            self.user,
+            self.path,
+            options.uri_query,
+            options.subsystem,
+            options.configuration,
+        )
 
     @classmethod
     def parse(

@@ -60,6 +60,13 @@ def test_the_syntax_of_the_magics_is_the_one_in_the_code() -> None:
     assert text.endswith("\n".join(line for command in COMMANDS for line in syntax(command)) + "\n```\n")
 
 
+def test_the_tests_that_are_named_exist() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "winrm.md").read_text()))
+    tests = "".join(path.read_text() for path in (ROOT / "tests" / "integration").glob("test_*.py"))
+    assert named
+    assert [] == sorted(name for name in named if f"def {name}(" not in tests)
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_to_files_lead_somewhere(document: Path) -> None:
     for link in re.findall(r"\]\(([^)#]+)\)", document.read_text()):

@@ -92,7 +92,7 @@ class InvokeMagics(PowerShellMagics):
                 await leaving.start_and_leave(session, work)
             return found
 
-        found = pump.run(start(), lambda: None)
+        found = pump.run(start())
         return found[0] if len(found) == 1 else found
 
     def _run(self, bound: Bound, places: list[PSSession | Target], work: Work, objects: Objects | None) -> FanOut:

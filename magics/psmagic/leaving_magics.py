@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import line_magic, magics_class, no_var_expand
 
+from pskernel.cells.outcome import own_error
 from pskernel.questions import Asker, NobodyToAsk
 from pskernel.remoting import leaving
 from pskernel.remoting.errors import RemotingError
@@ -14,6 +15,7 @@ from pskernel.remoting.loop import LOOP
 from pskernel.remoting.objects import Objects
 from pskernel.remoting.pssession import PSSession, PSSessions
 from pskernel.remoting.sessions import SESSIONS
+from psmagic.arguments import ArgumentError
 from psmagic.base import PowerShellMagics, command_magic, raised
 from psmagic.binding import Bound
 from psmagic.commands.pssession import CONNECT_PSSESSION, DISCONNECT_PSSESSION, RECEIVE_PSSESSION
@@ -40,17 +42,20 @@ class LeavingMagics(PowerShellMagics):
     @no_var_expand
     @command_magic(DISCONNECT_PSSESSION)
     def disconnect_pssession(self, bound: Bound) -> PSSessions:
-        """Leave sessions, with what runs in them, to their servers."""
-        found = sessions_of(bound) or PSSessions()
-        for session in found:
-            self._entered.require_not_entered(session)
-        mode = bound.get("OutputBufferingMode")
-        for session in found:
-            LOOP.run(
-                leaving.disconnect(
-                    session, idle_timeout=bound.get("IdleTimeoutSec"), buffering=mode.lower() if mode else None
+        """Leave sessions, with what runs in them, to their servers: the entered one, where none is named."""
+        mode, found = bound.get("OutputBufferingMode"), sessions_of(bound)
+        how = {"idle_timeout": bound.get("IdleTimeoutSec"), "buffering": mode.lower() if mode else None}
+        if found is None:
+            entered = self._entered.leave_to_server(None, **how)
+            if entered is None:
+                raise ArgumentError(
+                    "No session is entered. Say which one to leave: -Session $name, -Name, -Id or -InstanceId.",
+                    "MissingMandatoryParameter",
                 )
-            )
+            return PSSessions([entered])
+        for session in found:
+            if self._entered.leave_to_server(session, **how) is None:
+                LOOP.run(leaving.disconnect(session, **how))
         return found
 
     @line_magic
@@ -79,7 +84,10 @@ class LeavingMagics(PowerShellMagics):
 
     def _received(self, session: PSSession, objects: Objects, asker: Asker) -> CellError | None:
         pump = Pump(LOOP, interactive=self.can_ask())
-        continuing = leaving.Continuation.of(session, pump, objects.append)
+        try:
+            continuing = leaving.Continuation.of(session, pump, objects.append)
+        except RemotingError as error:
+            return own_error(error.error_id, str(error))
         if continuing is None:
             return None
         return pump.run(continuing.run("", asker), continuing.interrupt).error
@@ -96,5 +104,5 @@ class LeavingMagics(PowerShellMagics):
                 if session.state == "Disconnected":
                     await SESSIONS.connect(session, asker)
 
-        pump.run(work(), lambda: None)
+        pump.run(work())
         return found

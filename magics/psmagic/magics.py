@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from IPython.core.magic import cell_magic, line_magic, magics_class, no_var_expand
@@ -28,6 +29,13 @@ __all__ = ["EnterMagics"]
 _ENTERING = (
     "%enter_pssession must be the last line of its cell: what stands below it would run here, and not on the host. "
     "Nothing of that was run, and no session is entered. Give it a cell of its own."
+)
+
+
+_LEFT = (
+    "The cell was started, and session {0.name} ({0.id}) is left with it to {0.computer_name}. Cells are Python's "
+    "again. %receive_pssession -Id {0.id} comes back for its output, or from elsewhere with -ComputerName and "
+    "-InstanceId {0.instance_id}."
 )
 
 
@@ -99,8 +107,11 @@ class EnterMagics(PowerShellMagics):
         if line == HELP and self._remote.is_open:
             print(self._remote.help(cell, len(cell.rstrip()) - 1) or f"There is no help for {cell.strip()}")  # noqa: T201
             return
-        with shown_errors("RemoteCell"):
-            outcome = self._remote.run(cell, interactive=self.can_ask())
+        remote = self._remote
+        with shown_errors("RemoteCell"), self._leaving(remote):
+            outcome = remote.run(cell, interactive=self.can_ask())
+        if remote.kept is not None and remote.is_left:
+            print(_LEFT.format(remote.kept))  # noqa: T201
         if outcome.error is not None:
             raise raised(outcome.error)
         if outcome.exit_code is not None:
@@ -116,6 +127,34 @@ class EnterMagics(PowerShellMagics):
             redirect.undo()
         if remote is not None:
             remote.close()
+
+    def leave_to_server(self, session: PSSession | None, **how: Any) -> PSSession | None:
+        """Leave the entered session, if it is that one or None is named, to its server, and IPython as with exit.
+
+        Args:
+            session: of the list.
+            how: as :meth:`psmagic.remote.Remote.disconnect` has it.
+
+        Returns:
+            the session; None if it is not entered.
+
+        Raises:
+            RemotingError: it cannot be left, and is still entered.
+        """
+        remote = self._remote
+        if remote is None or (session is not None and session is not remote.kept):
+            return None
+        with self._leaving(remote):
+            return remote.disconnect(**how)
+
+    @contextlib.contextmanager
+    def _leaving(self, remote: Remote) -> Iterator[None]:
+        """Put IPython back if the session is left to its server within, also if that is interrupted."""
+        try:
+            yield
+        finally:
+            if remote.is_left:
+                self.leave()
 
     def require_not_entered(self, session: PSSession) -> None:
         """Raise RemotingError if that session is entered: what is done to it would take the cells' ground away."""

@@ -64,17 +64,19 @@ class Pump:
         self._hurry = False
         self._drained = asyncio.Event()
 
-    def run(self, work: Coroutine[Any, Any, _T], interrupt: Callable[[], object]) -> _T:
+    def run(self, work: Coroutine[Any, Any, _T], interrupt: Callable[[], object] | None = None) -> _T:
         """Run a coroutine on the loop to its end, and serve it meanwhile.
 
         Args:
             work: what to run.
-            interrupt: called on the loop at Ctrl+C; the work is expected to end then.
+            interrupt: called on the loop at Ctrl+C; the work is expected to end then. Without one it is cancelled.
 
         Raises:
             KeyboardInterrupt: the work was cancelled by it.
             OSError: what it writes cannot be shown; it was interrupted, and has ended.
         """
+        if interrupt is None:
+            work, interrupt = _cancellable(work)
         future = self._loop.start(work)
         future.add_done_callback(lambda _: self._queue.put(None))
         while True:
@@ -184,6 +186,24 @@ class Pump:
         ask = _Ask(question, asyncio.get_running_loop().create_future())
         self._queue.put(ask)
         return await ask.answer
+
+
+def _cancellable(work: Coroutine[Any, Any, _T]) -> tuple[Coroutine[Any, Any, _T], Callable[[], object]]:
+    """Work, and what cancels it; what it does then to clean up is waited for."""
+    running: list[asyncio.Task[Any] | None] = []
+
+    async def run() -> _T:
+        running.append(asyncio.current_task())
+        return await work
+
+    def cancel() -> None:
+        if not running:
+            # It is about to begin.
+            asyncio.get_running_loop().call_soon(cancel)
+        elif running[0] is not None:
+            running[0].cancel()
+
+    return run(), cancel
 
 
 def _print(piece: StreamText) -> None:

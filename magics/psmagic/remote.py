@@ -16,7 +16,9 @@ from pskernel.credentials import GivenCredential
 from pskernel.directives import read_directives
 from pskernel.errors import PSKernelError, TargetError
 from pskernel.questions import Asker, NobodyToAsk
+from pskernel.remoting import leaving
 from pskernel.remoting.ending import end_with_process
+from pskernel.remoting.errors import RemotingError
 from pskernel.remoting.pssession import PSSession
 from pskernel.remoting.sessions import SESSIONS
 from pskernel.render.ansi import neutralise, strip
@@ -26,7 +28,7 @@ from pskernel.target import Target
 from psmagic.pump import Pump
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from pskernel.remoting.loop import LoopThread
     from psmagic.progress import Progress
@@ -63,8 +65,11 @@ class Remote:
         credential: GivenCredential | None = None,
     ) -> None:
         self._loop = loop
+        self._credential = credential
         self._progress = progress
         self._exited = False
+        # Whether it was left to its server from here.
+        self.is_left = False
         if isinstance(where, PSSession):
             self.kept: PSSession | None = where
             self.target = where.target
@@ -104,7 +109,7 @@ class Remote:
             else:
                 await self._session.ready(asker)
 
-        pump.run(work(), self._give_up)
+        pump.run(work())
 
     def run(self, text: str, *, interactive: bool) -> Outcome:
         """Run a cell, verbatim, and show what it writes. Ctrl+C stops it on the remote.
@@ -115,9 +120,12 @@ class Remote:
         if self._exited:
             raise SessionLost(f"A script ended the session with exit. This cell was not run. {LEAVE_OR_ENTER}")
         pump = Pump(self._loop, interactive=interactive, progress=self._progress)
-        directives = read_directives(text)
+        directives = read_directives(text, entered=True)
         self._require_own(directives.target)
         asker: Asker = pump if interactive else NobodyToAsk()
+        if directives.disconnect:
+            self._leave_to_server(lambda session: _start_and_leave(session, text, pump, asker))
+            return Outcome()
         if directives.answers:
             asker = FileAsker([Answers.load(directives.answers, secrets=False)], asker)
         cells: list[Cell] = []
@@ -149,6 +157,33 @@ class Remote:
                 claimed.release()
         self._exited = outcome.exit_code is not None
         return outcome
+
+    def disconnect(self, *, idle_timeout: float | None = None, buffering: str | None = None) -> PSSession:
+        """Leave the session to its server. It is one of the list then, if it was not.
+
+        Raises:
+            RemotingError: it cannot be left; it is entered as before.
+        """
+        return self._leave_to_server(
+            lambda session: self._loop.run(leaving.disconnect(session, idle_timeout=idle_timeout, buffering=buffering))
+        )
+
+    def _leave_to_server(self, leave: Callable[[PSSession], None]) -> PSSession:
+        if self._session.stopped is not None:
+            raise RemotingError(
+                "A command has stopped in the debugger of this session. Go on with it, or stop it, first.",
+                "PSSessionDisconnectFailed",
+            )
+        session = self.kept or SESSIONS.take_in(self._session, self.target, credential=self._credential)
+        try:
+            leave(session)
+        finally:
+            # Ctrl+C may have come when the server had been asked; and what was started may run though it refused.
+            self.is_left = session.state == "Disconnected"
+            if self.is_left or session.availability == "Busy":
+                SESSIONS.keep(session)
+                self.kept = session
+        return session
 
     def _require_own(self, named: str | None) -> None:
         """Raise TargetError if a cell names another target than the one that is entered."""
@@ -206,5 +241,10 @@ class Remote:
             future.cancel()
             return None
 
-    def _give_up(self) -> None:
-        self._loop.start(self._session.aclose())
+
+def _start_and_leave(session: PSSession, text: str, pump: Pump, asker: Asker) -> None:
+    session.claim()
+    try:
+        pump.run(leaving.start_cell_and_leave(session, text, asker))
+    finally:
+        session.release()

@@ -50,7 +50,7 @@ def sessions_at_servers(bound: Bound, pump: Pump, asker: Asker, *, ask: bool) ->
 
     return PSSessions(
         session
-        for session in pump.run(work(), lambda: None)
+        for session in pump.run(work())
         if (not matchers or any(is_meant(session.name) for is_meant in matchers))
         and (not bound.get("InstanceId") or session.instance_id in bound.get("InstanceId"))
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -52,20 +54,21 @@ class SessionMagics(PowerShellMagics):
         credential = credential_of(bound, ask=self.can_ask())
         pump = Pump(LOOP, interactive=self.can_ask())
         asker: Asker = pump if self.can_ask() else NobodyToAsk()
-        opening: list[asyncio.Task[PSSession]] = []
 
         async def one(target: Target, name: str | None) -> PSSession:
             return await SESSIONS.open(target, asker, name, credential=credential)
 
         async def work() -> PSSessions:
-            for at, target in enumerate(targets):
-                opening.append(asyncio.create_task(one(target, names[at] if at < len(names) else None)))
-            found = await asyncio.gather(*opening, return_exceptions=True)
-            if any(isinstance(one, BaseException) for one in found):
+            named = itertools.zip_longest(targets, names[: len(targets)])
+            opening = [asyncio.create_task(one(target, name)) for target, name in named]
+            with contextlib.suppress(asyncio.CancelledError):  # which those that are not open yet raise below
+                await asyncio.gather(*opening, return_exceptions=True)
+            found = [None if task.cancelled() else task.exception() or task.result() for task in opening]
+            if not all(isinstance(one, PSSession) for one in found):
                 await _close(found)
             return PSSessions(task.result() for task in opening)
 
-        found = pump.run(work(), lambda: [task.cancel() for task in opening])
+        found = pump.run(work())
         return found[0] if len(found) == 1 else found
 
     @line_magic
@@ -109,7 +112,7 @@ def _removed(session: PSSession) -> RemotingError | None:
     return None
 
 
-async def _close(found: Sequence[PSSession | BaseException]) -> None:
+async def _close(found: Sequence[PSSession | BaseException | None]) -> None:
     """Where one of several cannot be opened, none is: nobody would have the others in hand.
 
     Raises:

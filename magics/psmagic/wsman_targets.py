@@ -134,12 +134,15 @@ def uri_target(bound: Bound, uri: str) -> Target:
         parts.hostname,
         port or (443 if tls else 80),
         parts.path.strip("/") or None,
+        query=parts.query,
     )
 
 
-def _target(bound: Bound, scheme: str, host: str, port: int | None, path: str | None) -> Target:
+def _target(bound: Bound, scheme: str, host: str, port: int | None, path: str | None, *, query: str = "") -> Target:
     given: PSSessionOption = bound.get("SessionOption") or PSSessionOption()
     options = given.target_options()
+    if query:
+        options["uri_query"] = query
     options["auth"] = _AUTHS[bound.get("Authentication", "Default")]
     if bound.get("ConfigurationName"):
         options["configuration"] = bound.get("ConfigurationName")

@@ -184,7 +184,9 @@ async def reopen(
 ) -> Runspace:
     """Come to a session that the server of ``target`` keeps. Raises as :func:`connect`."""
     transport = await open_transport(target, asker, credential=credential)
-    return await Runspace.attach(transport, shell.pool_id, shell.running, open_timeout=target.options.open_timeout)
+    return await Runspace.attach(
+        transport, shell.pool_id, shell.running or (), open_timeout=target.options.open_timeout
+    )
 
 
 async def find_shells(target: Target, asker: Asker, *, credential: GivenCredential | None = None) -> list[KeptPool]:

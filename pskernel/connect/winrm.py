@@ -47,7 +47,7 @@ async def endpoint_of(target: Target, secret: Secret | None, asker: Asker, name:
         target.host or "",
         target.port,
         tls=tls,
-        path=target.path or "wsman",
+        path=(target.path or "wsman") + (f"?{options.uri_query}" if options.uri_query else ""),
         name=name or "Runspace1",
         configuration=options.configuration,
         login=await _login(target, secret, asker),

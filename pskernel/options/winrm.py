@@ -60,6 +60,13 @@ def _read_arguments(value: object) -> str:
     return text
 
 
+def _read_query(value: object) -> str:
+    # RFC 3986, 3.4.
+    if not re.fullmatch(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})+", text := string(value)):
+        raise ValueError
+    return text
+
+
 _CULTURE = Kind("the name of a culture, as en-US", _read_culture)
 
 
@@ -71,6 +78,12 @@ class WinRMOptions:
         "Microsoft.PowerShell",
         Kind("the name of a session configuration", _read_configuration),
         "Session configuration of the server: PowerShell.7, or the name of a JEA endpoint.",
+        *WINRM,
+    )
+    uri_query: str | None = option(
+        None,
+        Kind("the query of a URL, without the question mark", _read_query),
+        "Query of the endpoint's URL, as DelegatedOrg=corp.example; what stands so in -ConnectionUri.",
         *WINRM,
     )
     auth: str = option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from pskernel.cells.invocation import Invocation
 from pskernel.errors import PSKernelError
 from pskernel.questions import NobodyToAsk
 from pskernel.remoting.errors import RemotingError
+from pskernel.session.commandline import simple_statements
 from pskernel.transports.base import PoolGone
 
 if TYPE_CHECKING:
@@ -20,7 +22,15 @@ if TYPE_CHECKING:
     from pskernel.session.pipeline import Pipeline
     from pskernel.session.runspace import Runspace
 
-__all__ = ["Continuation", "connect", "connect_to_enter", "disconnect", "remove", "start_and_leave"]
+__all__ = [
+    "Continuation",
+    "connect",
+    "connect_to_enter",
+    "disconnect",
+    "remove",
+    "start_and_leave",
+    "start_cell_and_leave",
+]
 
 
 async def disconnect(
@@ -135,10 +145,31 @@ async def remove(session: ListedSession) -> None:
 
 
 async def start_and_leave(session: ListedSession, work: Work) -> None:
-    """Start a script and leave the session to its server. Raises as :func:`disconnect`, and PSKernelError."""
+    """Start a script and leave the session to its server. Raises as :func:`disconnect`, and PSKernelError.
+
+    Cancelled before the server was asked to keep it, it is closed: nobody would have it in hand.
+    """
     runspace = session.session.runspace
-    if runspace is not None:
-        await runspace.leave(await work.statements(runspace))
+    try:
+        if runspace is not None:
+            await runspace.leave(await work.statements(runspace))
+        await disconnect(session)
+    except asyncio.CancelledError:
+        if session.state == "Opened":
+            await session.aclose()
+        raise
+
+
+async def start_cell_and_leave(session: ListedSession, cell: str, asker: Asker) -> None:
+    """Start a cell in an entered session, and leave that to its server.
+
+    Raises:
+        SessionLost: the cell was meant for a session that is gone; nothing was sent.
+        RemotingError: as :func:`disconnect`.
+    """
+    runspace = await session.session.ready(asker)
+    takes_script = session.session.facts.takes_script
+    await runspace.leave(cell if takes_script else simple_statements(cell) or cell)
     await disconnect(session)
 
 
@@ -147,9 +178,20 @@ class Continuation(Invocation):
 
     @classmethod
     def of(cls, session: ListedSession, output: Output, collect: Callable[[Any], object]) -> Continuation | None:
-        """For the script that runs in a session; None where there is none."""
+        """For the script that runs in a session; None where there is none.
+
+        Raises:
+            RemotingError: the server does not say what runs there.
+        """
         runspace = session.session.runspace
         if runspace is None or not runspace.left:
+            if session.shell is not None and session.shell.running is None:
+                raise RemotingError(
+                    f"{session.computer_name} does not say what runs in session {session.name}, so nothing was "
+                    "received: whether a command was left in it is not known. The session is connected; a command "
+                    "that still runs in it goes on.",
+                    "ReceivePSSessionCommandsUnknown",
+                )
             return None
         return cls(session.session, output, session.target.options.stop_timeout, _nothing, collect)
 

@@ -55,13 +55,14 @@ class ListedSession:
         *,
         credential: GivenCredential | None = None,
         shell: KeptPool | None = None,
+        session: InteractiveSession | None = None,
     ) -> None:
         self.id = number
         self.name = name
         self.target = target
         self.shell = shell
         self._credential = credential
-        self.session = end_with_process(
+        self.session = session or end_with_process(
             InteractiveSession(
                 opener(target, credential=credential, name=name) if shell is None else self._reopen,
                 target.label,
@@ -72,6 +73,9 @@ class ListedSession:
         )
         self._instance_id: UUID | None = None if shell is None else shell.pool_id
         self._was_open = False
+        if session is not None and session.runspace is not None:
+            session.outlives_exit = self._was_open = True
+            self._instance_id = session.runspace.instance_id
         self._closed = False
         self._users = 0
         self._forget = forget

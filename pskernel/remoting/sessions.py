@@ -19,6 +19,8 @@ from pskernel.wildcards import matcher
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from pskernel.session.interactive import InteractiveSession
+
 __all__ = ["SESSIONS", "SessionTable", "get_pssession", "new_pssession"]
 
 
@@ -44,8 +46,19 @@ class SessionTable:
         except BaseException:
             await session.session.aclose()
             raise
-        self._sessions[number] = session
+        self.keep(session)
         return session
+
+    def take_in(
+        self, session: InteractiveSession, target: Target, *, credential: GivenCredential | None = None
+    ) -> PSSession:
+        """A session that was entered without being one of the table. :meth:`keep` puts it there."""
+        number = next(self._numbers)
+        return PSSession(number, f"Runspace{number}", target, self._forget, credential=credential, session=session)
+
+    def keep(self, session: PSSession) -> None:
+        """Have it in the table."""
+        self._sessions[session.id] = session
 
     async def find(self, target: Target, asker: Asker, *, credential: GivenCredential | None = None) -> PSSessions:
         """The sessions that a WinRM server keeps. Those that are not of this process are numbered when they are found.
@@ -77,7 +90,7 @@ class SessionTable:
             RemotingError: it cannot be come back to.
         """
         await (leaving.connect_to_enter if to_enter else leaving.connect)(session, asker)
-        self._sessions[session.id] = session
+        self.keep(session)
 
     def all(self) -> PSSessions:
         """All sessions, oldest first."""

@@ -88,7 +88,7 @@ class InteractiveSession:
         self.label = label
         self.computer = computer
         self._afterwards = afterwards
-        self._outlives_exit = outlives_exit
+        self.outlives_exit = outlives_exit
         self.facts = Facts()
         # The pipeline that has stopped in the debugger; cells go to the debugger meanwhile.
         self.stopped: Pipeline | None = None
@@ -192,7 +192,7 @@ class InteractiveSession:
 
     async def leave(self, how: str) -> None:
         """Close the session because the user said so (``exit``), unless it is one that stays."""
-        if self._outlives_exit:
+        if self.outlives_exit:
             return
         self._drop(
             f"You left the session with {how}: the variables, functions and location it had on {self.label} are gone."

@@ -1,18 +1,24 @@
-"""Leaving a pool to its server: which servers keep one, and what must be over before."""
+"""Leaving a pool to its server: which servers keep one, what must be over before, and how it turns out."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from abc import abstractmethod
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
-from pskernel.errors import RunspaceStateError
+from pskernel.errors import PSKernelError, RunspaceStateError, TransportClosed
+from pskernel.session.runs import RunsPipelines
+from pskernel.session.state import RunspaceState
 from pskernel.transports.base import Disconnects
 
 if TYPE_CHECKING:
+    from pskernel.protocol.pipelines import Statements
+    from pskernel.session.pipeline import Pipeline
     from pskernel.session.running import RunningPipelines
     from pskernel.transports.base import Transport
 
-__all__ = ["keeper", "settle"]
+__all__ = ["LeavesPool", "keeper"]
 
 # A question of ours takes that long only where an event handler of the user's runs within it.
 _SETTLE_SECONDS = 5.0
@@ -29,6 +35,93 @@ def keeper(transport: Transport) -> Disconnects:
     raise RunspaceStateError(
         "The disconnection operation is not supported on the remote computer. Sessions over WinRM can be left."
     )
+
+
+class LeavesPool(RunsPipelines):
+    """A part of :class:`pskernel.session.runspace.Runspace`: it, and what runs in it, can be left to the server.
+
+    A request to the server goes on when nobody waits for it any more (Ctrl+C), and its outcome counts: otherwise this
+    side would take a session that is left for an open one, or the other way round.
+    """
+
+    _transport: Transport
+    _state: RunspaceState
+    _running: RunningPipelines
+    _turn: asyncio.Lock
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Pipelines of another client, or that were left, for whoever wants what they send.
+        self.left: list[Pipeline] = []
+        self._one_at_a_time = asyncio.Lock()
+
+    async def leave(self, what: str | Statements) -> None:
+        """Start something and leave it to the server, with all that it sends. Raises as :meth:`disconnect`."""
+        server = keeper(self._transport)
+        server.holding = True
+        try:
+            self.left.append(await self.invoke(what))
+        finally:
+            server.holding = False
+
+    async def disconnect(self, *, idle_timeout: float | None = None, buffering: str | None = None) -> None:
+        """Leave it, and what runs in it, to the server; :meth:`reconnect` comes back. See :class:`Disconnects`.
+
+        Raises:
+            RunspaceStateError: it is not open, or this kind of connection cannot.
+            TransportClosed: the connection was lost meanwhile.
+        """
+        self._require_open()
+        server = keeper(self._transport)
+        # From here on nothing begins any more.
+        self._state = RunspaceState.DISCONNECTED
+        try:
+            await settle(self._running, self._turn)
+        except (PSKernelError, asyncio.CancelledError):
+            self._change(RunspaceState.DISCONNECTED, RunspaceState.OPEN)
+            raise
+        await self._move(self._disconnect(server, idle_timeout, buffering))
+
+    async def reconnect(self) -> None:
+        """Come back to it. Raises as :meth:`disconnect`."""
+        await self._move(self._reconnect(keeper(self._transport)))
+
+    async def _disconnect(self, server: Disconnects, idle_timeout: float | None, buffering: str | None) -> None:
+        async with self._one_at_a_time:
+            try:
+                await server.disconnect(idle_timeout=idle_timeout, buffering=buffering)
+            except PSKernelError:
+                self._change(RunspaceState.DISCONNECTED, RunspaceState.OPEN)
+                raise
+
+    async def _reconnect(self, server: Disconnects) -> None:
+        async with self._one_at_a_time:
+            if self._state is RunspaceState.DISCONNECTED:
+                await server.reconnect()
+                self._change(RunspaceState.DISCONNECTED, RunspaceState.OPEN)
+            # It may have been lost or closed meanwhile.
+            self._require_open()
+
+    def _change(self, before: RunspaceState, after: RunspaceState) -> None:
+        if self._state is before:
+            self._state = after
+
+    async def _move(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._chore(work)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise TransportClosed("The connection was closed on this side.") from None
+            raise
+
+    @abstractmethod
+    def _require_open(self) -> None:
+        """Raise RunspaceStateError if it is not open."""
+
+    @abstractmethod
+    def _chore(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something that is over before the runspace is."""
 
 
 async def settle(running: RunningPipelines, turn: asyncio.Lock) -> None:

@@ -29,11 +29,10 @@ from pskernel.protocol.runspace import (
 )
 from pskernel.records import HostCall, Notice, PipelineEnd, Record
 from pskernel.session.beside import Beside
-from pskernel.session.leaving import keeper, settle
+from pskernel.session.leaving import LeavesPool, keeper
 from pskernel.session.pipeline import Pipeline, take_back
 from pskernel.session.replies import Replies
 from pskernel.session.running import RunningPipelines
-from pskernel.session.runs import RunsPipelines
 from pskernel.session.state import RunspaceState, opening_error
 from pskernel.transports.base import Gone, Payload, Transport
 
@@ -42,10 +41,12 @@ __all__ = ["Runspace", "RunspaceState"]
 _LAST_WORDS_SECONDS = 2.0
 # PowerShell's own client gives a server that long to confirm that a pipeline is closed (IPCCloseTimedOut).
 _CLOSE_SECONDS = 60.0
+# What ends with the connection has ended by then.
+_CHORES_SECONDS = 0.5
 _CLOSED = "The runspace was closed."
 
 
-class Runspace(RunsPipelines, Beside):
+class Runspace(LeavesPool, Beside):
     """The client's end of a remote runspace. Owns the transport and the one task that reads from it.
 
     Use :meth:`open` to make one; close it with :meth:`aclose` or ``async with``.
@@ -60,8 +61,6 @@ class Runspace(RunsPipelines, Beside):
         self._error: PSKernelError | None = None
         self._turn, self._nested_turn = asyncio.Lock(), asyncio.Lock()
         self._running = RunningPipelines()
-        # Pipelines of another client, for whoever wants what they send.
-        self.left: list[Pipeline] = []
         self._received = 0
         self._reset_answer: asyncio.Future[bool] | None = None
         self._chores: set[asyncio.Task[None]] = set()
@@ -183,41 +182,6 @@ class Runspace(RunsPipelines, Beside):
             self.left.append(pipeline)
             self._chore(self._see_off(pipeline, turn))
             await keeper(self._transport).resume(pipeline_id)
-
-    async def leave(self, what: Statements) -> None:
-        """Start something and leave it to the server, with all that it sends. Raises as :meth:`disconnect`."""
-        server = keeper(self._transport)
-        server.holding = True
-        try:
-            self.left.append(await self.invoke(what))
-        finally:
-            server.holding = False
-
-    async def disconnect(self, *, idle_timeout: float | None = None, buffering: str | None = None) -> None:
-        """Leave it, and what runs in it, to the server; :meth:`reconnect` comes back. See :class:`Disconnects`.
-
-        Raises:
-            RunspaceStateError: it is not open, or this kind of connection cannot.
-            TransportClosed: the connection was lost meanwhile.
-        """
-        self._require_open()
-        server, asked = keeper(self._transport), False
-        # From here on nothing begins any more.
-        self._state = RunspaceState.DISCONNECTED
-        try:
-            await settle(self._running, self._turn)
-            asked = True
-            await asyncio.shield(self._chore(server.disconnect(idle_timeout=idle_timeout, buffering=buffering)))
-        except (PSKernelError, asyncio.CancelledError) as error:
-            # Once the server is asked, it is left even if nobody waits for the answer.
-            if self._state is RunspaceState.DISCONNECTED and not (asked and isinstance(error, asyncio.CancelledError)):
-                self._state = RunspaceState.OPEN
-            raise
-
-    async def reconnect(self) -> None:
-        """Come back to it. Raises as :meth:`disconnect`."""
-        await keeper(self._transport).reconnect()
-        self._state = RunspaceState.OPEN
 
     async def aclose(self, *, grace: float = 2.0) -> None:
         """Close the runspace on the remote, waiting at most ``grace`` seconds for its answer, then the connection."""
@@ -387,7 +351,15 @@ class Runspace(RunsPipelines, Beside):
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
             self._release(self._error or TransportClosed(why))
-            await asyncio.gather(*self._chores, return_exceptions=True)
+            await self._end_chores()
+
+    async def _end_chores(self) -> None:
+        """The connection is gone: whoever still waits for a server's answer over WinRM, waits for nothing."""
+        if self._chores:
+            _, waiting = await asyncio.wait(self._chores, timeout=_CHORES_SECONDS)
+            for chore in waiting:
+                chore.cancel()
+        await asyncio.gather(*self._chores, return_exceptions=True)
 
     def _chore(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

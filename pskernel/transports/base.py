@@ -157,7 +157,7 @@ class KeptPool:
         configuration: the session configuration.
         owner: the user.
         connected: whether a client is connected.
-        running: the ids of its pipelines, where the server tells them.
+        running: the ids of its pipelines; None where the server does not tell.
     """
 
     pool_id: UUID
@@ -165,7 +165,7 @@ class KeptPool:
     configuration: str
     owner: str
     connected: bool
-    running: tuple[UUID, ...] = ()
+    running: tuple[UUID, ...] | None = None
 
 
 @runtime_checkable

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 
 from tests.parts.certificates import authority
-from tests.parts.ipython import entering, shell
+from tests.parts.ipython import ctrl_c, entering, shell
 from tests.parts.kdc import kerberos_realm
 from tests.parts.sshd import Sshd, sshd_factory
 from tests.parts.winrm import bridge_factory, winrm, winrm_url
-from tests.parts.winrm_magics import at
+from tests.parts.winrm_magics import at, target
 from tests.parts.wsman_client import start_bridge, start_https_bridge
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "at",
     "authority",
     "bridge_factory",
+    "ctrl_c",
     "engine_sshd",
     "entering",
     "kerberos_realm",
@@ -24,6 +25,7 @@ __all__ = [
     "sshd_factory",
     "start_bridge",
     "start_https_bridge",
+    "target",
     "winrm",
     "winrm_url",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -17,32 +16,11 @@ from pskernel.remoting.loop import LOOP
 from pskernel.remoting.pssession import PSSession
 from pskernel.session.runspace import Runspace
 from pskernel.target import Target
-from tests.fakes.wsman_bridge import WsmanBridge
+from tests.fakes.wsman_bridge import Fault, WsmanBridge
 from tests.fakes.wsman_bridge.shells import Shell
-from tests.parts.winrm import url_of
-from tests.parts.winrm_magics import failure, run
+from tests.parts.winrm_magics import failure, left_by_another, run
 
 pytestmark = pytest.mark.live
-
-
-@pytest.fixture
-def target(winrm: WsmanBridge, tmp_path: Path) -> Target:
-    """For clients other than the magics."""
-    return Target.parse(url_of(winrm, tmp_path, "auth=ntlm"))
-
-
-def left_by_another(target: Target, script: str = "") -> UUID:
-    """A session that another client has left, with a script in it."""
-
-    async def leave() -> UUID:
-        runspace = await connect(target, name="left")
-        if script:
-            await runspace.invoke(script)
-        await runspace.disconnect()
-        await runspace.aclose()
-        return runspace.instance_id
-
-    return LOOP.run(leave())
 
 
 def taken_by_another(target: Target, pool_id: UUID) -> Runspace:
@@ -246,6 +224,25 @@ def test_what_a_script_has_sent_before_it_was_left_waits_for_whoever_comes(
 
     assert [*range(1, 6)] == LOOP.run(receive())
     LOOP.run(other.aclose())
+
+
+def test_a_server_that_does_not_say_what_runs_is_told_from_one_where_nothing_does(
+    shell: Any, at: str, winrm: WsmanBridge, target: Target, capsys: Any
+) -> None:
+    pool_id = left_by_another(target, "1..5")
+    session = found(shell, at, pool_id)
+    # What it keeps, it says; of what runs there it knows nothing.
+    winrm.next("Enumerate", *[None, *[Fault(1, "a:ActionNotSupported", "no")] * len(winrm.service.shells)])
+
+    kind, said = failure(shell, "%receive_pssession $found", capsys)
+
+    assert "ReceivePSSessionCommandsUnknown" == kind
+    assert "127.0.0.1 does not say what runs in session left" in said
+    winrm.forget_orders()
+    session.close()
+    nothing = found(shell, at, left_by_another(target))
+    assert [] == list(run(shell, "%receive_pssession $found"))
+    nothing.close()
 
 
 # ---- named ----

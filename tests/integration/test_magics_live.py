@@ -7,9 +7,7 @@ import array
 import ast
 import contextlib
 import io
-import signal
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -131,14 +129,6 @@ def test_an_error_of_the_remote_fails_the_cell_without_pythons_frames(
     assert shown.startswith("Error: bad\n")
     assert "Traceback" not in shown
     assert ("still\n", None) == run(shell, capsys, "'still'")
-
-
-@pytest.fixture
-def ctrl_c() -> Iterator[None]:
-    """Ctrl+C as Python has it: where tests run in the background, it is ignored from the start."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("ctrl_c")

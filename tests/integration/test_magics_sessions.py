@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import _thread
 import io
 import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -350,14 +349,6 @@ def test_a_breakpoint_in_a_script_is_passed_over(shell: InteractiveShell) -> Non
     # Nobody could go on with it: the session is not entered.
     assert (["past"], None, "Available") == (objects, outcome.error, session.availability)
     assert any("passed over" in piece.text for piece in kept.take())
-
-
-@pytest.fixture
-def ctrl_c() -> Iterator[Callable[[], None]]:
-    """Presses Ctrl+C; where tests run in the background, it is ignored from the start."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield _thread.interrupt_main
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("opened")

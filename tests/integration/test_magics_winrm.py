@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,6 +23,17 @@ def test_a_host_is_entered_by_name_and_by_uri(shell: Any, at: str, winrm: WsmanB
         assert "2 Core" in capsys.readouterr().out
         run(shell, "exit")
         assert 3 == run(shell, "1 + 2")
+
+
+def test_the_query_of_a_uri_reaches_the_server(
+    shell: Any, at: str, bridge_factory: Callable[..., WsmanBridge], capsys: Any
+) -> None:
+    tenant = bridge_factory(path="wsman?delegatedorg=b.example")
+    uri = f"-ConnectionUri 'http://127.0.0.1:{tenant.port}/wsman?DelegatedOrg=b.example' -Credential $cred"
+    run(shell, f"%enter_pssession {uri}")
+    run(shell, "exit")
+    assert ["in"] == list(run(shell, f"found = %invoke_command {uri} -ScriptBlock {{ 'in' }}\nfound"))
+    assert "404" in failure(shell, f"%enter_pssession {uri.replace('?DelegatedOrg=b.example', '')}", capsys)[1]
 
 
 def test_options_reach_the_session(shell: Any, at: str, capsys: Any) -> None:
@@ -96,7 +108,7 @@ def test_a_session_is_disconnected_and_connected(shell: Any, at: str, capsys: An
     capsys.readouterr()
     run(shell, "$x")
     assert "5\n" == capsys.readouterr().out
-    assert "SessionIsEntered" == failure(shell, "%%local\n%disconnect_pssession $w", capsys)[0]
+    assert "SessionIsEntered" == failure(shell, "%%local\n%remove_pssession $w", capsys)[0]
     run(shell, "exit")
     run(shell, "%disconnect_pssession -Name kept")
     run(shell, f"%connect_pssession {at} -Name kept")

@@ -252,6 +252,22 @@ def test_no_credential_goes_to_another_host_unasked(bridge_factory: Factory) -> 
     assert "127.0.0.1 sends this session to localhost" in user.texts[0]
 
 
+@pytest.mark.parametrize("said", ["", "?delegatedorg=b.example"])
+def test_a_query_reaches_the_endpoint_also_by_a_redirection(bridge_factory: Factory, said: str) -> None:
+    # A service that is nowhere but where its query is.
+    tenant = bridge_factory(path="wsman?delegatedorg=b.example")
+    options = "auth=ntlm&allow_redirection=true&uri_query=DelegatedOrg%3Db.example"
+    asyncio.run(_opens(tenant, options))
+    gate = bridge_factory(path="wsman?delegatedorg=b.example")
+    gate.next("Create", Answer(301, headers={"Location": f"http://127.0.0.1:{tenant.port}/wsman{said}"}))
+    before = tenant.count("Create")
+
+    asyncio.run(_opens(gate, options))
+
+    assert before + 1 == tenant.count("Create")
+    assert "404" in str(refused(tenant, "auth=ntlm"))
+
+
 @pytest.mark.parametrize("location", ["", "ftp://a/b", "http://user:pw@a/wsman", "//", "http://[bad/wsman"])
 def test_a_redirection_to_nowhere(bridge_factory: Factory, location: str) -> None:
     bridge = bridge_factory()

@@ -69,6 +69,19 @@ def test_with_a_password_and_with_a_ticket(served: tuple[WsmanBridge, str], kerb
         kerberos_realm.log_out()
 
 
+@pytest.mark.parametrize("auth", ["kerberos", "negotiate"])
+def test_a_ticket_bound_to_another_channel_is_refused(
+    bridge_factory: Factory, authority: Authority, kerberos_realm: Kdc, auth: str
+) -> None:
+    pair = authority.server()
+    schemes = ("Negotiate", "Kerberos")
+    bridge = bridge_factory(certificate=(pair.certificate, pair.key, None), schemes=schemes, require_cbt=True)
+    bridge.rules.certificate = authority.server().certificate.read_bytes()  # as if somebody were in between
+    options, alice = f"auth={auth}&ca_file={authority.file}", f"alice@{kerberos_realm.realm}"
+    error = refused(bridge, options, user=alice, password="ecila")
+    assert isinstance(error, AuthenticationFailed), repr(error)
+
+
 def test_without_a_ticket(bridge_factory: Factory, kerberos_realm: Kdc) -> None:
     error = refused(bridge_factory(schemes=("Negotiate", "Kerberos")), "auth=kerberos")
     assert isinstance(error, AuthenticationFailed), repr(error)
@@ -85,3 +98,29 @@ def test_a_service_by_another_name(bridge_factory: Factory, kerberos_realm: Kdc)
         kerberos_realm.log_out()
     assert isinstance(error, AuthenticationFailed), repr(error)
     assert "No service of that name is registered for localhost" in str(error), str(error)
+
+
+@pytest.mark.parametrize("auth", ["kerberos", "negotiate"])
+def test_a_ticket_is_given_to_the_server_only_where_the_user_says_so(
+    served: tuple[WsmanBridge, str], kerberos_realm: Kdc, auth: str
+) -> None:
+    (bridge, more), alice = served, f"alice@{kerberos_realm.realm}"
+    try:
+        # With a password, a ticket that can be passed on is asked for then.
+        assert "in" == asyncio.run(answer(bridge, f"auth={auth}{more}", user=alice, password="ecila"))
+        assert set() == bridge.rules.delegated
+        assert "in" == asyncio.run(answer(bridge, f"auth={auth}&delegate=true{more}", user=alice, password="ecila"))
+        assert {alice} == bridge.rules.delegated
+        bridge.rules.delegated.clear()
+        kerberos_realm.log_in("alice", "ecila", forwardable=True)
+        assert "in" == asyncio.run(answer(bridge, f"auth={auth}{more}"))
+        assert set() == bridge.rules.delegated
+        assert "in" == asyncio.run(answer(bridge, f"auth={auth}&delegate=true{more}"))
+        assert {alice} == bridge.rules.delegated
+        bridge.rules.delegated.clear()
+        # A ticket that cannot be passed on logs in, and no more.
+        kerberos_realm.log_in("alice", "ecila")
+        assert "in" == asyncio.run(answer(bridge, f"auth={auth}&delegate=true{more}"))
+        assert set() == bridge.rules.delegated
+    finally:
+        kerberos_realm.log_out()

@@ -9,8 +9,9 @@ import pytest
 
 from pskernel.connect import connect
 from pskernel.credentials import PSCredential, read_credential
-from pskernel.errors import AuthenticationFailed, CertificateRejected, PSKernelError, TargetUnreachable
+from pskernel.errors import AuthenticationFailed, CertificateRejected, PSKernelError, TargetError, TargetUnreachable
 from pskernel.target import Target
+from pskernel.transports.winrm.endpoint import WinRMEndpoint, WinRMLogin
 from tests.fakes.wsman_bridge import WsmanBridge
 from tests.parts.certificates import Authority, Pair
 from tests.parts.proxies import Tunnel
@@ -75,11 +76,19 @@ def test_over_https(bridge_factory: Factory, authority: Authority, auth: str, cb
     assert isinstance(refused(bridge, options, user="local", password="wrong"), AuthenticationFailed)
 
 
-def test_a_login_bound_to_another_channel_is_refused(bridge_factory: Factory, authority: Authority) -> None:
+@pytest.mark.parametrize("auth", ["negotiate", "ntlm"])
+def test_a_login_bound_to_another_channel_is_refused(bridge_factory: Factory, authority: Authority, auth: str) -> None:
     bridge = https(bridge_factory, authority.server(), authority, require_cbt=True)
     bridge.rules.certificate = authority.server().certificate.read_bytes()  # as if somebody were in between
-    error = refused(bridge, f"auth=ntlm&ca_file={authority.file}", user="local")
+    error = refused(bridge, f"auth={auth}&ca_file={authority.file}", user="local")
     assert isinstance(error, AuthenticationFailed)
+
+
+def test_a_client_certificate_needs_https(winrm: WsmanBridge, authority: Authority) -> None:
+    with pytest.raises(TargetError, match="certificate is for winrm\\+https targets"):
+        Target.parse(f"winrm://127.0.0.1:{winrm.port}?certificate={authority.joined(authority.client())}")
+    with pytest.raises(TargetError, match="needs HTTPS"):
+        WinRMEndpoint("a", login=WinRMLogin("certificate", certificate="own.pem"))
 
 
 def test_http_where_https_is_and_the_other_way_round(

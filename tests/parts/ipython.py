@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import builtins
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from psmagic import load_ipython_extension, unload_ipython_extension
 from pskernel.render.ansi import strip
 from tests.parts.sshd import Sshd
 
-__all__ = ["entering", "run", "shell", "ssh_parameters", "state"]
+__all__ = ["ctrl_c", "entering", "run", "shell", "ssh_parameters", "state"]
 
 
 @pytest.fixture
@@ -35,6 +37,14 @@ def shell() -> Iterator[InteractiveShell]:
 def entering(engine_sshd: Sshd) -> str:
     """The line that enters."""
     return f"%enter_pssession {ssh_parameters(engine_sshd)}"
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[Callable[[], None]]:
+    """Presses Ctrl+C; where tests run in the background, it is ignored from the start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield _thread.interrupt_main
+    signal.signal(signal.SIGINT, before)
 
 
 def ssh_parameters(server: Sshd) -> str:

@@ -82,9 +82,9 @@ class Kdc:
             "KRB5CCNAME": f"FILE:{self.folder}/tickets",
         }
 
-    def log_in(self, user: str, password: str) -> None:
+    def log_in(self, user: str, password: str, *, forwardable: bool = False) -> None:
         """Get a ticket, as users do in the morning: from then on, no password is needed."""
-        _run(self, "kinit", user, text=f"{password}\n")
+        _run(self, "kinit", "-f" if forwardable else "-F", user, text=f"{password}\n")
 
     def log_out(self) -> None:
         """Forget all tickets."""

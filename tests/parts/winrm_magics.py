@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from pskernel.connect import connect
 from pskernel.credentials import PSCredential
+from pskernel.remoting.loop import LOOP
 from pskernel.remoting.sessions import SESSIONS
+from pskernel.target import Target
 from tests.fakes.wsman_bridge import WsmanBridge
-from tests.parts.winrm import PASSWORD, USER
+from tests.parts.winrm import PASSWORD, USER, url_of
 
-__all__ = ["at", "failure", "run"]
+__all__ = ["at", "failure", "left_by_another", "run", "target"]
 
 
 @pytest.fixture
@@ -24,6 +29,26 @@ def at(shell: Any, winrm: WsmanBridge) -> Iterator[str]:
     shell.run_cell("%unload_ext psmagic")
     for session in SESSIONS.all():
         session.close()
+
+
+@pytest.fixture
+def target(winrm: WsmanBridge, tmp_path: Path) -> Target:
+    """For clients other than the magics."""
+    return Target.parse(url_of(winrm, tmp_path, "auth=ntlm"))
+
+
+def left_by_another(target: Target, script: str = "") -> UUID:
+    """A session that another client has left, with a script in it."""
+
+    async def leave() -> UUID:
+        runspace = await connect(target, name="left")
+        if script:
+            await runspace.invoke(script)
+        await runspace.disconnect()
+        await runspace.aclose()
+        return runspace.instance_id
+
+    return LOOP.run(leave())
 
 
 def run(shell: Any, cell: str) -> Any:

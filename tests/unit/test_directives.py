@@ -65,11 +65,21 @@ def test_what_comes_after_the_head_is_powershell() -> None:
         ("#% answers a\x07b", "needs a value"),
         ("#% stop-on-error-record yes", "takes no value"),
         ("#% timeout 1\n#% TIMEOUT 2", "given twice"),
+        # Whoever runs a kernel could not come back to it.
+        ("#% disconnect", "is for sessions that were entered with %enter_pssession"),
     ],
 )
 def test_a_wrong_one_says_what_is_wrong(cell: str, message: str) -> None:
     with pytest.raises(DirectiveError, match=message.replace("?", r"\?")):
         read_directives(cell)
+
+
+def test_a_cell_that_is_left_has_no_other_directive() -> None:
+    cell = "#% target winrm://web01\n#% disconnect\n1"
+    assert Directives("winrm://web01", disconnect=True) == read_directives(cell, entered=True)
+    for other in ("timeout 5", "stop-on-error-record", "width 100", "answers a.yaml", "assert"):
+        with pytest.raises(DirectiveError, match="is only started here"):
+            read_directives(f"#% disconnect\n#% {other}\n1", entered=True)
 
 
 @settings(deadline=None, max_examples=100)

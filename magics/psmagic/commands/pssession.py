@@ -66,7 +66,8 @@ DISCONNECT_PSSESSION = Command(
     ("Session", "InstanceId", "Id", "Name"),
     "Session",
     (
-        _SESSION,
+        # PowerShell's is mandatory; here a session may be entered.
+        Parameter("Session", Kind.SESSION, {"Session": Place(0)}, "Sessions: $name; the entered one.", many=True),
         *_named(),
         _ID,
         Parameter(

@@ -45,7 +45,7 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class WinRMEndpoint:
-    """Times are seconds. The fields are those of :class:`pskernel.options.winrm.WinRMOptions`.
+    """Times are seconds, a path has its query. The fields are those of :class:`pskernel.options.winrm.WinRMOptions`.
 
     Raises:
         TargetError: what is asked for would give away a password or a session.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 from urllib.parse import urlsplit
 
 from pskernel.errors import ConnectError, PromptUnavailable
@@ -13,6 +15,8 @@ from pskernel.transports.winrm.endpoint import WinRMEndpoint
 from pskernel.transports.winrm.http import Redirected
 
 __all__ = ["Redirection"]
+
+_PATH: Final = re.compile(r"[!-~]*")
 
 
 class Redirection:
@@ -73,11 +77,18 @@ def _read(location: str, endpoint: WinRMEndpoint, start: str) -> WinRMEndpoint:
         port, host = url.port, url.hostname
     except ValueError:
         port = host = None
-    if not host or url.scheme not in {"http", "https"} or url.username or not url.path.strip("/").isascii():
+    if not host or url.scheme not in {"http", "https"} or url.username or not _PATH.fullmatch(url.path + url.query):
         raise ConnectError(f"{start}The server redirects to {location or 'nowhere'}, which is no WinRM address.")
     if endpoint.tls and url.scheme == "http":
         raise ConnectError(f"{start}The server redirects from HTTPS to HTTP ({location}), which is not followed.")
     tls = url.scheme == "https"
+    path, _, query = endpoint.path.partition("?")
+    # It may say whose (DelegatedOrg): where the server says nothing of it, it holds there too.
+    query = url.query or query
     return replace(
-        endpoint, host=host, port=port or (443 if tls else 80), tls=tls, path=url.path.strip("/") or endpoint.path
+        endpoint,
+        host=host,
+        port=port or (443 if tls else 80),
+        tls=tls,
+        path=(url.path.strip("/") or path) + (f"?{query}" if query else ""),
     )

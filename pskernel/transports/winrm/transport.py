@@ -77,7 +77,7 @@ class WinRMTransport:
         # Not while the shell is left to the server.
         self._connected = asyncio.Event()
         self._connected.set()
-        self._times_left = 0
+        self._times_left, self._dropping, self._lost_when = 0, False, ""
         # What the server calls our pipelines.
         self._command_ids: dict[UUID, UUID] = {}
         self._pumps: dict[UUID | None, asyncio.Task[None]] = {}
@@ -178,8 +178,13 @@ class WinRMTransport:
         if self._arrived.failure is None:
             await self._signal(pipeline_id, messages.CODE_TERMINATE)
             self._command_ids.pop(pipeline_id, None)
-            if self._line.take_interrupted():
-                self._arrivals.suspect(each for each in self._pumps if self._runs(each))
+            interrupted = self._line.take_interrupted()
+            dropping, self._dropping = self._dropping, False
+            if interrupted or dropping:
+                self._lost_when = "when the connection was interrupted" if interrupted else "while the session was left"
+                # What was dropped while nobody was there is on no way any more.
+                self._arrivals.suspect(each for each in self._pumps if interrupted and self._runs(each))
+                self._report(self._arrivals.heard(pipeline_id))
 
     async def _signal(self, pipeline_id: UUID, code: str, *, twice: bool = False) -> None:
         body = messages.signal(self._command_ids.get(pipeline_id, pipeline_id), code)
@@ -189,10 +194,9 @@ class WinRMTransport:
         """Leave the shell to the server."""
         self._connected.clear()
         self._times_left += 1
-        body = messages.disconnect(
-            idle_timeout=idle_timeout or self._endpoint.idle_timeout,
-            buffering=buffering or self._endpoint.output_buffering,
-        )
+        buffering = buffering or self._endpoint.output_buffering
+        self._dropping = buffering == "drop"
+        body = messages.disconnect(idle_timeout=idle_timeout or self._endpoint.idle_timeout, buffering=buffering)
         try:
             await self._request(WSManAction.DISCONNECT, body)
         except TransportClosed:
@@ -382,8 +386,8 @@ class WinRMTransport:
     def _report(self, missing: int) -> None:
         if missing:
             self._notify(
-                f"{missing} messages of {self._endpoint.host} were lost when the connection was interrupted: output "
-                "of this session is missing."
+                f"{missing} messages of {self._endpoint.host} were lost {self._lost_when}: output of this session is "
+                "missing."
             )
 
     def _notify(self, text: str) -> None:

@@ -11,7 +11,7 @@ import ssl
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class Rules:
         require_cbt: over https, let in only logins that are bound to the connection, as CbtHardeningLevel=Strict does.
         certificate: the server's, as DER: what logins must be bound to.
         mapped: the common names of client certificates that are somebody's; None: all are.
+        delegated: is filled with the users who let the service use their tickets further.
     """
 
     users: Mapping[str, str]
@@ -47,6 +48,7 @@ class Rules:
     require_cbt: bool = False
     certificate: bytes = b""
     mapped: Sequence[str] | None = None
+    delegated: set[str] = field(default_factory=set)
 
     def accepts(self, scheme: str) -> bool:
         """Whether somebody may log in that way."""
@@ -139,6 +141,8 @@ class Login:
         if not self._context.complete:
             return False
         self.user = str(self._context.client_principal)
+        if self._context.context_attr & spnego.ContextReq.delegate:
+            self._rules.delegated.add(self.user)
         return True
 
     def _bindings(self) -> GssChannelBindings | None:

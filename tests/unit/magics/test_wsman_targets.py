@@ -18,6 +18,7 @@ from traitlets.config import Config
 
 from pskernel.credentials import PSCredential
 from pskernel.errors import TargetError
+from pskernel.options import Options
 from pskernel.sessionoption import PSSessionOption
 
 NAMES: dict[str, Any] = {
@@ -64,6 +65,8 @@ EVERYTHING = (
         ("-ConnectionUri https://web01:5986/PowerShell-LiveID -AllowRedirection",
             "winrm+https://web01:5986/PowerShell-LiveID?allow_redirection=true"),
         ("-ConnectionUri https://web01", "winrm+https://web01:443"),
+        ("-ConnectionUri 'https://web01/ps?DelegatedOrg=b.example&a=%20'",
+            "winrm+https://web01:443/ps?uri_query=DelegatedOrg%3Db.example%26a%3D%2520"),
     ],
 )  # fmt: skip
 def test_a_line_means_a_target(line: str, target: str) -> None:
@@ -155,6 +158,48 @@ def test_every_parameter_of_the_option_is_a_field_of_it() -> None:
     )
     for name, field in FIELDS.items():
         assert name.lower() == field.replace("_", ""), (name, field)
+
+
+@pytest.mark.parametrize(
+    ("given", "means"),
+    [
+        # The default of PowerShell's own object.
+        ({"idle_timeout": -1}, {}),
+        ({"idle_timeout": 60_000}, {"idle_timeout": 60}),
+        ({"operation_timeout": 0}, {"operation_timeout": 3600}),
+        ({"open_timeout": -1}, {"open_timeout": 3600, "connect_timeout": 3600}),
+        ({"cancel_timeout": 0}, {"stop_timeout": 3600}),
+        ({"maximum_redirection": 0}, {"max_redirections": 0}),
+        ({"max_connection_retry_count": 0}, {"reconnect_timeout": 0}),
+        ({"max_connection_retry_count": 5}, {}),
+    ],
+)
+def test_what_a_number_that_is_not_positive_means(given: dict[str, Any], means: dict[str, Any]) -> None:
+    found = PSSessionOption(**given).target_options()
+    assert means == found
+    Options(**found)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (
+            {"idle_timeout": 0},
+            r"IdleTimeout session option 0 \(seconds\) is not a valid period.*-1 for the server's own",
+        ),
+        ({"idle_timeout": 59_999}, "IdleTimeout session option 59.999 "),
+        (
+            {"maximum_received_object_size": 0},
+            "MaximumReceivedObjectSize is a number of bytes, and 0 would let nothing",
+        ),
+        ({"maximum_received_data_size_per_command": -1}, "MaximumReceivedDataSizePerCommand is a number of bytes"),
+        ({"maximum_redirection": -1}, "MaximumRedirection is a number from 0 on"),
+        ({"max_connection_retry_count": -1}, "MaxConnectionRetryCount is a number from 0 on"),
+    ],
+)
+def test_a_number_that_an_option_cannot_be_is_refused(given: dict[str, Any], why: str) -> None:
+    with pytest.raises(TargetError, match=why):
+        PSSessionOption(**given)
 
 
 @pytest.mark.parametrize(
