@@ -108,7 +108,7 @@ _PLATFORM = ("container", "inspect", "--format", "{{.Platform}}")
 _SERVICE = "Start its service, and check that the same user can run `{engine} ps`."
 _TABLE: Final = {
     "docker": _Engine("--context", "", ("exec", "--interactive"), True, _SERVICE),
-    # Without the last it would look for its detach keys, ctrl-p ctrl-q, in what is sent.
+    # It looks for its detach keys, ctrl-p and ctrl-q, without a terminal too, in bytes that arrive alone.
     "podman": _Engine("--connection", "", ("exec", "--interactive", "--detach-keys="), False, _SERVICE),
     "nerdctl": _Engine("", "--namespace", ("exec", "--interactive"), True, _SERVICE),
     "kubectl": _Engine(

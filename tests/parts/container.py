@@ -28,6 +28,7 @@ class Container:
     def __init__(self, name: str, engine: str | None) -> None:
         self.name = name
         self.folder = Path(tempfile.mkdtemp(prefix="psk-root-", dir="/var/tmp"))
+        self.folder.chmod(0o755)
         for each in _FOLDERS:
             (self.folder / each).mkdir()
         (self.folder / "etc" / "passwd").write_text(
