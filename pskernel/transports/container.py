@@ -260,7 +260,7 @@ async def _ask(endpoint: ContainerEndpoint, engine: str, words: Sequence[str]) -
     except TransportClosed:
         await child.exited.wait()
     finally:
-        await stream.aclose()
+        await child.end(patience=0)
     return child.status or 0, answer.decode("utf-8", "replace"), child.tail.text()
 
 

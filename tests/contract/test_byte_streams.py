@@ -294,7 +294,13 @@ def test_contract(
 
 
 @pytest.mark.parametrize(
-    "kind", ["process", pytest.param("ssh", marks=pytest.mark.sshd), pytest.param("openssh", marks=pytest.mark.sshd)]
+    "kind",
+    [
+        "process",
+        "container",
+        pytest.param("ssh", marks=pytest.mark.sshd),
+        pytest.param("openssh", marks=pytest.mark.sshd),
+    ],
 )
 def test_cancelled_opening_leaves_nothing(kind: str, request: pytest.FixtureRequest) -> None:
     """Cancelled after any number of steps, opening leaves no child process and no connection."""
@@ -302,6 +308,11 @@ def test_cancelled_opening_leaves_nothing(kind: str, request: pytest.FixtureRequ
 
         def opening() -> Awaitable[ByteStream]:
             return open_process([sys.executable, "-c", "import sys; sys.stdin.read()"])
+    elif kind == "container":
+        container = request.getfixturevalue("container")
+
+        def opening() -> Awaitable[ByteStream]:
+            return open_container(ContainerEndpoint(container.name, "podman", exe="cat", arguments=()))
     else:
         server, _ = request.getfixturevalue("peer_sshd")
 
@@ -326,6 +337,6 @@ def test_cancelled_opening_leaves_nothing(kind: str, request: pytest.FixtureRequ
 
     def is_ours(connection: object) -> bool:
         remote = getattr(connection, "raddr", None)
-        return kind != "process" and bool(remote) and remote.port == server.port
+        return "ssh" in kind and bool(remote) and remote.port == server.port
 
     asyncio.run(main())

@@ -269,6 +269,8 @@ def test_sessions_objects_and_files(
     )
     (found,) = shell.user_ns["o"]
     assert container.name == found.properties["PSComputerName"]
+    error = run(shell, capsys, "%disconnect_pssession $s")[1]
+    assert "CannotDisconnectVMContainerSession" == type(error).__name__
     run(shell, capsys, "%remove_pssession $s")
 
 

@@ -268,6 +268,23 @@ def test_a_plain_password_gets_the_plain_advice(tail: str) -> None:
     assert str(caught.value) == CREDENTIAL_ADVICE
 
 
+def test_containers_are_one_place_or_not() -> None:
+    web = Target.parse("container://podman/web")
+    assert ("podman", "web") == (web.engine, web.machine)
+    assert web.is_same_place(Target.parse("container://web?engine=podman&width=80"))
+    for other in (
+        "container://web",
+        "container://podman/db",
+        "container://podman/web?user=a",
+        "container://docker/web",
+    ):
+        assert not web.is_same_place(Target.parse(other))
+    pod = Target.parse("container://kubectl/web?namespace=a")
+    assert not pod.is_same_place(Target.parse("container://kubectl/web?namespace=b"))
+    assert (None, None) == (Target.parse("process:").engine, Target.parse("process:").machine)
+    assert "web01" == Target.parse("ssh://web01").machine
+
+
 def test_a_line_end_behind_a_target_is_no_part_of_it() -> None:
     assert Target.parse("ssh://web01\r\n") == Target("ssh", "web01")
 
@@ -294,6 +311,9 @@ def test_a_line_end_behind_a_target_is_no_part_of_it() -> None:
         {"scheme": "replay", "path": "a\nb"},
         {"scheme": "winrm"},
         {"scheme": "winrm", "host": "a", "path": "/x"},
+        {"scheme": "container"},
+        {"scheme": "container", "path": "-x"},
+        {"scheme": "container", "host": "a", "path": "a"},
         {"scheme": "telnet", "host": "a"},
     ],
 )
