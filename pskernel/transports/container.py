@@ -34,6 +34,7 @@ _NO_PROGRAM = re.compile(
     r"executable file not found|exec.*(?:no such file or directory|permission denied)", re.IGNORECASE | re.DOTALL
 )
 _NO_USER = re.compile(r"unable to find user|no matching entries in passwd|no users found", re.IGNORECASE)
+_NO_CONTEXT = re.compile(r"context.*(?:not found|does not exist)", re.IGNORECASE)
 _DENIED = re.compile(r"permission denied|access is denied|forbidden|unauthorized|must be logged in", re.IGNORECASE)
 _DOWN = re.compile(
     r"cannot connect|unable to connect|daemon running|was refused|connection refused|no such file or directory|"
@@ -307,6 +308,8 @@ def _other(endpoint: ContainerEndpoint, engine: str) -> str:
 def _refusal(endpoint: ContainerEndpoint, engine: str, said: str) -> str:
     """Why the engine does not answer, and what to do."""
     says = f" {engine} says: {said.splitlines()[-1] if said else 'nothing'}"
+    if endpoint.context is not None and _NO_CONTEXT.search(said):
+        return f"{engine} has no context {endpoint.context}: correct the option context.{says}"
     if _DENIED.search(said):
         if engine == "kubectl":
             what = (

@@ -37,9 +37,6 @@ class Container:
         (self.folder / "etc" / "group").write_text(f"root:x:0:\n{self.user}:x:1234:\n")
         # The tests' own files, and Python's, where they are on this side: their ways to wait for one another.
         mounts = {path: "ro" for path in (*_SHARED, str(ROOT), sys.prefix, sys.base_prefix) if Path(path).exists()}
-        if sys.base_prefix == "/usr":
-            mounts.pop(sys.base_prefix, None)
-            mounts["/usr"] = "ro"
         words = [f"--volume={path}:{path}:{how}" for path, how in {**mounts, "/tmp": "rw"}.items()]
         if engine is not None:
             words += [f"--volume={Path(engine).resolve().parent}:/opt/ps:ro", "--env=PATH=/opt/ps:/usr/bin:/bin"]

@@ -288,6 +288,23 @@ def test_an_engine_that_refuses(engines: Engines, engine: str, said: str, words:
     assert found.endswith(f"{engine} says: {said}")
 
 
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [
+        (
+            "docker",
+            'Failed to initialize: unable to resolve docker endpoint: context "far": context not found: open /x',
+        ),
+        ("kubectl", 'error: context "far" does not exist'),
+        ("kubectl", "Error in configuration: context was not found for specified context: far"),
+    ],
+)
+def test_no_such_context(engines: Engines, engine: str, said: str) -> None:
+    engines(engine, says(said))
+    found = refusal(ContainerEndpoint("web", engine, context="far"))
+    assert f"{engine} has no context far: correct the option context. {engine} says: {said}" == found
+
+
 def test_no_such_pod(engines: Engines) -> None:
     engines("kubectl", says('Error from server (NotFound): pods "web" not found'))
     assert "There is no pod web in the namespace prod." in refusal(
