@@ -1,4 +1,5 @@
-"""What to connect to, as a value: an ``ssh://``, ``winrm://``, ``process:``, ``unix:``, ``pid:`` or ``replay:`` URL.
+"""What to connect to, as a value: an ``ssh://``, ``winrm://``, ``container://``, ``process:``, ``unix:``, ``pid:``
+or ``replay:`` URL.
 
 Nothing here does I/O. A :class:`Target` that exists is valid: hosts and users cannot be mistaken for options
 or shell syntax further down, and no password can be in it, so it may be shown and logged as it is.
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
 from pskernel.errors import TargetError
-from pskernel.options import CREDENTIAL_ADVICE, Options, check_option, read_options
+from pskernel.options import CREDENTIAL_ADVICE, ENGINES, Options, check_option, read_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,12 +27,13 @@ SCHEMES: Final = {
     "ssh": "ssh://[user@]host[:port]",
     "winrm": "winrm://[user@]host[:port][/application]",
     "winrm+https": "winrm+https://[user@]host[:port][/application]",
+    "container": "container://[engine/]name-or-id",
     "process": "process: or process:/path/to/pwsh",
     "unix": "unix:/path/to/socket",
     "pid": "pid:NUMBER",
     "replay": "replay:recording.jsonl",
 }
-_LATER: Final = ("container", "vm")
+_LATER: Final = ("vm",)
 # Those with a host.
 _HOSTS: Final = ("ssh", "winrm", "winrm+https")
 _WINRM: Final = ("winrm", "winrm+https")
@@ -43,6 +45,8 @@ _ZONE = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,31}")
 _PLAIN_LOGIN = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 # What OpenSSH's own valid_ruser() refuses (ssh.c): an option, shell syntax, an option after a space.
 _APPLICATION = re.compile(r"[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)*")
+# What the engines take for a name, or the beginning of an id: nothing that could be an option.
+_CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,252}")
 _BAD_USER = re.compile(r"""^-|['`";&<>|(){}]|\s-|\\\Z""")
 
 
@@ -56,8 +60,8 @@ class Target:
         port: for those: 1 to 65535, or None for what the SSH configuration says (else 22); WinRM's is 5985 or 5986.
         user: for those: the login name (``DOMAIN\user``, ``user@REALM``), or None for what the SSH configuration says
             (else the local user), for WinRM whom the Kerberos ticket is for.
-        path: for winrm: the application, None for ``wsman``; for the others: of pwsh (None: found on PATH), of the
-            socket, of the recording; the process id.
+        path: for winrm: the application, None for ``wsman``; for a container: ``[engine/]name-or-id``; for the others:
+            of pwsh (None: found on PATH), of the socket, of the recording; the process id.
         options: all options.
 
     Raises:
@@ -78,6 +82,8 @@ class Target:
             self._check_login()
         elif self.host is not None or self.port is not None or self.user is not None:
             raise TargetError(f"A {self.scheme} target has no host, port or user. Write {SCHEMES[self.scheme]}.")
+        elif self.scheme == "container":
+            self._check_container()
         else:
             self._check_path()
         for name in self.options.changed():
@@ -93,6 +99,26 @@ class Target:
             _check_user(self.user)
         if self.port is not None and not 1 <= self.port <= 65535:
             raise TargetError("The port must be a whole number from 1 to 65535.")
+
+    def _check_container(self) -> None:
+        engine, slash, name = (self.path or "").rpartition("/")
+        if slash and engine not in ENGINES:
+            raise TargetError(f"{engine[:40]!r} is not one of {', '.join(ENGINES)}. Write {SCHEMES['container']}.")
+        if not _CONTAINER.fullmatch(name):
+            raise TargetError(
+                "The container's name or id is missing, or is none: it is made of letters, digits, '_', '.' and '-', "
+                f"and begins with a letter or digit. Write {SCHEMES['container']}."
+            )
+        options = self.options
+        if slash and options.engine not in (None, engine):
+            raise TargetError(f"The target says {engine}, and the option engine {options.engine}. Give one of them.")
+        if options.user is not None and options.administrator:
+            raise TargetError("The options user and administrator both say who PowerShell is. Give one of them.")
+        if self.engine == "kubectl" and (options.user is not None or options.administrator):
+            raise TargetError(
+                "kubectl has no way to choose the user: PowerShell in a pod is whom the pod's securityContext says. "
+                "Leave user and administrator (-RunAsAdministrator) out."
+            )
 
     def _check_path(self) -> None:
         shape = f"Write {SCHEMES[self.scheme]}."
@@ -113,16 +139,16 @@ class Target:
 
     def _place(self) -> tuple[object, ...]:
         options = self.options
-        return (
+        inside = (self.engine, options.context, options.namespace, options.container, options.user)
+        where = (
             self.scheme,
             self.host,
             self.port,
             self.user,
-            self.path,
+            self.path if self.scheme != "container" else self.machine,
             options.uri_query,
-            options.subsystem,
-            options.configuration,
         )
+        return *where, options.subsystem, options.configuration, *inside, options.administrator
 
     @classmethod
     def parse(
@@ -167,6 +193,10 @@ class Target:
             login, _, path = body[2:].partition("/")
             user, host, port = _split_login(login)
             return cls(scheme, host, port, None if user is None else _decode(user), path or None, options)
+        if scheme == "container":
+            if not body.startswith("//"):
+                raise TargetError(f"A container target begins with container://. Write {SCHEMES[scheme]}.")
+            return cls(scheme, path=_decode(body[2:]) or None, options=options)
         if body.startswith("//"):
             body = body[2:]
             if not body.startswith("/"):
@@ -187,19 +217,36 @@ class Target:
         return self.scheme in _WINRM
 
     @property
+    def engine(self) -> str | None:
+        """For a container: the program that reaches it; None leaves it to what is installed."""
+        if self.scheme != "container":
+            return None
+        return (self.path or "").rpartition("/")[0] or self.options.engine
+
+    @property
+    def machine(self) -> str | None:
+        """What the machine is called: the host, or the container; None for this one."""
+        return (self.path or "").rpartition("/")[2] if self.scheme == "container" else self.host
+
+    @property
     def label(self) -> str:
         """A short name for people, without options: ``admin@web01``, ``process 1234``."""
         if self.scheme in _HOSTS:
             return ("" if self.user is None else f"{self.user}@") + self._host_and_port()
-        if self.path is None:
-            return "local PowerShell"
+        if self.scheme == "container":
+            return self._container_label()
         if self.scheme == "process":
-            return f"local PowerShell ({self.path})"
-        if self.scheme == "unix":
-            return f"socket {self.path}"
-        if self.scheme == "pid":
-            return f"process {self.path}"
-        return f"recording {os.path.basename(self.path) or self.path}"  # noqa: PTH119 - a question about the text
+            return "local PowerShell" + ("" if self.path is None else f" ({self.path})")
+        if self.scheme in ("unix", "pid"):
+            return f"{'socket' if self.scheme == 'unix' else 'process'} {self.path}"
+        path = self.path or ""
+        return f"recording {os.path.basename(path) or path}"  # noqa: PTH119 - a question about the text
+
+    def _container_label(self) -> str:
+        if self.engine == "kubectl":
+            parts = (self.options.namespace, self.machine, self.options.container)
+            return f"pod {'/'.join(part for part in parts if part)}"
+        return f"{self.engine + ' ' if self.engine else ''}container {self.machine}"
 
     @property
     def redacted(self) -> str:
@@ -210,6 +257,8 @@ class Target:
         if self.scheme in _HOSTS:
             user = "" if self.user is None else quote(self.user, safe="") + "@"
             body = "//" + user + self._host_and_port(encoded=True) + (f"/{self.path}" if self.path else "")
+        elif self.scheme == "container":
+            body = f"//{self.path}"
         else:
             # A "~" at the beginning would be expanded when read back.
             body = re.sub(r"^~", "%7E", quote(self.path or "", safe="/:@,+=~"))

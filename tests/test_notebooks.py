@@ -13,6 +13,7 @@ import nbformat
 import pytest
 
 from tests.fakes.wsman_bridge import WsmanBridge
+from tests.parts.container import started_container
 from tests.parts.sshd import running_sshd
 from tests.parts.winrm import PASSWORD, USER
 
@@ -118,6 +119,22 @@ def test_the_notebook_of_windows_hosts_gives_its_saved_outputs(tmp_path: Path, p
     assert 0 == result.returncode, result.stdout + result.stderr
     assert " passed" in result.stdout
     assert PASSWORD not in text
+
+
+@pytest.mark.live
+def test_the_notebook_of_containers_gives_its_saved_outputs(tmp_path: Path, pwsh: str) -> None:
+    copy = tmp_path / "06-containers.ipynb"
+    container = started_container(pwsh)
+    try:
+        # A container of this name may be somebody's, and another engine be installed.
+        text = (NOTEBOOKS / copy.name).read_text()
+        copy.write_text(text.replace("-ContainerId web", f"-ContainerId podman/{container.name}"))
+        result = _nbval(copy, tmp_path)
+    finally:
+        container.remove()
+
+    assert 0 == result.returncode, result.stdout + result.stderr
+    assert " passed" in result.stdout
 
 
 def test_there_is_a_recording_for_the_quickstart() -> None:

@@ -189,7 +189,7 @@ def _require_one_way(bound: Bound) -> None:
             "command.",
             "InvalidOperationException",
         )
-    if bound.get("Session") or bound.get("HostName"):
+    if bound.get("Session") or bound.get("HostName") or bound.get("ContainerId"):
         raise ArgumentError("-InDisconnectedSession is for -ComputerName and -ConnectionUri.", "AmbiguousParameterSet")
 
 

@@ -43,6 +43,7 @@ LEAVE_OR_ENTER = (
 _EDITOR_SECONDS = 1.0
 _HELP_SECONDS = 6.0
 _PROMPT_SECONDS = 1.0
+_MAX_CONTAINER = 15
 _MAX_PROMPT = 300
 
 
@@ -78,7 +79,7 @@ class Remote:
         else:
             self.kept = None
             self.target = where
-            self.name = where.host or where.label
+            self.name = where.machine or where.label
             opening = opener(where, credential=credential)
             session = InteractiveSession(opening, where.label, self.name, afterwards=LEAVE_OR_ENTER)
             self._session = end_with_process(session)
@@ -190,7 +191,9 @@ class Remote:
         if named is None:
             return
         other = Target.parse(named)
-        if any(getattr(other, part) != getattr(self.target, part) for part in ("scheme", "user", "host", "port")):
+        parts = ("scheme", "user", "host", "port")
+        same = all(getattr(other, part) == getattr(self.target, part) for part in parts)
+        if not same or (other.scheme == "container" and not other.is_same_place(self.target)):
             raise TargetError(
                 f"The session on {self.target.label} is entered, and the cell asks for {other.redacted}. "
                 "It was not run."
@@ -216,7 +219,11 @@ class Remote:
         """What the console shows before each line: the host, then the remote's own prompt."""
         shown = self._wait(self._ask_prompt(), _PROMPT_SECONDS)
         text = strip(neutralise(str(shown or "PS> "))).replace("\n", " ")[:_MAX_PROMPT]
-        return f"[{self.name}]: {text}"
+        name = self.name
+        if self.target.scheme == "container" and len(name) > _MAX_CONTAINER:
+            # As PowerShell shortens them.
+            name = f"{name[: _MAX_CONTAINER - 1]}\N{HORIZONTAL ELLIPSIS}"
+        return f"[{name}]: {text}"
 
     async def _leave(self) -> None:
         await self._language.begin_cell()  # which ends what it is fetching

@@ -26,7 +26,6 @@ _SHORTEST_SECONDS, _LONGEST_SECONDS = 0.1, 3600
 _NOT_YET = {
     "VMId": "a virtual machine's socket",
     "VMName": "a virtual machine's socket",
-    "ContainerId": "a container",
 }
 
 
@@ -41,6 +40,8 @@ def target_of(bound: Bound) -> Target:
     match bound.set_name:
         case "SSHHost":
             return _ssh_target(bound, bound.get("HostName"))
+        case "ContainerId":
+            return _container_target(bound, bound.get("ContainerId"))
         case "ComputerName":
             return wsman_target(bound, bound.get("ComputerName"))
         case "Uri" if bound.get("ConnectionUri"):
@@ -63,6 +64,7 @@ def targets_of(bound: Bound) -> list[Target]:
         *(wsman_target(bound, computer) for computer in bound.get("ComputerName") or []),
         *(uri_target(bound, uri) for uri in bound.get("ConnectionUri") or []),
         *(_ssh_target(bound, host) for host in bound.get("HostName") or []),
+        *(_container_target(bound, each) for each in bound.get("ContainerId") or []),
     ]
 
 
@@ -96,6 +98,22 @@ def _ssh_target(bound: Bound, host: str) -> Target:
     if timeout > 0:
         options["connect_timeout"] = f"{min(max(timeout / 1000, _SHORTEST_SECONDS), _LONGEST_SECONDS):g}"
     return Target.parse(f"ssh://{f'{user}@' if user else ''}{address}", options)
+
+
+def _container_target(bound: Bound, container: str) -> Target:
+    """What may stand behind ``container://``."""
+    options: dict[str, object] = {"administrator": True} if bound.get("RunAsAdministrator") else {}
+    configuration = bound.get("ConfigurationName")
+    if configuration and not configuration.lower().endswith(".pssc"):
+        raise ArgumentError(
+            "PowerShell in a container is started as a process, which knows no session configurations by name, and "
+            "would go on without one. Give the path of a session configuration file in the container instead, as in "
+            "-ConfigurationName /etc/jea.pssc.",
+            "NotSupported",
+        )
+    if configuration:
+        options["configuration_file"] = configuration
+    return Target.parse(f"container://{container}", options)
 
 
 def _ssh_option(name: str, value: object) -> tuple[str, str]:

@@ -17,12 +17,17 @@ __all__ = ["Place"]
 
 # What a `#% target` line may choose: how to talk to the host, not whom to trust.
 _FROM_CELLS = {
+    "administrator",
     "backend",
     "configuration",
     "connect_timeout",
+    "container",
+    "context",
     "culture",
+    "engine",
     "keepalive",
     "machine_profile",
+    "namespace",
     "open_timeout",
     "operation_timeout",
     "output_limit",
@@ -33,6 +38,7 @@ _FROM_CELLS = {
     "strict",
     "subsystem",
     "ui_culture",
+    "user",
     "width",
 }
 _WITH_SECRETS = {
@@ -103,7 +109,7 @@ class Place:
 
     def _take(self, target: Target) -> None:
         self.target = target
-        self.session = InteractiveSession(self._opening(target), target.label, target.host or "localhost")
+        self.session = InteractiveSession(self._opening(target), target.label, target.machine or "localhost")
         self.gate = ProductionGate(target)
 
 

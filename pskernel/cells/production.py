@@ -28,7 +28,7 @@ class ProductionGate:
         """Why the cell must not run, or None. Asks for the host's name once a session."""
         if not self._target.options.production or self._passed == session.number:
             return None
-        names = [name for name in (self._target.host, strip(neutralise(session.facts.computer))) if name]
+        names = [name for name in (self._target.machine, strip(neutralise(session.facts.computer))) if name]
         given = self._target.options.confirm
         if given is None:
             if isinstance(asker, NobodyToAsk):

@@ -14,6 +14,7 @@ from typing import Final
 from pskernel.cli import network, winrm
 from pskernel.cli.console import clean
 from pskernel.connect import open_transport
+from pskernel.connect.containers import Container, ask_engine, find_container
 from pskernel.errors import (
     ConnectError,
     HostKeyRejected,
@@ -83,6 +84,7 @@ class Visit:
     asker: Asker
     target: Target | None = None
     route: network.Route | None = None
+    containers: list[Container] = field(default_factory=list)
     opening: Callable[[], Awaitable[Runspace]] | None = None
     drop: Callable[[], Awaitable[None]] | None = None
     runspace: Runspace | None = None
@@ -190,6 +192,16 @@ async def _ask_service(visit: Visit) -> _Finding:
     return _Finding((*lines, *warnings), State.WARNING if warnings else State.OK)
 
 
+async def _ask_engine(visit: Visit) -> _Finding:
+    engine, visit.containers = await ask_engine(_target(visit))
+    return _Finding((f"{engine} answers.",))
+
+
+async def _find_container(visit: Visit) -> _Finding:
+    found = find_container(_target(visit), visit.containers)
+    return _Finding((f"It is {found.name}: {found.status}.",))
+
+
 async def _log_in(visit: Visit) -> _Finding:
     subsystem = _target(visit).options.subsystem
     news = await _reach(visit, None)
@@ -295,6 +307,7 @@ def _runspace(visit: Visit) -> Runspace:
 _ALL = frozenset(SCHEMES)
 _SSH = frozenset({"ssh"})
 _WINRM = frozenset({"winrm", "winrm+https"})
+_CONTAINER = frozenset({"container"})
 _LIVE = _ALL - {"replay"}
 
 # Name, for which targets, and what is done. They run in this order.
@@ -304,6 +317,8 @@ _STEPS: Final[tuple[tuple[str, frozenset[str], Callable[[Visit], Awaitable[_Find
     ("port", _SSH, _knock),
     ("login", _SSH, _log_in),
     ("service", _WINRM, _ask_service),
+    ("engine", _CONTAINER, _ask_engine),
+    ("container", _CONTAINER, _find_container),
     ("connection", _ALL - _SSH, _connect),
     ("runspace", _ALL, _open_runspace),
     ("PowerShell", _ALL, _ask_facts),

@@ -149,6 +149,10 @@ async def open_stream(
 
         program = target.path or shutil.which("pwsh") or "pwsh"
         return await open_process([program, _SERVER_MODE, *target.options.arguments])
+    if target.scheme == "container":
+        from pskernel.connect.containers import open_container
+
+        return await open_container(target)
     from pskernel.transports.unix import find_pipe, open_unix
 
     return await open_unix(find_pipe(target.pid) if target.pid is not None else target.path or "")

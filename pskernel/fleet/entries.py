@@ -165,9 +165,9 @@ class Entries:
     @staticmethod
     def _name_of(target: str, place: Place) -> str:
         parsed = Target.parse(read_target(target, place))
-        if parsed.host is None:
+        if parsed.machine is None:
             place.wrong(f"The target {parsed} has no host that it could be named after. Give it a name.")
-        return parsed.host if parsed.port is None else f"{parsed.host}:{parsed.port}"
+        return parsed.machine if parsed.port is None else f"{parsed.host}:{parsed.port}"
 
     # What follows.
 
@@ -278,6 +278,10 @@ def canonical(target: Target) -> str:
     """What two targets that are one have in common; empty for those that begin something of their own each time."""
     if target.scheme in ("process", "replay"):
         return ""
+    if target.scheme == "container":
+        options = target.options
+        inside = (target.engine, options.context, options.namespace, target.machine, options.container, options.user)
+        return f"container {' '.join(str(part) for part in inside)}"
     port = target.port or _PORTS.get(target.scheme)
     return f"{target.scheme} {target.user or ''} {target.host} {port} {target.path or ''}"
 

@@ -179,7 +179,7 @@ def _text(cell: Any) -> str:
 
 def _without_names(text: str, result: HostResult) -> str:
     """The text with the host's own names taken out: they alone make no output another one."""
-    names = {result.name, Target.parse(result.target).host or ""}
+    names = {result.name, Target.parse(result.target).machine or ""}
     if result.report is not None and result.report.computer:
         names.add(result.report.computer)
     long = sorted((name for name in names if len(name) >= _SHORTEST_NAME), key=len, reverse=True)

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pskernel.errors import TargetError
+from pskernel.options.container import ContainerOptions
 from pskernel.options.kinds import (
     BYTES,
     CREDENTIAL,
@@ -55,7 +56,7 @@ def _read_arguments(value: object) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Options(WinRMOptions, SSHOptions):
+class Options(ContainerOptions, WinRMOptions, SSHOptions):
     """All options of a target, each at its default unless given.
 
     Every value, also of a directly made instance, passes through its reader: text such as ``"30"`` becomes a
@@ -73,7 +74,7 @@ class Options(WinRMOptions, SSHOptions):
         "ssh",
         *WINRM,
     )
-    connect_timeout: float = option(30.0, SECONDS, "Time to reach the target and log in.", "ssh", *WINRM)
+    connect_timeout: float = option(30.0, SECONDS, "Time to reach the target and log in.", "ssh", *WINRM, "container")
     open_timeout: float = option(60.0, SECONDS, "Time from the connection to an open runspace.")
     stop_timeout: float = option(
         5.0,
@@ -104,8 +105,9 @@ class Options(WinRMOptions, SSHOptions):
     arguments: tuple[str, ...] = option(
         ("-NoLogo", "-NoProfile"),
         Kind("a list of strings, or one string quoted as in a POSIX shell", _read_arguments),
-        "Arguments of the local PowerShell process.",
+        "Arguments of the PowerShell process.",
         "process",
+        "container",
     )
     strict: bool = option(
         False,

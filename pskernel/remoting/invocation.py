@@ -114,7 +114,7 @@ class FanOut:
             return interrupted().error
         if isinstance(place, ListedSession):
             return await self._in(place.session, place.computer_name, label, place.target)
-        computer = place.host or "localhost"
+        computer = place.machine or "localhost"
         opening = opener(place, credential=self._credential)
         session = end_with_process(InteractiveSession(opening, place.label, computer))
         try:
@@ -157,7 +157,9 @@ class FanOut:
 
 def _labels(places: Sequence[ListedSession | Target]) -> list[str]:
     """The hosts' names; where one comes several times, with what tells its places apart."""
-    names = [place.computer_name if isinstance(place, ListedSession) else place.host or "localhost" for place in places]
+    names = [
+        place.computer_name if isinstance(place, ListedSession) else place.machine or "localhost" for place in places
+    ]
     return [
         name if names.count(name) == 1 else f"{name} {place.name if isinstance(place, ListedSession) else place.label}"
         for name, place in zip(names, places, strict=True)

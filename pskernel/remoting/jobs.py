@@ -58,7 +58,8 @@ class Job:
         self.id = number
         self.name = name
         hosts = (
-            place.computer_name if isinstance(place, ListedSession) else place.host or "localhost" for place in places
+            place.computer_name if isinstance(place, ListedSession) else place.machine or "localhost"
+            for place in places
         )
         self.location = ",".join(hosts)
         self.command = " ".join(work.script.split())[:_MAX_COMMAND]

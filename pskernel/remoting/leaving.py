@@ -48,6 +48,12 @@ async def disconnect(
     """
     if session.state == "Disconnected":
         return
+    if session.computer_type == "Container":
+        raise RemotingError(
+            f"The session {session.name} cannot be disconnected: it ends with its connection to the container "
+            f"{session.computer_name}, which keeps no sessions.",
+            "CannotDisconnectVMContainerSession",
+        )
     runspace = session.session.runspace
     if runspace is None or session.state != "Opened":
         raise RemotingError(

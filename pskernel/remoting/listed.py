@@ -27,6 +27,7 @@ _TRANSPORTS = {
     "ssh": "SSH",
     "winrm": "WSMan",
     "winrm+https": "WSMan",
+    "container": "Container",
     "process": "Process",
     "unix": "NamedPipe",
     "pid": "NamedPipe",
@@ -83,17 +84,17 @@ class ListedSession:
     @property
     def computer_name(self) -> str:
         """The host, or for a local target ``localhost``."""
-        return self.target.host or "localhost"
+        return self.target.machine or "localhost"
 
     @property
     def transport(self) -> str:
-        """``SSH``, ``WSMan``, ``Process``, ``NamedPipe`` or ``Recording``."""
+        """``SSH``, ``WSMan``, ``Container``, ``Process``, ``NamedPipe`` or ``Recording``."""
         return _TRANSPORTS[self.target.scheme]
 
     @property
     def computer_type(self) -> str:
-        """``RemoteMachine``."""
-        return "RemoteMachine"
+        """``RemoteMachine`` or ``Container``."""
+        return "Container" if self.target.scheme == "container" else "RemoteMachine"
 
     @property
     def configuration_name(self) -> str:

@@ -18,6 +18,7 @@ import pytest
 from pskernel.errors import TransportClosed
 from pskernel.questions import NobodyToAsk
 from pskernel.transports.base import ByteStream
+from pskernel.transports.container import ContainerEndpoint, open_container
 from pskernel.transports.openssh import open_openssh
 from pskernel.transports.process import open_process
 from pskernel.transports.ssh import SSHEndpoint, open_ssh
@@ -25,6 +26,7 @@ from pskernel.transports.unix import open_unix
 from tests.contract import check_byte_stream
 from tests.contract.check_byte_stream import MEGABYTE, Opener, Subject
 from tests.fakes.memory import MemoryStream, memory_pair
+from tests.parts.container import Container, podman
 from tests.parts.sshd import Sshd
 
 PEER = str(Path(__file__).with_name("peer.py"))
@@ -57,6 +59,8 @@ class PeerFar(Reports):
         self.pid = 0
         # The process to kill for a cut: the peer itself, or the sshd between it and us.
         self.line_is_sshd = False
+        # Where the process id counts, if not here.
+        self.container = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._orders = writer
@@ -71,6 +75,9 @@ class PeerFar(Reports):
         await self._orders.drain()
 
     async def cut(self) -> None:
+        if self.container:
+            await asyncio.to_thread(podman, "exec", self.container, "/bin/sh", "-c", f"kill -KILL {self.pid}")
+            return
         victim = psutil.Process(self.pid)
         if self.line_is_sshd:
             victim = next(parent for parent in victim.parents() if parent.name() == "sshd")
@@ -162,6 +169,7 @@ def peer_opener(folder: Path, open_stream: Callable[..., Awaitable[ByteStream]],
             try:
                 far.pid = await far.hear("pid")
                 far.line_is_sshd = bool(traits.get("sshd"))
+                far.container = str(traits.get("container", ""))
                 child = getattr(stream, "pid", None)
                 yield Subject(
                     stream,
@@ -224,6 +232,24 @@ def make_opener(kind: str, folder: Path, request: pytest.FixtureRequest) -> Open
             ),
         )
 
+    if kind == "container":
+        container: Container = request.getfixturevalue("container")
+        return peer_opener(
+            folder,
+            lambda _far, behaviour, *arguments: open_container(
+                ContainerEndpoint(
+                    container.name,
+                    "podman",
+                    exe=sys.executable,
+                    # The first is -s, which Python has too.
+                    arguments=(PEER, behaviour, f"{folder}/control", *arguments),
+                )
+            ),
+            # Pipes and sockets of podman and its monitor on the way.
+            most_buffered=3 * MEGABYTE,
+            container=container.name,
+        )
+
     async def open_socket(far: PeerFar, behaviour: str, *arguments: str) -> ByteStream:
         command = [PEER, behaviour, f"{folder}/control", *arguments, "--listen", f"{folder}/peer"]
         peer = await asyncio.create_subprocess_exec(sys.executable, *command, stdin=asyncio.subprocess.DEVNULL)
@@ -248,7 +274,7 @@ def make_opener(kind: str, folder: Path, request: pytest.FixtureRequest) -> Open
 
 def cases() -> Iterator[object]:
     """Every check for every kind of stream. A pair in memory and a socket have no diagnostics to check."""
-    for kind in ("memory", "process", "unix", "ssh", "openssh"):
+    for kind in ("memory", "process", "unix", "ssh", "openssh", "container"):
         for name, check in vars(check_byte_stream).items():
             if name.startswith("check_") and not (name == "check_diagnostics" and kind in {"memory", "unix"}):
                 marks = [pytest.mark.sshd] if "ssh" in kind else []
@@ -268,7 +294,13 @@ def test_contract(
 
 
 @pytest.mark.parametrize(
-    "kind", ["process", pytest.param("ssh", marks=pytest.mark.sshd), pytest.param("openssh", marks=pytest.mark.sshd)]
+    "kind",
+    [
+        "process",
+        "container",
+        pytest.param("ssh", marks=pytest.mark.sshd),
+        pytest.param("openssh", marks=pytest.mark.sshd),
+    ],
 )
 def test_cancelled_opening_leaves_nothing(kind: str, request: pytest.FixtureRequest) -> None:
     """Cancelled after any number of steps, opening leaves no child process and no connection."""
@@ -276,6 +308,11 @@ def test_cancelled_opening_leaves_nothing(kind: str, request: pytest.FixtureRequ
 
         def opening() -> Awaitable[ByteStream]:
             return open_process([sys.executable, "-c", "import sys; sys.stdin.read()"])
+    elif kind == "container":
+        container = request.getfixturevalue("container")
+
+        def opening() -> Awaitable[ByteStream]:
+            return open_container(ContainerEndpoint(container.name, "podman", exe="cat", arguments=()))
     else:
         server, _ = request.getfixturevalue("peer_sshd")
 
@@ -300,6 +337,6 @@ def test_cancelled_opening_leaves_nothing(kind: str, request: pytest.FixtureRequ
 
     def is_ours(connection: object) -> bool:
         remote = getattr(connection, "raddr", None)
-        return kind != "process" and bool(remote) and remote.port == server.port
+        return "ssh" in kind and bool(remote) and remote.port == server.port
 
     asyncio.run(main())

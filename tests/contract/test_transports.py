@@ -14,6 +14,7 @@ import pytest
 
 from pskernel.credentials import Secret
 from pskernel.questions import NobodyToAsk
+from pskernel.transports.container import ContainerEndpoint, open_container
 from pskernel.transports.outofproc import OutOfProcTransport
 from pskernel.transports.process import open_process
 from pskernel.transports.ssh import SSHEndpoint, open_ssh
@@ -23,6 +24,7 @@ from pskernel.transports.winrm.transport import WinRMTransport
 from tests.contract import check_transport
 from tests.contract.check_transport import Opener, Subject
 from tests.fakes.wsman_bridge import Cut, WsmanBridge
+from tests.parts.container import Container, podman
 from tests.parts.sshd import Sshd
 from tests.parts.winrm import PASSWORD, USER
 
@@ -119,6 +121,22 @@ def over_winrm(pwsh: str) -> Opener:
     return open_with
 
 
+def over_a_container(container: Container) -> Opener:
+    @contextlib.asynccontextmanager
+    async def open_with() -> AsyncIterator[Subject]:
+        stream = await open_container(ContainerEndpoint(container.name, "podman"))
+
+        async def cut() -> None:
+            await asyncio.to_thread(podman, "exec", container.name, "/bin/sh", "-c", "pkill -KILL pwsh")
+
+        try:
+            yield Subject(OutOfProcTransport(stream), cut)
+        finally:
+            await stream.aclose()
+
+    return open_with
+
+
 @pytest.fixture(scope="module")
 def engine_sshd(sshd_factory: Callable[..., Sshd], pwsh: str) -> Sshd:
     server: Sshd = sshd_factory({"powershell": f"{pwsh} -sshs -NoLogo -NoProfile"})
@@ -126,7 +144,7 @@ def engine_sshd(sshd_factory: Callable[..., Sshd], pwsh: str) -> Sshd:
 
 
 def cases() -> Iterator[object]:
-    for kind in ("process", "unix", "ssh", "winrm"):
+    for kind in ("process", "unix", "ssh", "winrm", "container"):
         for name, check in vars(check_transport).items():
             if name.startswith("check_"):
                 marks = [pytest.mark.sshd] if kind == "ssh" else []
@@ -142,6 +160,7 @@ def test_contract(
         "unix": lambda: over_a_socket(pwsh),
         "ssh": lambda: over_ssh(request.getfixturevalue("engine_sshd")),
         "winrm": lambda: over_winrm(pwsh),
+        "container": lambda: over_a_container(request.getfixturevalue("container")),
     }[kind]()
 
     async def main() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.parts.certificates import authority
+from tests.parts.container import container, container_factory, container_url
 from tests.parts.ipython import ctrl_c, entering, shell
 from tests.parts.kdc import kerberos_realm
 from tests.parts.sshd import Sshd, sshd_factory
@@ -17,6 +18,9 @@ __all__ = [
     "at",
     "authority",
     "bridge_factory",
+    "container",
+    "container_factory",
+    "container_url",
     "ctrl_c",
     "engine_sshd",
     "entering",
@@ -31,10 +35,10 @@ __all__ = [
 ]
 
 
-@pytest.fixture(params=["process", "winrm"])
+@pytest.fixture(params=["process", "winrm", "container"])
 def anywhere(request: pytest.FixtureRequest, pwsh: str) -> str:
     """A target on the real engine, over every kind of transport."""
-    return str(request.getfixturevalue("winrm_url")) if request.param == "winrm" else f"process:{pwsh}"
+    return f"process:{pwsh}" if request.param == "process" else str(request.getfixturevalue(f"{request.param}_url"))
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.parts.container import container, container_url
 from tests.parts.kernels import Gate, Kernel, Relay, Starter
 from tests.parts.winrm import winrm, winrm_url
 
-__all__ = ["winrm", "winrm_url"]
+__all__ = ["container", "container_url", "winrm", "winrm_url"]
 
 
 @pytest.fixture
@@ -24,19 +25,19 @@ def start(tmp_path: Path) -> Iterator[Starter]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """What a cell is, is the same over WinRM."""
+    """What a cell is, is the same over WinRM and in a container."""
     if "kernel" in metafunc.fixturenames and metafunc.module.__name__.rpartition(".")[2] in {
         "test_cells",
         "test_prompts",
     }:
-        metafunc.parametrize("kernel", ["process", "winrm"], indirect=True, scope="module")
+        metafunc.parametrize("kernel", ["process", "winrm", "container"], indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")
 def kernel(request: pytest.FixtureRequest, pwsh: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     """One kernel on the real engine for a whole module: for tests that leave it as it was."""
-    over_winrm = getattr(request, "param", "process") == "winrm"
-    target = request.getfixturevalue("winrm_url") if over_winrm else f"process:{pwsh}"
+    over = getattr(request, "param", "process")
+    target = f"process:{pwsh}" if over == "process" else request.getfixturevalue(f"{over}_url")
     starter = Starter(tmp_path_factory.mktemp("kernel"))
     yield starter(target, "stop_timeout=20")
     starter.end_all()

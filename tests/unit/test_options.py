@@ -51,6 +51,14 @@ DEFAULTS = {
     "reconnect_timeout": 240.0,
     "allow_redirection": False,
     "max_redirections": 5,
+    "engine": None,
+    "context": None,
+    "namespace": None,
+    "container": None,
+    "user": None,
+    "administrator": False,
+    "exe": "pwsh",
+    "configuration_file": None,
     "credential": None,
     "connect_timeout": 30.0,
     "open_timeout": 60.0,
@@ -67,6 +75,15 @@ DEFAULTS = {
 }
 
 ACCEPTED = [
+    ("engine", "Podman", "podman"),
+    ("context", "arn:aws:eks:eu-west-1:123:cluster/x", "arn:aws:eks:eu-west-1:123:cluster/x"),
+    ("namespace", "kube-system", "kube-system"),
+    ("container", "side", "side"),
+    ("user", "1000:1000", "1000:1000"),
+    ("user", "CORP\\ops", "CORP\\ops"),
+    ("administrator", "yes", True),
+    ("exe", "/opt/ps/pwsh", "/opt/ps/pwsh"),
+    ("configuration_file", "/etc/jea.pssc", "/etc/jea.pssc"),
     ("key_file", "~/.ssh/id_x", str(Path("~/.ssh/id_x").expanduser())),
     ("key_file", "~no-such-user-here/id", "~no-such-user-here/id"),
     ("key_file", None, None),
@@ -136,6 +153,17 @@ ACCEPTED = [
 ]
 
 REFUSED = [
+    ("engine", "lxc"),
+    ("context", "--host=x"),
+    ("namespace", "-A"),
+    ("container", "a b"),
+    ("user", "-u0"),
+    ("user", "a;b"),
+    ("user", "a:b:c"),
+    ("administrator", "perhaps"),
+    ("exe", "-c"),
+    ("exe", "a\nb"),
+    ("configuration_file", "-x"),
     ("key_file", ""),
     ("key_file", 3),
     ("key_file", "a\nb"),
@@ -300,7 +328,7 @@ def test_unknown_options(name: str, expected: str) -> None:
 
 @pytest.mark.parametrize("info", describe(), ids=lambda info: info.name)
 def test_an_option_applies_to_its_schemes_alone(info: OptionInfo) -> None:
-    for scheme in ("ssh", "winrm", "winrm+https", "process", "unix", "pid", "replay"):
+    for scheme in ("ssh", "winrm", "winrm+https", "container", "process", "unix", "pid", "replay"):
         if not info.schemes or scheme in info.schemes:
             check_option(info.name, scheme)
         else:
@@ -320,7 +348,7 @@ def test_describe_says_everything_about_every_option() -> None:
     assert rows["strict"].default == "false"
     assert rows["key_file"].default == ""
     assert rows["output_limit"].schemes == ()
-    assert rows["connect_timeout"].schemes == ("ssh", "winrm", "winrm+https")
+    assert rows["connect_timeout"].schemes == ("ssh", "winrm", "winrm+https", "container")
 
 
 def test_the_described_defaults_read_back_as_the_defaults() -> None:

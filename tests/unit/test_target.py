@@ -91,6 +91,20 @@ ACCEPTED: list[tuple[str, str, str, dict[str, Any]]] = [
     ),
     ("unix:/run/ps/a.sock", "unix:/run/ps/a.sock", "socket /run/ps/a.sock", {"path": "/run/ps/a.sock"}),
     ("unix:~/a.sock", f"unix:{HOME}/a.sock", f"socket {HOME}/a.sock", {"path": f"{HOME}/a.sock"}),
+    ("container://web", "container://web", "container web", {"path": "web"}),
+    ("CONTAINER://podman/Web_1", "container://podman/Web_1", "podman container Web_1", {"path": "podman/Web_1"}),
+    (
+        "container://web?engine=docker&user=1000%3A1000",
+        "container://web?engine=docker&user=1000:1000",
+        "docker container web",
+        {"path": "web", "options": Options(engine="docker", user="1000:1000")},
+    ),
+    (
+        "container://kubectl/web-0?namespace=prod&container=side",
+        "container://kubectl/web-0?namespace=prod&container=side",
+        "pod prod/web-0/side",
+        {"path": "kubectl/web-0", "options": Options(namespace="prod", container="side")},
+    ),
     ("pid:1234", "pid:1234", "process 1234", {"path": "1234"}),
     ("replay:quickstart.jsonl", "replay:quickstart.jsonl", "recording quickstart.jsonl", {"path": "quickstart.jsonl"}),
     (
@@ -118,7 +132,17 @@ REFUSED = [
     ("web 01", "ssh://[user@]host[:port]"),
     ("shh://web01", "Did you mean ssh://"),
     ("https://web01", "'https' is not a kind of target"),
-    ("container://web01", "A container target is not supported by this version"),
+    ("container://", "The container's name or id is missing"),
+    ("container://podman/", "The container's name or id is missing"),
+    ("container://-x", "The container's name or id is missing"),
+    ("container://docker/--privileged", "The container's name or id is missing"),
+    ("container://pdman/web", "'pdman' is not one of docker, podman, nerdctl, kubectl"),
+    ("container://docker/a/b", "'docker/a' is not one of"),
+    ("container://docker/web?engine=podman", "The target says docker, and the option engine podman"),
+    ("container://web?user=a&administrator=1", "both say who PowerShell is"),
+    ("container://kubectl/web?user=a", "kubectl has no way to choose the user"),
+    ("container://web?engine=kubectl&administrator=1", "kubectl has no way to choose the user"),
+    ("container://web?key_file=x", "The option key_file is for ssh targets"),
     ("winrm://", "The host is missing"),
     ("winrm:web01", "begins with winrm://"),
     ("winrm://web01/a b", "The application of a WinRM endpoint"),
@@ -126,7 +150,7 @@ REFUSED = [
     ("winrm://admin:Zq9secret@web01", CREDENTIAL_ADVICE),
     ("winrm://web01?ca_file=x", "The option ca_file is for winrm+https targets"),
     ("winrm+https://web01?no_encryption=1", "The option no_encryption is for winrm targets"),
-    ("container:abc", "A container target is not supported"),
+    ("container:abc", "A container target begins with container://"),
     ("VM:abc", "A vm target is not supported"),
     ("ssh:web01", "begins with ssh://"),
     ("ssh:/web01", "begins with ssh://"),
@@ -244,6 +268,23 @@ def test_a_plain_password_gets_the_plain_advice(tail: str) -> None:
     assert str(caught.value) == CREDENTIAL_ADVICE
 
 
+def test_containers_are_one_place_or_not() -> None:
+    web = Target.parse("container://podman/web")
+    assert ("podman", "web") == (web.engine, web.machine)
+    assert web.is_same_place(Target.parse("container://web?engine=podman&width=80"))
+    for other in (
+        "container://web",
+        "container://podman/db",
+        "container://podman/web?user=a",
+        "container://docker/web",
+    ):
+        assert not web.is_same_place(Target.parse(other))
+    pod = Target.parse("container://kubectl/web?namespace=a")
+    assert not pod.is_same_place(Target.parse("container://kubectl/web?namespace=b"))
+    assert (None, None) == (Target.parse("process:").engine, Target.parse("process:").machine)
+    assert "web01" == Target.parse("ssh://web01").machine
+
+
 def test_a_line_end_behind_a_target_is_no_part_of_it() -> None:
     assert Target.parse("ssh://web01\r\n") == Target("ssh", "web01")
 
@@ -270,6 +311,9 @@ def test_a_line_end_behind_a_target_is_no_part_of_it() -> None:
         {"scheme": "replay", "path": "a\nb"},
         {"scheme": "winrm"},
         {"scheme": "winrm", "host": "a", "path": "/x"},
+        {"scheme": "container"},
+        {"scheme": "container", "path": "-x"},
+        {"scheme": "container", "host": "a", "path": "a"},
         {"scheme": "telnet", "host": "a"},
     ],
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from psmagic.parameters import Kind, Parameter, Place
 
-__all__ = ["AUTHENTICATIONS", "ssh_parameters", "wsman_parameters"]
+__all__ = ["AUTHENTICATIONS", "container_parameters", "ssh_parameters", "wsman_parameters"]
 
 
 AUTHENTICATIONS = (
@@ -14,8 +14,13 @@ AUTHENTICATIONS = (
 )  # fmt: skip
 
 
-def wsman_parameters(computers: Mapping[str, Place], uris: Mapping[str, Place]) -> tuple[Parameter, ...]:
-    """-ComputerName and -ConnectionUri, with their places in each set, and what belongs to them, over WinRM."""
+def wsman_parameters(
+    computers: Mapping[str, Place], uris: Mapping[str, Place], *, configurations: Iterable[str] = ()
+) -> tuple[Parameter, ...]:
+    """-ComputerName and -ConnectionUri, with their places in each set, and what belongs to them, over WinRM.
+
+    -ConfigurationName is also for the sets ``configurations``.
+    """
     both = dict.fromkeys([*computers, *uris], Place())
     by_name, by_uri = dict.fromkeys(computers, Place()), dict.fromkeys(uris, Place())
     return (
@@ -31,7 +36,10 @@ def wsman_parameters(computers: Mapping[str, Place], uris: Mapping[str, Place]) 
             "Credential", Kind.CREDENTIAL, both,
             "A user, who is asked for the password; keyring:NAME; or a credential: $name.",
         ),
-        Parameter("ConfigurationName", Kind.STRING, both, "The session configuration."),
+        Parameter(
+            "ConfigurationName", Kind.STRING, both | dict.fromkeys(configurations, Place()),
+            "The session configuration.",
+        ),
         Parameter("EnableNetworkAccess", Kind.SWITCH, both, "Local sessions may reach others."),
         Parameter("UseSSL", Kind.SWITCH, by_name, "HTTPS."),
         Parameter("ApplicationName", Kind.STRING, by_name, "The application part of the endpoint's URI."),
@@ -57,4 +65,16 @@ def ssh_parameters(sets: Mapping[str, Place], *, ports: Iterable[str] = ()) -> t
         Parameter("ConnectingTimeout", Kind.INT, named, "Milliseconds to connect in; -1 is without end."),
         Parameter("SSHTransport", Kind.SWITCH, named, "Says that it is SSH.", choices=("true",)),
         Parameter("Options", Kind.HASHTABLE, named, "Options of ssh: @{ Name = 'value' }.", not_empty=True),
+    )  # fmt: skip
+
+
+def container_parameters(sets: Mapping[str, Place]) -> tuple[Parameter, ...]:
+    """-ContainerId, with its place in each set, and what belongs to it."""
+    return (
+        Parameter(
+            "ContainerId", Kind.STRING, sets, "Containers: [engine/]name-or-id.", not_empty=True, many=True,
+        ),
+        Parameter(
+            "RunAsAdministrator", Kind.SWITCH, dict.fromkeys(sets, Place()), "As administrator of the container.",
+        ),
     )  # fmt: skip

@@ -34,7 +34,7 @@ _PARAMETERS = (
     Parameter("VMName", Kind.STRING, {"VMName": _FIRST_MUST},
         "The name of a virtual machine on this host.", not_empty=True),
     Parameter("ContainerId", Kind.STRING, {"ContainerId": _FIRST_MUST},
-        "The id of a container on this host.", not_empty=True),
+        "A container: [engine/]name-or-id.", not_empty=True),
     Parameter(
         "Credential", Kind.CREDENTIAL,
         {"ComputerName": Place(1), "Uri": Place(1), "VMId": _SECOND_MUST, "VMName": _SECOND_MUST},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from psmagic.commands.connecting import ssh_parameters, wsman_parameters
+from psmagic.commands.connecting import container_parameters, ssh_parameters, wsman_parameters
 from psmagic.parameters import Command, Kind, Parameter, Place
 
 __all__ = [
@@ -10,15 +10,18 @@ __all__ = [
     "REMOVE_PSSESSION",
 ]  # fmt: skip
 
-_NEW_SETS = ("ComputerName", "Uri", "SSHHost")
+_NEW_SETS = ("ComputerName", "Uri", "SSHHost", "ContainerId")
 NEW_PSSESSION = Command(
     "%new_pssession",
     "New-PSSession",
     _NEW_SETS,
     "ComputerName",
     (
-        *wsman_parameters({"ComputerName": Place(0)}, {"Uri": Place(0, mandatory=True)}),
+        *wsman_parameters(
+            {"ComputerName": Place(0)}, {"Uri": Place(0, mandatory=True)}, configurations=["ContainerId"]
+        ),
         *ssh_parameters({"SSHHost": Place(0, mandatory=True)}, ports=["ComputerName"]),
+        *container_parameters({"ContainerId": Place(mandatory=True)}),
         Parameter("Name", Kind.STRING, dict.fromkeys(_NEW_SETS, Place()), "The names of the sessions.", many=True),
     ),
 )

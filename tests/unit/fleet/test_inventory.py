@@ -446,6 +446,15 @@ def test_targets_that_begin_something_of_their_own_may_be_the_same(tmp_path: Pat
     assert 2 == len(of(tmp_path, "hosts: {a: 'ssh://x', b: 'ssh://root@x'}").hosts)
 
 
+def test_containers_are_named_after_themselves_and_are_one_or_not(tmp_path: Path) -> None:
+    hosts = of(tmp_path, "hosts: ['container://podman/web', 'container://docker/db']").hosts
+    assert ["web", "db"] == [host.name for host in hosts]
+    pods = "hosts: {a: 'container://kubectl/web?namespace=a', b: 'container://kubectl/web?namespace=b'}"
+    assert 2 == len(of(tmp_path, pods).hosts)
+    with pytest.raises(InventoryError, match="are the same target"):
+        of(tmp_path, "hosts: {a: 'container://podman/web', b: 'container://web?engine=podman'}")
+
+
 @pytest.mark.parametrize(
     ("limit", "expected"),
     [
