@@ -124,7 +124,9 @@ def test_so_it_is_where_it_is_only_shown(shell: InteractiveShell) -> None:
     shown = both(shell, f"%%invoke_command -Session $a -HideComputerName\n{cell}")
     failed = both(shell, f"%%invoke_command -Session $a -ErrorAction Stop\n{cell}")
     several = both(shell, "%%invoke_command -Session $a, $b -ErrorAction Stop\nif ($fails) { /bin/ls /no/such }; 1")
-    fine = both(shell, "%%invoke_command -Session $a -ErrorAction Stop\n/bin/ls /no/such 2>$null; $seen; \"$DebugPreference\"")
+    fine = both(
+        shell, '%%invoke_command -Session $a -ErrorAction Stop\n/bin/ls /no/such 2>$null; $seen; "$DebugPreference"'
+    )
     constrained = "$ExecutionContext.SessionState.LanguageMode = 'ConstrainedLanguage'"
     both(shell, f"%%invoke_command -Session $a\n{constrained}")
     limited = both(shell, "%%invoke_command -Session $a -ErrorAction Stop\n/bin/ls /no/such; 1")
@@ -184,3 +186,63 @@ def test_lines_and_jobs_that_exit_have_failed(shell: InteractiveShell) -> None:
     assert "ErrorRecord" == type(stopped[2]).__name__
     assert (["out", "out"], None) == (shell.user_ns["got"], received[2])
     assert "[127.0.0.1 web] The script on 127.0.0.1 ended with exit 2." in received[1]
+
+
+@pytest.mark.usefixtures("opened")
+def test_a_broken_session_is_one_host_that_fails(shell: InteractiveShell) -> None:
+    both(shell, "%%invoke_command -Session $b\n[Environment]::Exit(3)")
+    broken = shell.user_ns["b"].state
+
+    failed = both(shell, "%%invoke_command -Session $b, $a\n'ran'")
+    shown = both(shell, "got = %invoke_command -Session $a, $b -ScriptBlock { 'ran' } -ErrorAction Continue")
+    both(shell, "j = %invoke_command -Session $a, $b -ScriptBlock { 'ran' } -AsJob\nj.wait()")
+    alone = both(shell, "%%invoke_command -Session $b\n'ran'")
+    twice = both(shell, "%%invoke_command -Session $a, $a\n'ran'")
+
+    assert "Broken" == broken
+    assert "[127.0.0.1 Runspace" in failed[0]
+    assert "[127.0.0.1 web] Because the session state for session web" in failed[1]
+    assert ("HostsFailed", True) == (type(failed[2]).__name__, "1 of 2 hosts: 127.0.0.1 web." in str(failed[2]))
+    assert (["ran"], None, True) == (shell.user_ns["got"], shown[2], "The session state is Broken" in shown[1])
+    assert ("Failed", ["ran"]) == (shell.user_ns["j"].state, shell.user_ns["j"].receive())
+    assert "InvokeCommandCommandInvalidSessionState" == type(alone[2]).__name__
+    assert "RemoteRunspaceInfoHasDuplicates" == type(twice[2]).__name__
+    assert "Available" == shell.user_ns["a"].availability
+
+
+@pytest.mark.usefixtures("opened")
+def test_lists_of_sessions_and_jobs_stand_for_what_is_in_them(shell: InteractiveShell) -> None:
+    both(shell, "all = %get_pssession\none, rest = all[0], all[1:]")
+    listed = both(shell, "got = %invoke_command -Session $one, $rest -ScriptBlock { 1 }")
+    placed = both(shell, "%%invoke_command $all\n1")
+    both(
+        shell,
+        "j = %invoke_command $all -AsJob { 1 }\nj.wait()\njobs = %get_job $j.Id\nother = %invoke_command $one -AsJob { 2 }",
+    )
+    waited = both(shell, "got2 = %receive_job $jobs, $other -Wait")
+
+    assert (None, None, None) == (listed[2], placed[2], waited[2])
+    assert ([1, 1], [1, 1, 2]) == (shell.user_ns["got"], shell.user_ns["got2"])
+
+
+def test_a_host_that_is_named_twice_is_numbered(shell: InteractiveShell, engine_sshd: Sshd) -> None:
+    host, _, rest = ssh_parameters(engine_sshd).removeprefix("-HostName ").partition(" ")
+    out, _, error = both(shell, f"%%invoke_command -HostName {host}, {host} {rest}\n'ran'")
+
+    assert (["[127.0.0.1 (1)] ran", "[127.0.0.1 (2)] ran"], None) == (sorted(out.splitlines()), error)
+
+
+@pytest.mark.usefixtures("opened")
+@pytest.mark.parametrize(
+    ("line", "error_id", "told"),
+    [
+        ("-OutVariable class", "ParameterArgumentValidationError", "'class' is no name of a Python variable"),
+        ("-OutVariable +None", "ParameterArgumentValidationError", "'+None' is no name of a Python variable"),
+        ("-ArgumentList 1, {1+1}", "CannotConvertArgumentNoMessage", "'ArgumentList'. Cannot convert value \"1+1\""),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(shell: InteractiveShell, line: str, error_id: str, told: str) -> None:
+    error = both(shell, f"%%invoke_command -Session $a {line}\n1")[2]
+
+    assert error_id == type(error).__name__.partition(",")[0]
+    assert told in str(error)
