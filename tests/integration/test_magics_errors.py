@@ -246,3 +246,10 @@ def test_what_cannot_be_meant_is_refused(shell: InteractiveShell, line: str, err
 
     assert error_id == type(error).__name__.partition(",")[0]
     assert told in str(error)
+
+
+@pytest.mark.usefixtures("opened")
+def test_error_output_that_has_become_text_is_none(shell: InteractiveShell) -> None:
+    text = both(shell, "%%invoke_command -Session $a -ErrorAction Stop\n/bin/ls /no/such 2>&1 | Out-String")
+
+    assert ("/no/such" in text[0], "", None) == (True, *text[1:])
