@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from pskernel.cells.debugging import DEBUGGER_LEFT, declined, stop_message, stop_text
 from pskernel.cells.failure import shown_error
-from pskernel.cells.noting import can_note, noted, noted_error
 from pskernel.cells.outcome import ERROR_SEEN, CellError, Outcome, interrupted, own_error, script_error, with_second_hop
 from pskernel.cells.output import Output, write_between
 from pskernel.cells.progress import ProgressDisplay
 from pskernel.directives import Directives
 from pskernel.errors import LocalProtocolError, PSKernelError, RunspaceStateError
+from pskernel.protocol.noting import noted, noted_error
 from pskernel.protocol.pipelines import Command
 from pskernel.questions import is_watched
 from pskernel.records import (
@@ -192,7 +192,7 @@ class Cell:
             shown = not debugger.is_debugger_command(text)
             return await runspace.run_nested(debugger.debugger_script(text), shown=shown)
         cell = text if self._session.facts.takes_script else simple_statements(text) or text
-        if self._directives.stop_on_error_record and can_note(self._session.facts):
+        if self._directives.stop_on_error_record and self._session.facts.takes_ours:
             cell = noted(Command(text, is_script=True))
         return await runspace.run_cell(cell, width=self._directives.width)
 

@@ -6,10 +6,10 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from pskernel.cells.cell import Cell
-from pskernel.cells.noting import can_note, noted
 from pskernel.cells.outcome import ERROR_SEEN, own_error, script_error
 from pskernel.directives import Directives
 from pskernel.errors import PipelineFailed, PSKernelError
+from pskernel.protocol.noting import noted
 from pskernel.records import ErrorRecord, HostText, Output, Record, TextKind
 from pskernel.session.pipeline import weigh
 
@@ -77,7 +77,7 @@ class Invocation(Cell):
         if self._collect:
             return await runspace.invoke(self._statements)
         ((script,),) = self._statements
-        notes = self._error_action is ErrorAction.STOP and can_note(self._session.facts)
+        notes = self._error_action is ErrorAction.STOP and self._session.facts.takes_ours
         return await runspace.show(noted(script) if notes else self._statements)
 
     async def _prepare(self) -> CellError | None:

@@ -7,18 +7,13 @@ on as it came: ``, $_`` keeps a list that is one object, and a constrained endpo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pskernel.protocol.pipelines import Command, Statements
 from pskernel.records import HostText, Record, TextKind
 
-if TYPE_CHECKING:
-    from pskernel.session.interactive import Facts
-
-__all__ = ["can_note", "noted", "noted_error"]
+__all__ = ["NOTING", "noted", "noted_error"]
 
 _MARK = "0f3c7e9a-error-record "
-_SCRIPT = f"""[Diagnostics.DebuggerHidden()]param()
+NOTING = f"""[Diagnostics.DebuggerHidden()]param()
 begin {{ $DebugPreference = 'Continue'; $seen = $false }}
 process {{
     $isError = -not $seen -and $_ -is [Management.Automation.ErrorRecord]
@@ -30,14 +25,9 @@ process {{
 }}"""
 
 
-def can_note(facts: Facts) -> bool:
-    """Whether the endpoint runs scripts of ours: a restricted one, which may not, does not tell what it is."""
-    return facts.takes_script and bool(facts.version)
-
-
 def noted(script: Command) -> Statements:
     """A script that tells of a native program's error output while it is shown."""
-    return [[script, Command(_SCRIPT, is_script=True, is_local=True)]]
+    return [[script, Command(NOTING, is_script=True, is_local=True)]]
 
 
 def noted_error(record: Record) -> str | None:
