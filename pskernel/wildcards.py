@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-__all__ = ["matcher", "wildcard"]
+__all__ = ["is_name", "matcher", "wildcard"]
 
 
 def wildcard(text: str) -> re.Pattern[str] | str:
@@ -44,3 +44,8 @@ def _character_class(text: str) -> str:
         else:
             ranges, at = ranges + re.escape(text[at]), at + 1
     return f"[{ranges}]"
+
+
+def is_name(path: str) -> bool:
+    """Whether a path has no wildcard in it."""
+    return all(isinstance(wildcard(part), str) for part in re.split(r"[/\\]", path))

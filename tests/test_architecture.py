@@ -33,7 +33,8 @@ ALLOWED = {
     "render": {"records"},
     # Running a cell, for whoever has cells: the kernel, IPython.
     "cells": VALUES
-    | {"answers", "connect", "directives", "protocol.clixml", "protocol.pipelines", "render", "resolve", "session"},
+    | {"answers", "connect", "directives", "protocol.clixml", "protocol.noting", "protocol.pipelines"}
+    | {"render", "resolve", "session"},
     "kernel": VALUES | {"answers", "cells", "connect", "directives", "render", "resolve", "session", "pskernel"},
     "runbook": VALUES
     | {

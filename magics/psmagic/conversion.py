@@ -31,8 +31,17 @@ _TYPES: dict[Kind, type] = {
 def is_of_kind(parameter: Parameter, value: Any) -> bool:
     """Whether a value has the parameter's type already."""
     if parameter.many and isinstance(value, list):
-        return bool(value) and all(_has_type(parameter.kind, item) for item in value)
+        items = _flat(parameter.kind, value)
+        return bool(items) and all(_has_type(parameter.kind, item) for item in items)
     return _has_type(parameter.kind, value)
+
+
+def _flat(kind: Kind, value: Any) -> list[Any]:
+    """The values of a parameter that takes several. A list of sessions or jobs is as many as are in it."""
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    if kind not in {Kind.SESSION, Kind.JOB}:
+        return values
+    return [item for one in values for item in (one if isinstance(one, list | tuple) else [one])]
 
 
 def _has_type(kind: Kind, value: Any) -> bool:
@@ -52,7 +61,7 @@ def convert(parameter: Parameter, value: Any) -> Any:
     if parameter.many:
         if value is None and (parameter.not_empty or parameter.is_mandatory or parameter.kind.is_value):
             raise null_error(parameter)
-        values = list(value) if isinstance(value, list | tuple) else [value]
+        values = _flat(parameter.kind, value)
         if not values and (parameter.not_empty or parameter.is_mandatory):
             raise empty_error(parameter, "an empty array", in_list=True)
         return [_one(parameter, item, in_list=True) for item in values]
@@ -207,6 +216,12 @@ def _credential(_parameter: Parameter, value: Any) -> Any:
     return value
 
 
+def _object(_parameter: Parameter, value: Any) -> Any:
+    if isinstance(value, ScriptBlock):
+        raise _Refused("A script block arrives on the host as text: give the text, between quotes, or call it there.")
+    return value
+
+
 def _table(_parameter: Parameter, value: Any) -> dict[str, str]:
     if not isinstance(value, dict):
         raise TypeError
@@ -223,4 +238,5 @@ _READERS: dict[Kind, Callable[[Parameter, Any], Any]] = {
     Kind.CHOICE: _choice,
     Kind.CREDENTIAL: _credential,
     Kind.HASHTABLE: _table,
+    Kind.OBJECT: _object,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import keyword
 import sys
 from pathlib import Path
 from typing import Any
@@ -242,7 +243,7 @@ def _read(path: str) -> str:
 def _variable(text: str | None) -> str:
     """The name behind -OutVariable."""
     name = (text or "").removeprefix("+")
-    if text is not None and not name.isidentifier():
+    if text is not None and (not name.isidentifier() or keyword.iskeyword(name)):
         message = f"Cannot validate argument on parameter 'OutVariable'. '{text[:50]}' is no name of a Python variable."
         raise ArgumentError(message, "ParameterArgumentValidationError")
     return name

@@ -46,10 +46,21 @@ _OPTION = re.compile(
     r"(?: \(-?[A-Z][A-Za-z]+\))?(?: where the target is named(?: \([^()]*\))?)?"
 )
 
+# What a password could not be asked for is told by :class:`pskernel.questions.NobodyToAsk`, whoever needs it.
+_ASKED = re.compile(
+    r"(?P<winrm>Password for \S+ )?is needed, and this run cannot ask for it\. Name a credential with the option "
+    r"credential=keyring:NAME, env:NAME or file:PATH, or use a key that needs no passphrase\."
+)
+_FOR_WINRM = "Give it with -Credential keyring:NAME, env:NAME or file:PATH."
+_FOR_SSH = (
+    "Use a key that needs no passphrase (-KeyFilePath), or open the session with "
+    "pskernel.new_pssession('ssh://HOST?credential=keyring:NAME') and give it as -Session."
+)
+
 
 def in_parameters(text: str) -> str:
     """A message of pskernel's own, for users of the magics."""
-    return _OPTION.sub(_said, text.replace("Use winrm+https://", "Use -UseSSL"))
+    return _OPTION.sub(_said, _ASKED.sub(_unanswered, text.replace("Use winrm+https://", "Use -UseSSL")))
 
 
 def error_in_parameters(error: CellError) -> CellError:
@@ -59,6 +70,11 @@ def error_in_parameters(error: CellError) -> CellError:
     return replace(
         error, message=in_parameters(error.message), traceback=[in_parameters(line) for line in error.traceback]
     )
+
+
+def _unanswered(match: re.Match[str]) -> str:
+    advice = _FOR_WINRM if match["winrm"] else _FOR_SSH
+    return f"{match['winrm'] or ''}is needed, and this run cannot ask for it. {advice}"
 
 
 def _said(match: re.Match[str]) -> str:

@@ -13,6 +13,8 @@ from pskernel.cells.output import Output, write_between
 from pskernel.cells.progress import ProgressDisplay
 from pskernel.directives import Directives
 from pskernel.errors import LocalProtocolError, PSKernelError, RunspaceStateError
+from pskernel.protocol.noting import noted, noted_error
+from pskernel.protocol.pipelines import Command
 from pskernel.questions import is_watched
 from pskernel.records import (
     DebuggerStop,
@@ -29,7 +31,7 @@ from pskernel.records import (
 from pskernel.render.text import render
 from pskernel.session import debugger
 from pskernel.session.commandline import simple_statements
-from pskernel.session.host import Host, HostRefusal, clears_screen
+from pskernel.session.host import Host, clears_screen
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -190,6 +192,8 @@ class Cell:
             shown = not debugger.is_debugger_command(text)
             return await runspace.run_nested(debugger.debugger_script(text), shown=shown)
         cell = text if self._session.facts.takes_script else simple_statements(text) or text
+        if self._directives.stop_on_error_record and self._session.facts.takes_ours:
+            cell = noted(Command(text, is_script=True))
         return await runspace.run_cell(cell, width=self._directives.width)
 
     async def _say(self, text: str) -> None:
@@ -281,6 +285,9 @@ class Cell:
         if isinstance(record, ProgressRecord):
             self._progress.update(record)
             return
+        if (told := noted_error(record)) is not None:
+            self._note_error(told)
+            return
         if isinstance(record, HostText) and record.kind is TextKind.ERROR:
             self._note_error(record.text)
         if self._stopped is not None:
@@ -360,7 +367,7 @@ class Cell:
         assert self._host is not None  # noqa: S101 - made before the cell is sent
         await self._output.flush()
         # The reply belongs to it: the first secret waits for keys, which a remote may never send.
-        answering = asyncio.create_task(_answered(self._host, pipeline, call))
+        answering = asyncio.create_task(self._host.reply(pipeline, call))
         ended = asyncio.create_task(pipeline.wait_ended())
         try:
             await asyncio.wait({answering, ended}, return_when=asyncio.FIRST_COMPLETED)
@@ -391,10 +398,3 @@ class Cell:
             f"The connection to {self._session.label} was lost while this cell was running. What is shown above had "
             f"arrived; the command may have completed, may have stopped half-way, or may still be running. {error}",
         )
-
-
-async def _answered(host: Host, pipeline: Pipeline, call: HostCall) -> None:
-    try:
-        await pipeline.reply(call, await host.answer(call))
-    except (HostRefusal, LocalProtocolError) as error:
-        await pipeline.refuse(call, str(error))

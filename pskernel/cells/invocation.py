@@ -6,9 +6,10 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from pskernel.cells.cell import Cell
-from pskernel.cells.outcome import own_error, script_error
+from pskernel.cells.outcome import ERROR_SEEN, own_error, script_error
 from pskernel.directives import Directives
 from pskernel.errors import PipelineFailed, PSKernelError
+from pskernel.protocol.noting import noted
 from pskernel.records import ErrorRecord, HostText, Output, Record, TextKind
 from pskernel.session.pipeline import weigh
 
@@ -73,7 +74,11 @@ class Invocation(Cell):
         self._room = _MAX_BYTES
 
     async def _start(self, runspace: Runspace, text: str) -> Pipeline:  # noqa: ARG002 - what is sent is known
-        return await (runspace.invoke if self._collect else runspace.show)(self._statements)
+        if self._collect:
+            return await runspace.invoke(self._statements)
+        ((script,),) = self._statements
+        notes = self._error_action is ErrorAction.STOP and self._session.facts.takes_ours
+        return await runspace.show(noted(script) if notes else self._statements)
 
     async def _prepare(self) -> CellError | None:
         runspace = self._session.runspace
@@ -111,8 +116,11 @@ class Invocation(Cell):
             "select or summarise.",
         )
 
-    async def _leave(self, outcome: Outcome, how: str, code: int) -> None:
-        """A script that exits ends itself, not the session."""
+    async def _leave(self, outcome: Outcome, how: str, code: int) -> None:  # noqa: ARG002 - the cell's signature
+        """A script that exits ends itself, not the session; with a number that is not 0, it has failed."""
+        if code and (outcome.error is None or outcome.error.name == ERROR_SEEN):
+            message = f"The script on {self._session.computer} ended with exit {code}."
+            outcome.error = script_error("ScriptExited", message, own=False)
 
 
 def _is_error(record: Record) -> bool:

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Self
 
 from pskernel.copying import near
 from pskernel.copying.asked import asked_for
-from pskernel.copying.errors import CopyError, differs, failed, here, no_folder, not_found
+from pskernel.copying.errors import CopyError, differs, failed, here, no_file, no_folder, not_found
 from pskernel.copying.far import Far, Item, Place
 from pskernel.copying.near import Source
 from pskernel.copying.progress import CopyResult, Counter
 from pskernel.errors import FileAccessError
 from pskernel.records import ProgressRecord
+from pskernel.wildcards import is_name
 
 if TYPE_CHECKING:
     from pskernel.session.runspace import Runspace
@@ -65,6 +66,8 @@ async def send_items(
         )
         if not sources and not result.skipped:
             raise not_found(path)
+        if not recurse:
+            result.note_empty(source.parts[0] for source in sources if source.is_folder)
         place = await copying.far.look(destination)
         roots = [source for source in sources if len(source.parts) == 1]
         _require_room(place, several=len(roots) > 1, folder=any(source.is_folder for source in roots))
@@ -98,6 +101,10 @@ async def receive_items(
         if not items:
             raise no_folder(path)
         items = asked_for(items, path, literal=literal, recurse=recurse, hidden=force, skipped=result.skipped)
+        if (literal or is_name(path)) and all(item.kind not in "fd" for item in items):
+            raise no_file(path)
+        if not recurse:
+            result.note_empty(item.parts[0] for item in items if item.kind == "d")
         base, inside = await asyncio.to_thread(near.landing, destination)
         if not inside and sum(1 for item in items if len(item.parts) == 1) > 1:
             raise _no_folder_here(base)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pskernel.errors import PipelineFailed
 from pskernel.records import ErrorRecord
 
-__all__ = ["CopyError", "differs", "failed", "here", "no_folder", "not_found"]
+__all__ = ["CopyError", "differs", "failed", "here", "no_file", "no_folder", "not_found"]
 
 
 class CopyError(PipelineFailed):
@@ -25,6 +25,11 @@ def not_found(path: str) -> CopyError:
 def no_folder(path: str) -> CopyError:
     """The remote has no folder to copy into."""
     return failed(f"Cannot find path '{path}' because it does not exist.", "RemotePathNotFound", path)
+
+
+def no_file(path: str) -> CopyError:
+    """What is named is a pipe, a device or the like."""
+    return failed(f"Cannot copy '{path}': it is neither a file nor a folder.", "CopyError", path)
 
 
 def differs(name: str) -> CopyError:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pskernel.copying.errors import failed
-from pskernel.wildcards import wildcard
+from pskernel.copying.errors import failed, no_file
+from pskernel.wildcards import is_name, wildcard
 
 __all__ = ["Source", "digest", "find", "give_name", "landing", "make_folder", "open_part", "part_name"]
 
@@ -43,6 +43,9 @@ def find(pattern: str, *, literal: bool, recurse: bool, hidden: bool, skipped: l
         recurse: whether folders come with their contents.
         hidden: whether wildcards mean names with a dot in front, too.
         skipped: takes what is left out.
+
+    Raises:
+        CopyError: what is named is neither file nor folder.
     """
     text = os.path.expanduser(pattern)  # noqa: PTH111 - pathlib would raise for an unknown user
     paths = [Path(text)] if literal else _expanded(Path(text), hidden=hidden)
@@ -51,6 +54,8 @@ def find(pattern: str, *, literal: bool, recurse: bool, hidden: bool, skipped: l
         if path.exists():
             name = path.name if path.name not in {"", ".."} else path.resolve().name
             found += _walk(path, (name,), recurse=recurse, skipped=skipped)
+    if skipped and not found and (literal or is_name(pattern)):
+        raise no_file(pattern)
     return found
 
 

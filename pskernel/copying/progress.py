@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from pskernel.records import ProgressRecord
@@ -53,6 +53,14 @@ class CopyResult:
             [*self.notices, *other.notices],
         )
 
+    def note_empty(self, folders: Iterable[str]) -> None:
+        """Folders were asked for without -Recurse: made, as by Copy-Item, which is hardly what was meant."""
+        for name in folders:
+            shown = "".join(c if c.isprintable() else "?" for c in name)
+            self.notices.append(
+                f"WARNING: of the folder {shown} nothing that is in it was copied. Use -Recurse (recurse=True)."
+            )
+
     def __repr__(self) -> str:
         return "\n".join([str(self), *self.notices, *(f"left out: {text}" for text in self.skipped)])
 
@@ -60,6 +68,9 @@ class CopyResult:
         resumed = f", {self.resumed:,} of them from an earlier attempt" if self.resumed else ""
         unchanged = f", {self.unchanged:,} were there already" if self.unchanged else ""
         rate = self.bytes / self.seconds / 1e6 if self.seconds else 0.0
+        if not self.files and not self.unchanged:
+            folders = f", {self.folders:,} folder{'s' * (self.folders != 1)}" if self.folders else ""
+            return f"No files{folders}, by {self.way} in {self.seconds:.1f} s"
         return (
             f"{self.files:,} files, {self.bytes:,} bytes{resumed}, by {self.way} in {self.seconds:.1f} s "
             f"({rate:.1f} MB/s), verified by SHA-256{unchanged}"

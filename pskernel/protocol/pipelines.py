@@ -58,6 +58,8 @@ class Command:
     name: str
     arguments: tuple[tuple[str | None, Any], ...] = ()
     is_script: bool = False
+    # Whether what the script sets is its own.
+    is_local: bool = False
 
 
 # Each a pipeline of commands.
@@ -140,14 +142,17 @@ class Templates:
             if number:
                 pipeline.add_statement()
             for command in commands:
-                sent = psrpcore.Command(command.name, is_script=command.is_script)
+                sent = psrpcore.Command(
+                    command.name, is_script=command.is_script, use_local_scope=command.is_local or None
+                )
                 for name, value in command.arguments:
                     if isinstance(value, Value):
                         values.append(value)
                     sent.add_parameter(name, _MARKED % (len(values) - 1) if isinstance(value, Value) else value)
+                if shape in _SHOWN and (command.is_script or command is commands[-1]):
+                    sent.redirect_error(ps.PipelineResultTypes.Output)
                 pipeline.add_command(sent)
             if shape in _SHOWN:
-                sent.redirect_error(ps.PipelineResultTypes.Output)
                 pipeline.add_command(_out_default())
         return _with_values(_body(pool, pipeline), values, encrypt)
 

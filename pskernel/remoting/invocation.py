@@ -54,7 +54,8 @@ class FanOut:
         error_action: what becomes of error records.
 
     Raises:
-        RemotingError: a session is not open, or another command runs in it; nothing is sent anywhere.
+        RemotingError: a session is named twice, or the only place is one that is not open, or in which another command
+            runs; nothing is sent anywhere. Of several places, that is how it ended on this one.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class FanOut:
         hide_computer_name: bool = False,
         error_action: ErrorAction = ErrorAction.CONTINUE,
     ) -> None:
-        _claim([place for place in places if isinstance(place, ListedSession)])
+        self._refusals = _claim(places)
         self._places = places
         self._work = work
         self._output = output
@@ -88,7 +89,7 @@ class FanOut:
 
     async def run(self) -> list[HostOutcome]:
         """Run it to its end everywhere; what fails on one host does not disturb the others."""
-        await asyncio.gather(*map(self._at, self._places, self._labels))
+        await asyncio.gather(*map(self._at, self._places, self._labels, self._refusals))
         return self.outcomes
 
     def interrupt(self) -> None:
@@ -97,7 +98,10 @@ class FanOut:
         for invocation in self._running:
             invocation.interrupt()
 
-    async def _at(self, place: ListedSession | Target, label: str) -> None:
+    async def _at(self, place: ListedSession | Target, label: str, refusal: CellError | None) -> None:
+        if refusal is not None:
+            self.outcomes.append(HostOutcome(label, refusal))
+            return
         try:
             async with self._turns:
                 error = await self._at_its_turn(place, label)
@@ -160,21 +164,33 @@ def _labels(places: Sequence[ListedSession | Target]) -> list[str]:
     names = [
         place.computer_name if isinstance(place, ListedSession) else place.machine or "localhost" for place in places
     ]
-    return [
+    labels = [
         name if names.count(name) == 1 else f"{name} {place.name if isinstance(place, ListedSession) else place.label}"
         for name, place in zip(names, places, strict=True)
     ]
+    return [
+        label if labels.count(label) == 1 else f"{name} ({labels[: at + 1].count(label)})"
+        for at, (name, label) in enumerate(zip(names, labels, strict=True))
+    ]
 
 
-def _claim(sessions: Sequence[ListedSession]) -> None:
-    """Take all, or none: whoever comes next, before this has begun, must find them taken."""
-    for at, session in enumerate(sessions):
-        try:
-            session.claim()
-        except RemotingError:
-            for taken in sessions[:at]:
-                taken.release()
-            raise
+def _claim(places: Sequence[ListedSession | Target]) -> list[CellError | None]:
+    """Take the sessions: whoever comes next, before this has begun, must find them taken. Why each cannot be."""
+    sessions = [place for place in places if isinstance(place, ListedSession)]
+    if len(set(map(id, sessions))) < len(sessions):
+        message = "Specified RemoteRunspaceInfo objects have duplicates: name each session once."
+        raise RemotingError(message, "RemoteRunspaceInfoHasDuplicates")
+    refusals: list[CellError | None] = []
+    for place in places:
+        refusals.append(None)
+        if isinstance(place, ListedSession):
+            try:
+                place.claim()
+            except RemotingError as error:
+                if len(places) == 1:
+                    raise
+                refusals[-1] = own_error(error.error_id, str(error))
+    return refusals
 
 
 async def invoke(session: ListedSession, script: str, arguments: Sequence[Any], using: Mapping[str, Any]) -> Objects:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pskernel.errors import PromptUnavailable, PSKernelError
+from pskernel.errors import LocalProtocolError, PromptUnavailable, PSKernelError
 from pskernel.protocol.hostvalues import KeyPress
 from pskernel.questions import Asker, NobodyToAsk, Question
 from pskernel.records import HostCall, HostText, TextKind
 from pskernel.session import prompts
 from pskernel.session.prompts import Choice, Field
+
+if TYPE_CHECKING:
+    from pskernel.session.pipeline import Pipeline
 
 __all__ = ["METHODS", "Host", "HostRefusal", "Role", "clears_screen"]
 
@@ -133,6 +136,13 @@ class Host:
         except (TypeError, ValueError, KeyError, IndexError, AttributeError):
             # What the remote sent with the call is not what the method takes.
             raise HostRefusal(f"The host method {name} was called with parameters that it does not take.") from None
+
+    async def reply(self, pipeline: Pipeline, call: HostCall) -> None:
+        """Answer a call of a pipeline's, or refuse it."""
+        try:
+            await pipeline.reply(call, await self.answer(call))
+        except (HostRefusal, LocalProtocolError) as error:
+            await pipeline.refuse(call, str(error))
 
     async def warn_of_secrets(self) -> None:
         """Say that the remote asks for something secret, as PowerShell does before it reads any."""

@@ -63,6 +63,11 @@ class Facts:
     host_id: str = ""
     takes_script: bool = True
 
+    @property
+    def takes_ours(self) -> bool:
+        """Whether it runs scripts of ours beside the user's: it has run the one that asks for these facts."""
+        return self.takes_script and bool(self.version)
+
 
 class InteractiveSession:
     """One target's interactive session. All methods belong to one event loop.

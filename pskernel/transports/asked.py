@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pskernel.protocol import clixml
 from pskernel.protocol.fragments import Reassembler
+from pskernel.protocol.noting import NOTING
 
 __all__ = ["ClientMessage", "ClientReader", "Key", "Request"]
 
@@ -72,7 +73,10 @@ class Request:
         members = clixml.decode(create_pipeline).properties
         self.takes_input = not members["NoInput"]
         commands = [command.properties for command in members["PowerShell"].properties["Cmds"].value]
-        self._commands = tuple((str(command["Cmd"]), bool(command["IsScript"])) for command in commands)
+        # What notes errors is no part of the cell: a recording is played with it and without.
+        self._commands = tuple(
+            (str(command["Cmd"]), bool(command["IsScript"])) for command in commands if command["Cmd"] != NOTING
+        )
         self._digest = hashlib.sha256()
 
     def add_input(self, clixml_body: bytes) -> None:

@@ -130,9 +130,26 @@ def test_a_folder_without_recurse_comes_empty(session: PSSession, here: Path, th
     (here / "top").mkdir()
     (here / "top" / "file").touch()
 
-    session.send(str(here / "top"), str(there))
+    sent = session.send(str(here / "top"), str(there))
+    received = session.receive(str(there / "top"), str(here / "back"))
 
     assert {"top": None} == tree(there)
+    assert (here / "back").is_dir()
+    for result in (sent, received):
+        assert str(result).startswith("No files, 1 folder, by ")
+        assert "of the folder top nothing that is in it was copied. Use -Recurse" in repr(result)
+
+
+@pytest.mark.parametrize("to_remote", [True, False])
+def test_what_is_named_and_is_no_file_fails(session: PSSession, here: Path, there: Path, *, to_remote: bool) -> None:
+    source, target = (here, there) if to_remote else (there, here)
+    os.mkfifo(source / "pipe")
+    copy = session.send if to_remote else session.receive
+
+    with pytest.raises(CopyError, match="it is neither a file nor a folder"):
+        copy(str(source / "pipe"), str(target))
+    assert [f"{source}/pipe: no file or folder"] == copy(str(source / "p*"), str(target)).skipped
+    assert [] == names(target)
 
 
 def test_wildcards_and_literal_names(session: PSSession, here: Path, there: Path) -> None:

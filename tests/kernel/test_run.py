@@ -563,6 +563,10 @@ def test_rules_for_all_cells(machine: Machine) -> None:
     strict = machine("run", source, "--target", machine.target, "--stop-on-error-record")
     assert (strict.returncode, texts(machine.out())[1]) == (1, "")
     assert "only a record" in strict.stderr
+    source = machine.notebook("/bin/ls /no/such", "'after'")
+    native = machine("run", source, "--target", machine.target, "--stop-on-error-record")
+    assert (native.returncode, texts(machine.out())[1]) == (1, "")
+    assert "cannot access '/no/such'" in native.stderr
 
 
 def test_a_run_says_who_ran_what_where_and_how_many_prompts_nobody_answered(machine: Machine) -> None:

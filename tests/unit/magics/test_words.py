@@ -8,6 +8,11 @@ from psmagic.words import error_in_parameters, in_parameters
 from pskernel.cells.outcome import own_error, script_error
 
 OPENED = "pskernel.new_pssession('ssh://HOST?"
+# What NobodyToAsk says.
+UNASKED = (
+    "is needed, and this run cannot ask for it. Name a credential with the option credential=keyring:NAME, env:NAME or "
+    "file:PATH, or use a key that needs no passphrase."
+)
 AUTHORITY = "CaFile of -SessionOption"
 
 
@@ -22,6 +27,12 @@ AUTHORITY = "CaFile of -SessionOption"
          f"Name one with -Credential keyring:NAME, env:NAME or file:PATH (for -HostName {OPENED}credential=keyring:NAME'))."),
         ("give the option accept_host_key=SHA256:a+/b where the target is named (but not in a cell), or log in",
          f"give the option accept_host_key of {OPENED}accept_host_key=SHA256:a+/b'), or log in"),
+        (f"me@web01's password {UNASKED}",
+         ("me@web01's password is needed, and this run cannot ask for it. Use a key that needs no passphrase "
+          f"(-KeyFilePath), or open the session with {OPENED}credential=keyring:NAME') and give it as -Session.")),
+        (f"Password for me@web01 {UNASKED}",
+         ("Password for me@web01 is needed, and this run cannot ask for it. "
+          "Give it with -Credential keyring:NAME, env:NAME or file:PATH.")),
         ("add this line to /root/.ssh/known_hosts: x", "add this line to /root/.ssh/known_hosts: x"),
         ("The file /x/ca_file.pem (ca_file) is none.", f"The file /x/ca_file.pem ({AUTHORITY}) is none."),
         ("no_encryption (NoEncryption) is. Use winrm+https://; or say allow_unencrypted=true as well.",

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pskernel.protocol.noting import noted
 from pskernel.protocol.pipelines import Command, PipelineShape, Screen, Templates
 from pskernel.protocol.runspace import PoolSettings, RunspaceProtocol
+from pskernel.transports.asked import Request
 from tests.parts.wire import (
     CREATE_PIPELINE,
     INIT_RUNSPACEPOOL,
@@ -184,3 +186,11 @@ def test_a_template_is_made_once_for_each_screen() -> None:
         templates.fill(PipelineShape.CELL, "x", screen)
 
     assert 2 == len(templates._built)
+
+
+def test_a_cell_whose_errors_are_noted_is_the_same_cell_to_a_recording() -> None:
+    templates = Templates(capability())
+    body = templates.commands(PipelineShape.CELL, noted(Command("1 + 1", is_script=True)))
+
+    assert Request(templates.fill(PipelineShape.CELL, "1 + 1")).key() == Request(body).key()
+    assert "1 + 1" == Request(body).key().cell
