@@ -280,8 +280,9 @@ def test_the_target_may_come_from_the_notebooks_kernel_the_environment_or_a_cell
     plain = machine.notebook("'env'", name="plain.ipynb")
     assert machine("run", plain, PSKERNEL_TARGET=machine.target).returncode == 0
     assert texts(machine.out("plain.out.ipynb")) == ["env\n"]
-    line = machine.notebook(f"#% target {machine.target}\n$Host.UI.RawUI.BufferSize.Width", name="line.ipynb")
-    assert machine("run", line, "--option", "width=77").returncode == 0
+    line = machine.notebook("#% target process:\n$Host.UI.RawUI.BufferSize.Width", name="line.ipynb")
+    with_pwsh = f"{Path(machine.target.removeprefix('process:')).parent}{os.pathsep}{os.environ['PATH']}"
+    assert machine("run", line, "--option", "width=77", PATH=with_pwsh).returncode == 0
     assert texts(machine.out("line.out.ipynb")) == ["77\n"]
 
 
@@ -480,7 +481,7 @@ def test_a_run_that_was_killed_is_gone_on_with(machine: Machine, six: Path, begu
     with log.open("a") as file:
         file.write("again\n")
 
-    result = machine("run", "--resume", "book.out.ipynb")
+    result = machine("run", "--resume", "book.out.ipynb", "--target", machine.target)
 
     assert result.returncode == 0
     assert "Cell 4 was being run when that run ended, so how much of it was done is not known" in result.stderr
@@ -497,7 +498,7 @@ def test_a_run_that_was_killed_is_gone_on_with(machine: Machine, six: Path, begu
         ["running"],
     )
     assert [cell.metadata.pskernel.state for cell in merged.cells] == ["ok"] * 6
-    again = machine("run", "--resume", "book.out.ipynb")
+    again = machine("run", "--resume", "book.out.ipynb", "--target", machine.target)
     assert (again.returncode, again.stderr.split(".")[0]) == (
         2,
         "pskernel: There is nothing to go on with: the run in book",
@@ -551,6 +552,53 @@ def test_a_failed_cell_is_run_again_and_the_notebook_may_be_named_too(machine: M
     assert "Cell 2 failed (begun " in result.stderr
     assert texts(machine.out("second.ipynb")) == ["a\n", "b\n", "c\n"]
     assert record_of(machine.out()).state == "failed"
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "beyond"),
+    [
+        (
+            "ssh://evil.invalid?credential=env:TOKEN&accept_host_key=SHA256:" + "A" * 43,
+            [],
+            "accept_host_key, credential",
+        ),
+        ("ssh://evil.invalid?proxy_jump=x", [], "proxy_jump"),
+        ("ssh://evil.invalid", ["--option", "credential=env:TOKEN"], "credential"),
+        ("process:MARK", [], "a program of this machine"),
+        ("unix:/no/such", [], "a program of this machine"),
+        ("pid:1", [], "a program of this machine"),
+    ],
+)
+def test_an_executed_notebook_does_not_say_what_is_run_here_or_which_secret_goes_where(
+    machine: Machine, target: str, options: list[str], beyond: str
+) -> None:
+    machine("run", machine.notebook("'a'", "throw 'bad'"), "--target", machine.target)
+    program = machine.folder / "program"
+    program.write_text(f"#!/bin/sh\ntouch {machine.folder}/ran\n")
+    program.chmod(0o755)
+    hostile = machine.out()
+    hostile.metadata.pskernel.target = target.replace("MARK", str(program))
+    nbformat.write(hostile, machine.folder / "hostile.ipynb")
+    before = (machine.folder / "hostile.ipynb").read_bytes()
+
+    result = machine("run", "--resume", "hostile.ipynb", *options, TOKEN="s3cret-token")
+
+    assert (result.returncode, result.stdout) == (2, "")
+    assert f"with {beyond}: files are passed around" in result.stderr
+    assert "--target URL or --kernel NAME" in result.stderr
+    assert not (machine.folder / "ran").exists()
+    assert before == (machine.folder / "hostile.ipynb").read_bytes()
+
+
+@pytest.mark.parametrize("rules", [[], ["--whatif"]])
+def test_a_cell_does_not_choose_a_program_of_this_machine(machine: Machine, rules: list[str]) -> None:
+    program = machine.folder / "program"
+    program.write_text(f"#!/bin/sh\ntouch {machine.folder}/ran\n")
+    program.chmod(0o755)
+    result = machine("run", machine.notebook(f"#% target process:{program}\n1"), *rules)
+    assert result.returncode == 2
+    assert "A cell may not name process:" in result.stderr
+    assert not (machine.folder / "ran").exists()
 
 
 def test_rules_for_all_cells(machine: Machine) -> None:
