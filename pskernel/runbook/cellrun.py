@@ -73,7 +73,7 @@ class CellRun:
     """Runs one cell of a notebook, once.
 
     Args:
-        cell: the notebook's cell. Its outputs are replaced.
+        cell: the notebook's cell. Its outputs are replaced as soon as it is sent.
         place: where.
         rules: what holds where the cell says nothing.
         asker: answers what the cell asks, where no file of answers does.
@@ -88,7 +88,7 @@ class CellRun:
         self._heard = heard
         self._running: Cell | None = None
         self._interrupted = False
-        self._clear_first = False
+        self._clear_first = True
 
     async def run(self, number: int) -> Judged:
         """Run it to its end; ``number`` becomes its execution count."""
@@ -143,6 +143,7 @@ class CellRun:
             refusal = await gate.refusal(session, NobodyToAsk())
             if refusal is not None:
                 return own_error("ProductionNotConfirmed", refusal)
+            self._begin_anew()
             line = gate.line(session)
             if line is not None:
                 await output.write(line)

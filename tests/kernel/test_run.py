@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -554,6 +555,141 @@ def test_a_failed_cell_is_run_again_and_the_notebook_may_be_named_too(machine: M
     assert record_of(machine.out()).state == "failed"
 
 
+def test_what_was_done_stays_done_and_shown_whatever_becomes_of_the_runs_that_go_on(
+    machine: Machine, begun: Mark, gate: Gate, relay: Relay
+) -> None:
+    log, slow = machine.folder / "log.txt", machine.folder / "slow"
+    source = machine.notebook(
+        code(f"if (Test-Path '{slow}') {{ {begun.set}; {gate.wait} }}; $x = 1", "always"),
+        f"Add-Content '{log}' done",
+        f"'seen'; if ((Get-Content '{log}') -notcontains 'go') {{ throw 'bad' }}",
+    )
+    arguments = ("run", "--resume", "book.out.ipynb", "--target")
+    assert machine("run", source, "--target", relay.target).returncode == 1
+    failed = machine.out()
+
+    # One that does not come to the host; and then one that is killed in the cell that each run runs.
+    away = Path(relay.path).rename(f"{relay.path}-away")
+    assert machine(*arguments, relay.target).returncode == 2
+    cut = machine.out()
+    away.rename(relay.path)
+    slow.touch()
+    process = machine.start(*arguments, relay.target)
+    begun.wait()
+    process.kill()
+    process.communicate(timeout=BOUND)
+    gate.open()
+    slow.unlink()
+    killed = machine.out()
+    with log.open("a") as file:
+        file.write("go\n")
+    result = machine(*arguments, relay.target)
+
+    assert [cell.metadata.pskernel.state for cell in cut.cells] == ["ok", "ok", "failed"]
+    assert [cell.outputs for cell in cut.cells] == [cell.outputs for cell in failed.cells]
+    assert (record_of(cut).state, record_of(cut).failed_cell) == ("not run", 0)
+    assert [cell.metadata.pskernel.state for cell in killed.cells] == ["running", "ok", "failed"]
+    assert killed.cells[2].outputs == failed.cells[2].outputs
+    assert "Cell 3 failed" in result.stderr
+    assert "1 of these cells" in " ".join(result.stderr.split())
+    assert (result.returncode, log.read_text().split()) == (0, ["done", "go"])
+    assert texts(machine.out()) == ["", "", "seen\n"]
+
+
+def test_a_dry_run_does_not_take_the_place_of_a_run_to_go_on_from(machine: Machine) -> None:
+    machine("run", machine.notebook("'a'", "throw 'bad'"), "--target", machine.target)
+    before = (machine.folder / "book.out.ipynb").read_bytes()
+    arguments = ("run", "--resume", "book.out.ipynb", "--target", machine.target)
+    for more in ((), ("-o", "./book.out.ipynb")):
+        refused = machine(*arguments, "--whatif", *more)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "Name another file" in refused.stderr
+    assert "--vouch is for a dry run" in machine(*arguments, "--vouch", "X").stderr
+    machine(*arguments, "--whatif", "-o", "dry.ipynb")
+    assert record_of(machine.out("dry.ipynb")).dry
+    assert before == (machine.folder / "book.out.ipynb").read_bytes()
+
+
+def test_a_cell_that_cannot_be_noted_is_not_sent(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(machine.folder))
+    place, mark = machine.folder / "place", machine.folder / "ran"
+    place.mkdir()
+    source = machine.notebook("'a'", f"Remove-Item -Recurse -Force '{place}'", f"New-Item '{mark}'")
+    arguments = ("--target", machine.target, "-o", place / "out.ipynb", "--junit", "result.xml")
+
+    result = machine("run", source, *arguments)
+
+    assert (result.returncode, mark.exists()) == (1, False)
+    assert "cell 3 of the notebook: The run was ended before this cell, which could not be noted." in result.stderr
+    assert f"The notebook {place}/out.ipynb cannot be written: No such file" in result.stderr
+    assert result.stdout.splitlines()[2].startswith("[3/3] not sent")
+    (other,) = machine.folder.glob("pskernel-*/out.ipynb")
+    assert f"was written to {other} instead" in result.stderr
+    assert result.stdout.splitlines()[-1].startswith("Failed on process:")
+    assert result.stdout.splitlines()[-1].endswith(f"Written to {other}.")
+    out = nbformat.read(other, as_version=4)
+    assert (record_of(out).state, record_of(out).failed_cell, record_of(out).error_id) == ("failed", 2, "NotebookError")
+    assert [cell.metadata.get("pskernel", {}).get("state") for cell in out.cells] == ["ok", "ok", None]
+    assert ET.parse(machine.folder / "result.xml").getroot()[0].get("tests") == "3"
+
+
+def test_a_notebook_that_cannot_be_written_in_the_end_is_written_elsewhere_and_told(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(machine.folder))
+    place = machine.folder / "place"
+    place.mkdir()
+    source = machine.notebook("'a'", f"Remove-Item -Recurse -Force '{place}'")
+    arguments = ("run", source, "--target", machine.target, "-o", place / "out.ipynb")
+
+    result = machine(*arguments)
+
+    (other,) = machine.folder.glob("pskernel-*/out.ipynb")
+    assert (result.returncode, texts(nbformat.read(other, as_version=4))) == (1, ["a\n", ""])
+    assert (
+        f"cannot be written: No such file or directory. What the run has come to was written to {other}"
+        in result.stderr
+    )
+
+
+def test_a_wrong_place_for_junit_is_told_before_anything_is_run(machine: Machine) -> None:
+    source = machine.notebook("'a'")
+    for place in ("no/such/result.xml", "."):
+        result = machine("run", source, "--target", machine.target, "--junit", place)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert "The JUnit file cannot be written to" in result.stderr
+    assert not (machine.folder / "book.out.ipynb").exists()
+
+
+@pytest.mark.parametrize("tag", ["skip-execution", "raises-exception", "always", "assert", "parameters"])
+def test_a_run_whose_tags_were_changed_is_not_gone_on_with(machine: Machine, tag: str) -> None:
+    machine("run", machine.notebook("$a = 1", "throw 'bad'"), "--target", "unix:/no/such")
+    out = machine.out()
+    out.cells[0].metadata["tags"] = [tag]
+    nbformat.write(out, machine.folder / "edited.ipynb")
+    result = machine("run", "--resume", "edited.ipynb", "--target", "unix:/no/such")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "are not those that were run: the file was changed since" in result.stderr
+
+
+@pytest.mark.parametrize("cell", ["$Count = 1", "param([Parameter(Mandatory)][int]$Count)"])
+def test_parameters_that_were_changed_in_the_file_are_not_gone_on_with(machine: Machine, cell: str) -> None:
+    arguments = ("--target", machine.target, "-p", "Count=5")
+    source = machine.notebook(code(cell, "parameters"), "$Count", "throw 'bad'")
+    assert machine("run", source, *arguments).returncode == 1
+    out = machine.out()
+    assert texts(out)[2] == "5\n"
+    out.cells[1].source = out.cells[1].source.replace("5", "6")
+    nbformat.write(out, machine.folder / "edited.ipynb")
+
+    result = machine("run", "--resume", "edited.ipynb", "--target", machine.target)
+
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "are not those that were run: the file was changed since" in result.stderr
+    # Unchanged it is.
+    assert machine("run", source, "--resume", "book.out.ipynb", *arguments).returncode == 1
+
+
 @pytest.mark.parametrize(
     ("target", "options", "beyond"),
     [
@@ -771,8 +907,8 @@ def test_two_runs_do_not_write_one_file(machine: Machine, begun: Mark, gate: Gat
     source = machine.notebook(f"{begun.set}; {gate.wait}; 'done'")
     process = machine.start("run", source, "--target", machine.target)
     begun.wait()
-    for arguments in ((source, "--target", machine.target), ("--resume", "book.out.ipynb")):
-        second = machine("run", *arguments)
+    for arguments in ([source], ["--resume", "book.out.ipynb"]):
+        second = machine("run", *arguments, "--target", machine.target)
         assert (second.returncode, second.stdout) == (2, "")
         assert "Another run is writing" in second.stderr
     gate.open()
