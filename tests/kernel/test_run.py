@@ -769,7 +769,9 @@ def test_assertions_hold_or_fail_their_cell(machine: Machine) -> None:
     assert result.returncode == 1
     assert "cell 3 of the notebook: AssertionFailed: Value 2 of the assertion is False, not true." in result.stderr
     assert texts(machine.out())[0].splitlines()[:3] == ["True", "1", "text"]
-    for text in ("", "# nothing", "$null", "0", "''", "Write-Error x"):
+    source = machine.notebook(code("[switch]$true", "assert"), name="true.ipynb")
+    assert machine("run", source, "--target", machine.target).returncode == 0
+    for text in ("", "# nothing", "$null", "0", "''", "Write-Error x", "[switch]$false"):
         source = machine.notebook(code(f"{text} \n#", "assert"), name="false.ipynb")
         assert machine("run", source, "--target", machine.target).returncode == 1, text
 
