@@ -27,6 +27,7 @@ __all__ = [
     "plain",
     "read_notebook",
     "runs",
+    "shortened",
     "title_of",
     "to_json",
     "write_json",
@@ -175,6 +176,11 @@ def title_of(source: str) -> str:
 def plain(text: str) -> str:
     """A text without terminal control sequences."""
     return strip(neutralise(text))
+
+
+def shortened(text: str, most: int) -> str:
+    """A text of a remote, which may be of any length, for where people read one."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def join_streams(outputs: list[Any]) -> list[Any]:

@@ -828,6 +828,68 @@ def test_secrets_that_answer_prompts_are_in_nothing_that_is_written(machine: Mac
     assert "s3cret" not in result.stdout + result.stderr
 
 
+def test_a_secret_that_was_shown_before_it_was_given_is_in_nothing_that_is_written(machine: Machine) -> None:
+    (machine.folder / "answers.yaml").write_text("- prompt: Token\n  secret: env:THE_TOKEN\n")
+    source = machine.notebook(
+        "'s3cret-' + 'token-of-web01'",
+        code("throw ('s3cret-' + 'token-of-web01')", "raises-exception"),
+        "$null = Read-Host 'Token' -AsSecureString; 'after'",
+    )
+    arguments = ("--target", machine.target, "--answers", "answers.yaml")
+    assert machine("run", source, *arguments, THE_TOKEN="s3cret-token-of-web01").returncode == 0
+    assert texts(machine.out())[0] == "***\n"
+    assert texts(machine.out())[2].endswith("after\n")
+    assert machine.out().cells[1].metadata.pskernel.error_id == "***"
+    assert b"s3cret-token" not in (machine.folder / "book.out.ipynb").read_bytes()
+
+
+def test_a_failure_of_ours_is_logged_without_its_text(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = "s3cret-token"
+
+    def fail(*_: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr("pskernel.runbook.cellrun.read_directives", fail)
+    assert machine("run", machine.notebook("'a'"), "--target", machine.target).returncode == 1
+    assert record_of(machine.out()).error_id == "InternalError"
+    assert "RuntimeError" in caplog.text
+    assert "in fail" in caplog.text
+    assert said not in caplog.text
+
+
+def test_texts_of_the_remote_are_bounded_in_the_record(machine: Machine) -> None:
+    source = machine.notebook("throw ('x' * 3MB)")
+    result = machine("run", source, "--target", machine.target)
+    assert result.returncode == 1
+    out = machine.out()
+    assert (len(record_of(out).problem), len(record_of(out).error_id)) == (4000, 4000)
+    assert record_of(out).problem.endswith("x…")
+    (error,) = out.cells[0].outputs
+    assert len(error.evalue) == 64 * 1024
+    assert (machine.folder / "book.out.ipynb").stat().st_size < 200_000
+    assert len(result.stderr) < 5000
+
+
+def test_a_run_that_is_given_up_is_on_record_to_its_end(machine: Machine, begun: Mark) -> None:
+    source = machine.notebook("'a'", f"{begun.set}; [Threading.Thread]::Sleep(30000)")
+    arguments = ("--target", machine.target, "--option", "stop_timeout=60", "--audit", "log")
+    process = machine.start("run", source, *arguments)
+    begun.wait()
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("Stopping the cell on the remote.")
+    process.send_signal(signal.SIGINT)
+    assert finished(process).returncode == 130
+    lines = [line for file in (machine.folder / "log").glob("*.jsonl") for line in file.read_text().splitlines()]
+    records = [json.loads(line) for line in lines]
+    assert [record["kind"] for record in records][-3:] == ["cell-sent", "cell", "run-ended"]
+    assert [record["state"] for record in records[-2:]] == ["interrupted", "interrupted"]
+    assert "given up while the cell ran" in records[-1]["problem"]
+    assert machine("audit", "verify", "log").returncode == 0
+
+
 def test_a_run_is_put_on_record_cell_by_cell_and_the_record_verifies(machine: Machine) -> None:
     (machine.folder / "key").write_text("k" * 40)
     (machine.folder / "key").chmod(0o600)
