@@ -221,6 +221,9 @@ class NotebookRun:
             _put_back(cell, before)
             raise
         self._cell = CellRun(cell, self._place, self._rules, self._asker, self._heard)
+        if self._asked:
+            # While the file was written.
+            self._cell.interrupt()
         try:
             judged = await self._cell.run(done.number)
         except asyncio.CancelledError:

@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 
 from pskernel.cli.app import app
 from pskernel.cli.install import kernel_json
+from pskernel.runbook.notebook import write_notebook
 from pskernel.target import Target
 from tests.parts.kernels import Gate, Relay, Starter
 
@@ -320,6 +321,24 @@ def test_a_signal_stops_the_remote_cell_and_then_the_run(machine: Machine, begun
     assert (record_of(out).state, record_of(out).failed_cell) == ("interrupted", 1)
     assert [output.output_type for output in out.cells[1].outputs] == ["stream", "error"]
     assert (texts(out)[1], texts(out)[2]) == ("partial\n", "")
+
+
+def test_a_signal_while_the_file_is_written_keeps_the_cell_from_being_sent(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = machine.folder / "ran"
+    states = []
+
+    def write(notebook: Any, path: Path) -> None:
+        write_notebook(notebook, path)
+        states.append(notebook.cells[0].metadata.get("pskernel", {}).get("state"))
+        if len(states) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("pskernel.runbook.saving.write_notebook", write)
+    result = machine("run", machine.notebook(f"New-Item '{mark}'"), "--target", machine.target)
+    assert (result.returncode, mark.exists()) == (130, False)
+    assert states == [None, "running", "interrupted", "interrupted"]
 
 
 def test_a_second_interrupt_does_not_wait(machine: Machine, begun: Mark) -> None:
