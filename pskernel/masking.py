@@ -56,6 +56,11 @@ class Masker:
                 self._squeezed.add(squeezed)
         return True
 
+    @property
+    def known(self) -> int:
+        """How many secrets it knows; this never becomes less."""
+        return len(self._secrets)
+
     def mask(self, text: str) -> str:
         """Return the text without the secrets."""
         spans = sorted(self._spans(text))

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Assertion", "is_true"]
 
 _MAX_TEXT = 200
+# An object without a value, unlike other covers.
+_SWITCH = "System.Management.Automation.SwitchParameter"
 
 
 class Assertion(Cell):
@@ -57,6 +59,8 @@ class Assertion(Cell):
 
 def is_true(value: Any) -> bool:
     """Whether PowerShell takes a value for true (about_Booleans)."""
+    if isinstance(value, PSObject) and any(name.removeprefix("Deserialized.") == _SWITCH for name in value.type_names):
+        return bool(value.properties.get("IsPresent"))
     if isinstance(value, PSObject):
         value = value.value if value.value is not None else True
     if isinstance(value, list):

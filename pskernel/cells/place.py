@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from pskernel.answers import Answers
 from pskernel.cells.production import ProductionGate
@@ -13,7 +13,10 @@ from pskernel.resolve import NO_TARGET_HELP
 from pskernel.session.interactive import InteractiveSession, Opener
 from pskernel.target import Target
 
-__all__ = ["Place"]
+__all__ = ["Place", "is_program", "not_from_files"]
+
+# Schemes that lead to a host or into a container, or only read a file. The others are programs of this machine.
+_SCHEMES_FROM_FILES = {"ssh", "winrm", "winrm+https", "container", "replay"}
 
 # What a `#% target` line may choose: how to talk to the host, not whom to trust.
 _FROM_CELLS = {
@@ -86,6 +89,7 @@ class Place:
         if named is not None:
             target = _from_cell(named, self._options)
             if self.target is None:
+                _check_place(target)
                 self._take(target)
             elif target != self.target:
                 raise TargetError(
@@ -113,6 +117,16 @@ class Place:
         self.gate = ProductionGate(target)
 
 
+def is_program(target: Target) -> bool:
+    """Whether a target would start, or reach, a program of this machine that it chooses; no notebook may name it."""
+    return target.scheme not in _SCHEMES_FROM_FILES and (target.scheme, target.path) != ("process", None)
+
+
+def not_from_files(target: Target, given: Collection[str] = ()) -> str:
+    """The options that a notebook may not choose for a target that it names, or that are ``given`` and not for it."""
+    return ", ".join(sorted(set(target.options.changed()) - _FROM_CELLS | _WITH_SECRETS & set(given)))
+
+
 def _from_cell(named: str, options: Mapping[str, str]) -> Target:
     # Notebooks are passed around: a cell must not decide which stored secret goes to which host, what vouches for that
     # host, or what this machine runs.
@@ -122,10 +136,19 @@ def _from_cell(named: str, options: Mapping[str, str]) -> Target:
             "no target that they are for. They do not go to a host that a cell names: give the target where the "
             "options are given, with --target."
         )
-    refused = set(Target.parse(named).options.changed()) - _FROM_CELLS
+    refused = not_from_files(Target.parse(named))
     if refused:
         raise TargetError(
-            f"A cell may not set {', '.join(sorted(refused))}. Give such options where the kernel is made: "
+            f"A cell may not set {refused}. Give such options where the kernel is made: "
             "`pskernel install NAME --target URL --option name=value`, or in PSKERNEL_TARGET."
         )
     return Target.parse(named, options)
+
+
+def _check_place(target: Target) -> None:
+    if is_program(target):
+        raise TargetError(
+            f"A cell may not name {target.redacted}: notebooks are passed around, and it is a program of this machine. "
+            "The cell was not run. If it is meant, name it with --target, in the variable PSKERNEL_TARGET, or in a "
+            "kernel made by `pskernel install NAME --target URL`."
+        )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pskernel.cells.place import Place
+from pskernel.cells.place import Place, is_program, not_from_files
 from pskernel.cli.console import CommandError
 from pskernel.cli.specs import InstalledSpec, find_specs, installed_specs
 from pskernel.connect import opener
@@ -58,7 +58,8 @@ def choose_place(
     """Decide where a notebook's cells run: ``target``, else the kernelspec ``kernel``, else as its kernel itself would.
 
     The last is PSKERNEL_TARGET, else the kernelspec that the notebook names, else a ``#% target`` line at the top of
-    its first cell; and if there is nothing of all that, ``otherwise``.
+    its first cell; and if there is nothing of all that, ``otherwise``, which a file says: it is taken only as far as a
+    cell could have named it.
 
     Raises:
         TargetError: the target is wrong.
@@ -73,10 +74,21 @@ def choose_place(
     environment = {} if kernel is not None else os.environ
     chosen = resolve(target, environment, None if spec is None else spec.content, options)
     if chosen is None and otherwise is not None and not _names_target(notebook):
-        chosen = Target.parse(otherwise, options)
+        chosen = _from_file(otherwise, options)
     if chosen is None and not _names_target(notebook):
         raise CommandError(_no_target(stored, spec))
     return Chosen(chosen, options, {} if spec is None or target is not None else dict(spec.env))
+
+
+def _from_file(named: str, options: Mapping[str, str]) -> Target:
+    target = Target.parse(named)
+    beyond = "a program of this machine" if is_program(target) else not_from_files(target, options)
+    if beyond:
+        raise CommandError(
+            f"That run was on {target.label}, with {beyond}: files are passed around, and this is not taken from one. "
+            "Say where to run with --target URL or --kernel NAME."
+        )
+    return Target.parse(named, options)
 
 
 def refuse_other_language(notebook: Any) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
@@ -18,6 +20,7 @@ __all__ = [
     "BAD_USE",
     "CommandError",
     "OptionTexts",
+    "check_writable",
     "clean",
     "is_screen",
     "output",
@@ -104,3 +107,20 @@ def parse_target(text: str, options: Sequence[str] | None) -> Target:
         TargetError: one of them is wrong.
     """
     return Target.parse(text, parse_options(options))
+
+
+def check_writable(path: Path, what: str) -> None:
+    """Refuse a place for a file that would only show itself to be none when all cells have run.
+
+    Raises:
+        CommandError: it is no place for one.
+    """
+    if path.exists() and not path.is_file():
+        raise CommandError(f"The {what} cannot be written to {path}: it is not a regular file.")
+    try:
+        # As it will be written: beside its place, and then moved there.
+        with tempfile.NamedTemporaryFile(dir=path.resolve().parent):
+            pass
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise CommandError(f"The {what} cannot be written to {path}: {reason}. Check the folder.") from None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pskernel.cli.console import BAD_USE, CommandError, OptionTexts, output, parse_options, show_error
+from pskernel.cli.console import BAD_USE, CommandError, OptionTexts, check_writable, output, parse_options, show_error
 from pskernel.cli.parameters import ParameterFiles, ParameterTexts
 from pskernel.runbook.report import RunState
 
@@ -60,15 +59,7 @@ def _check_place(cassette: Path, notebook: Path, out: Path) -> None:
     """Refuse a place that would cost a notebook, or that only shows itself to be none when the cells have run."""
     if cassette.resolve() in {notebook.resolve(), out.resolve()}:
         raise CommandError(f"{cassette} is a notebook of this run; the recording needs a file of its own.")
-    if cassette.is_dir() or (cassette.exists() and not cassette.is_file()):
-        raise CommandError(f"The recording cannot be written to {cassette}: it is not a regular file.")
-    try:
-        # As the recording itself will be written: beside its place, and then moved there.
-        with tempfile.NamedTemporaryFile(dir=cassette.resolve().parent):
-            pass
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise CommandError(f"The recording cannot be written to {cassette}: {reason}. Check the folder.") from None
+    check_writable(cassette, "recording")
 
 
 def _written(file: Path) -> tuple[int, int] | None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pskernel.answers import Answers
-from pskernel.cli.console import OptionTexts, parse_options
+from pskernel.cli.console import CommandError, OptionTexts, parse_options
 from pskernel.cli.parameters import ParameterFiles, ParameterTexts
 
 __all__ = ["run"]
@@ -78,6 +78,13 @@ def run(
     from pskernel.cli.running import Order, execute  # noqa: PLC0415
     from pskernel.runbook.cellrun import CellRules  # noqa: PLC0415
 
+    if vouch and not whatif:
+        raise CommandError("--vouch is for a dry run: give --whatif, too, or leave it out.")
+    if whatif and resume is not None and (out is None or out.resolve() == resume.resolve()):
+        raise CommandError(
+            f"A dry run would take the place of the run in {resume}, which could not be gone on with then. Name "
+            "another file for it with --output."
+        )
     options = parse_options(option)
     if answers is not None:
         options["answers"] = str(answers.absolute())

@@ -13,7 +13,7 @@ from typing import Any
 from pskernel.audit import AuditLog, AuditSettings
 from pskernel.cli.auditing import audit_settings, digest_of_file, open_log
 from pskernel.cli.choosing import Chosen, choose_place
-from pskernel.cli.console import CommandError, output, show_error
+from pskernel.cli.console import CommandError, check_writable, output, show_error
 from pskernel.cli.parameters import given_parameters
 from pskernel.cli.progress import Progress
 from pskernel.cli.signals import on_signals
@@ -33,11 +33,15 @@ __all__ = ["Ended", "Order", "default_output", "execute"]
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A run that is over: its report, the status to exit with, and what went wrong when its session closed."""
+    """A run that is over: its report, the status to exit with, and what went wrong when its session closed.
+
+    ``written`` is where the executed notebook is.
+    """
 
     report: Report
     status: int
     last_words: str
+    written: Path | None
 
 
 def default_output(notebook: Path) -> Path:
@@ -87,21 +91,23 @@ def execute(order: Order, *, shows_file: bool = True) -> Ended:
     Raises:
         PSKernelError: the run could not begin, or the executed notebook could not be written.
     """
+    if order.junit is not None:
+        check_writable(order.junit, "JUnit file")
     heard = Heard()
     with open_log(order.audit or audit_settings(None, None), heard.masker) as log:
         if order.resume is not None:
-            chosen, run, out = _going_on(order, order.resume, heard, log)
+            chosen, run = _going_on(order, order.resume, heard, log)
         else:
-            chosen, run, out = _from_the_beginning(order, heard, log)
+            chosen, run = _from_the_beginning(order, heard, log)
         with _environment(chosen.env):
             ended = asyncio.run(drive(run))
     if order.junit is not None:
         write_junit([suite_of(Path(run.report.notebook).name, run.report, run.notebook)], order.junit)
-    show_end(ended, out if shows_file else None)
+    show_end(ended, shows_file=shows_file)
     return ended
 
 
-def _from_the_beginning(order: Order, heard: Heard, log: AuditLog | None) -> tuple[Chosen, NotebookRun, Path]:
+def _from_the_beginning(order: Order, heard: Heard, log: AuditLog | None) -> tuple[Chosen, NotebookRun]:
     if order.notebook is None:
         raise CommandError("Say which notebook to run, or which run to go on from with --resume OUT.ipynb.")
     content = _read(order.notebook)
@@ -118,14 +124,14 @@ def _from_the_beginning(order: Order, heard: Heard, log: AuditLog | None) -> tup
         heard=heard,
         on_record=_on_record(log, order.notebook),
     )
-    return chosen, run, out
+    return chosen, run
 
 
 def _on_record(log: AuditLog | None, notebook: Path) -> OnRecord | None:
     return None if log is None else OnRecord(log, str(notebook.absolute()), digest_of_file(notebook))
 
 
-def _going_on(order: Order, path: Path, heard: Heard, log: AuditLog | None) -> tuple[Chosen, NotebookRun, Path]:
+def _going_on(order: Order, path: Path, heard: Heard, log: AuditLog | None) -> tuple[Chosen, NotebookRun]:
     checkpoint = read_checkpoint(path)
     _check_same_book(order, checkpoint, path)
     chosen = choose_place(
@@ -154,7 +160,7 @@ def _going_on(order: Order, path: Path, heard: Heard, log: AuditLog | None) -> t
         heard=heard,
         on_record=_on_record(log, path),
     )
-    return chosen, run, out
+    return chosen, run
 
 
 def _again(checkpoint: Checkpoint) -> str:
@@ -217,11 +223,11 @@ async def drive(run: NotebookRun) -> Ended:
     signals = on_signals(run.interrupt, "Stopping the cell on the remote. Once more to give up at once.")
     report = await run.run()
     by_signal = report.state is RunState.INTERRUPTED and signals
-    return Ended(report, 128 + signals[0] if by_signal else report.exit_status, run.last_words)
+    return Ended(report, 128 + signals[0] if by_signal else report.exit_status, run.last_words, run.written)
 
 
-def show_end(ended: Ended, out: Path | None) -> None:
-    """Say how it ended, and where the executed notebook is."""
+def show_end(ended: Ended, *, shows_file: bool) -> None:
+    """Say how it ended, and with ``shows_file`` where the executed notebook is."""
     report = ended.report
     where = "" if report.target is None else f" on {report.target}"
     if report.problem:
@@ -239,5 +245,5 @@ def show_end(ended: Ended, out: Path | None) -> None:
     }
     if report.dry:
         output().print(f"This was a dry run: nothing was changed, and {report.withheld} cells were not run.")
-    written = "" if out is None else f" Written to {out}."
+    written = f" Written to {ended.written}." if shows_file and ended.written is not None else ""
     output().print(f"{ends[report.state]}{where} after {report.duration:.1f} s.{written}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +24,7 @@ from pskernel.directives import read_directives
 from pskernel.errors import PSKernelError
 from pskernel.questions import Asker, NobodyToAsk
 from pskernel.runbook.heard import Heard, Listening, Masked
-from pskernel.runbook.notebook import join_streams, plain
+from pskernel.runbook.notebook import join_streams, plain, shortened
 from pskernel.runbook.report import CellState
 from pskernel.runbook.tags import ASSERT_TAG, EXPECTED_TAG, tags_of
 from pskernel.session.interactive import InteractiveSession
@@ -37,6 +38,9 @@ _NO_LANGUAGE = (
     "The endpoint takes commands alone, and no script that could read a cell: what cells would change is not known, "
     "and none is run."
 )
+# Of errors, in characters: in the record of the run, and in the cell's own output. `throw` takes megabytes.
+_MAX_RECORDED = 4_000
+_MAX_SHOWN = 64 * 1024
 _FAILED = "pskernel failed ({}). The command may have run on the remote. The log has the details; please report them."
 
 
@@ -73,7 +77,7 @@ class CellRun:
     """Runs one cell of a notebook, once.
 
     Args:
-        cell: the notebook's cell. Its outputs are replaced.
+        cell: the notebook's cell. Its outputs are replaced as soon as it is sent.
         place: where.
         rules: what holds where the cell says nothing.
         asker: answers what the cell asks, where no file of answers does.
@@ -88,7 +92,7 @@ class CellRun:
         self._heard = heard
         self._running: Cell | None = None
         self._interrupted = False
-        self._clear_first = False
+        self._clear_first = True
 
     async def run(self, number: int) -> Judged:
         """Run it to its end; ``number`` becomes its execution count."""
@@ -98,9 +102,11 @@ class CellRun:
         try:
             outcome = await self._outcome(masked)
         except Exception as error:  # noqa: BLE001 - and it is logged
-            # One cell's failure of ours must not take the run's record with it. The text may hold anything.
-            _LOG.exception("A cell came to an end that nobody thought of")
-            outcome = Outcome(own_error("InternalError", _FAILED.format(type(error).__name__)))
+            # One cell's failure of ours must not take the run's record with it. Its text may hold anything, secrets
+            # too, so only where it happened is logged.
+            name, places = type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
+            _LOG.error("A cell came to an end that nobody thought of: %s\n%s", name, places)
+            outcome = Outcome(own_error("InternalError", _FAILED.format(name)))
             if self._place.session is not None:
                 await self._place.session.abandon("The last cell ended with a failure of pskernel itself.")
         finally:
@@ -143,6 +149,7 @@ class CellRun:
             refusal = await gate.refusal(session, NobodyToAsk())
             if refusal is not None:
                 return own_error("ProductionNotConfirmed", refusal)
+            self._begin_anew()
             line = gate.line(session)
             if line is not None:
                 await output.write(line)
@@ -192,8 +199,15 @@ class CellRun:
 
     def _add_error(self, error: CellError) -> None:
         self._begin_anew()
+        # Masked before it is cut, which could leave a part of a secret.
+        name, message, lines = map(self._heard.masker.mask, (error.name, error.message, "\n".join(error.traceback)))
         self._cell.outputs.append(
-            new_output("error", ename=error.name, evalue=error.message, traceback=list(error.traceback))
+            new_output(
+                "error",
+                ename=shortened(name, _MAX_RECORDED),
+                evalue=shortened(message, _MAX_SHOWN),
+                traceback=shortened(lines, _MAX_SHOWN).split("\n"),
+            )
         )
 
     def _clear(self) -> None:
@@ -211,7 +225,9 @@ class CellRun:
             if state is CellState.OK and self._interrupted:
                 state = CellState.INTERRUPTED
             return Judged(state, exit_code=outcome.exit_code, error_records=outcome.error_records)
-        name, message = (self._heard.masker.mask(plain(text)) for text in (error.name, error.message))
+        name, message = (
+            shortened(self._heard.masker.mask(plain(text)), _MAX_RECORDED) for text in (error.name, error.message)
+        )
         if self._interrupted:
             state = CellState.INTERRUPTED
         elif name == _WITHHELD and error.own:
@@ -225,5 +241,5 @@ class CellRun:
         else:
             state = CellState.FAILED
             # `throw "text"` makes the text its own id.
-            message = message if name == message else f"{name}: {message}"
+            message = message if name == message else shortened(f"{name}: {message}", _MAX_RECORDED)
         return Judged(state, message, name, outcome.exit_code, sent=outcome.sent, error_records=outcome.error_records)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import warnings
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ import nbformat
 
 from pskernel.errors import PSKernelError
 from pskernel.render.ansi import neutralise, strip
-from pskernel.runbook.tags import INJECTED_TAG, SKIP_TAG, tags_of
+from pskernel.runbook.tags import INJECTED_TAG, OBEYED_TAGS, PARAMETERS_TAG, SKIP_TAG, tags_of
 
 __all__ = [
     "NotebookError",
@@ -26,6 +27,7 @@ __all__ = [
     "plain",
     "read_notebook",
     "runs",
+    "shortened",
     "title_of",
     "to_json",
     "write_json",
@@ -109,7 +111,8 @@ def write_json(text: str, path: Path) -> None:
     real = Path(os.path.realpath(path))
     if real.exists() and not real.is_file():
         raise NotebookError(f"The notebook cannot be written to {path}: it is not a regular file.")
-    part = real.with_name(f".{real.name}.{os.getpid()}.part")
+    # A name that nobody can foresee, and that must not exist: in a folder of others it could be a link to elsewhere.
+    part = real.with_name(f".{real.name}.{secrets.token_hex(8)}.part")
     try:
         try:
             _write(part, text.encode("utf-8", "replace"))
@@ -124,7 +127,7 @@ def write_json(text: str, path: Path) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
+    with path.open("xb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -141,15 +144,27 @@ def runs(cell: Any) -> bool:
 
 
 def digest(notebook: Any) -> str:
-    """What the cells of a notebook say, but for injected parameters: SHA-256 over their kinds and sources."""
-    said = [[cell.cell_type, cell.source] for cell in notebook.cells if INJECTED_TAG not in tags_of(cell)]
+    """What the cells of a notebook say, but for injected parameters: SHA-256 over their kinds, sources and tags."""
+    said = [
+        [cell.cell_type, cell.source, *_obeyed(cell)] for cell in notebook.cells if INJECTED_TAG not in tags_of(cell)
+    ]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 def parameters_digest(notebook: Any) -> str:
-    """The same of injected parameters; empty where there are none."""
-    said = [cell.source for cell in notebook.cells if INJECTED_TAG in tags_of(cell)]
+    """The same of injected parameters, and of where they stand; empty where there are none."""
+    said = [
+        [index, cell.source, *_obeyed(cell)]
+        for index, cell in enumerate(notebook.cells)
+        if INJECTED_TAG in tags_of(cell)
+    ]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest() if said else ""
+
+
+def _obeyed(cell: Any) -> list[str]:
+    """The tags of a cell that a run obeys. That of parameters which are bound elsewhere may be skipped."""
+    obeyed = OBEYED_TAGS.intersection(tags_of(cell))
+    return sorted(obeyed - {SKIP_TAG} if PARAMETERS_TAG in obeyed else obeyed)
 
 
 def title_of(source: str) -> str:
@@ -161,6 +176,11 @@ def title_of(source: str) -> str:
 def plain(text: str) -> str:
     """A text without terminal control sequences."""
     return strip(neutralise(text))
+
+
+def shortened(text: str, most: int) -> str:
+    """A text of a remote, which may be of any length, for where people read one."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def join_streams(outputs: list[Any]) -> list[Any]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pskernel.runbook.notebook import NotebookError, counts, digest, read_notebook, runs
+from pskernel.runbook.notebook import NotebookError, counts, digest, parameters_digest, read_notebook, runs
 from pskernel.runbook.report import CellState, Report, RunState
 from pskernel.runbook.tags import ALWAYS_TAGS, tags_of
 
@@ -74,7 +74,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     report = _report(notebook.metadata.get("pskernel"), path)
     if report.dry:
         raise NotebookError(f"The run in {path} was a dry run: nothing was done, so there is nothing to go on from.")
-    if digest(notebook) != report.book:
+    if digest(notebook) != report.book or parameters_digest(notebook) != report.parameters:
         raise NotebookError(
             f"The cells of {path} are not those that were run: the file was changed since, so it cannot say which of "
             "them are done. Run the notebook from its beginning."
@@ -82,12 +82,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if report.state is RunState.COMPLETED or (report.state is RunState.EXITED and not report.exit_code):
         raise NotebookError(f"There is nothing to go on with: the run in {path} {report.state}, all went well.")
     states = {index: _state(cell, path) for index, cell in enumerate(notebook.cells) if counts(cell)}
-    first = next((index for index, state in states.items() if state not in _DONE), None)
-    if first is None:
+    always = {index for index in states if ALWAYS_TAGS.intersection(tags_of(notebook.cells[index]))}
+    undone = [index for index, state in states.items() if state not in _DONE]
+    if not undone:
         raise NotebookError(f"There is nothing to go on with: every cell of {path} is done.")
-    keep = frozenset(
-        index for index in states if index < first and not ALWAYS_TAGS.intersection(tags_of(notebook.cells[index]))
-    )
+    # A cell that each run runs says nothing of how far they came: the last one may have come no further than to it.
+    rest = [index for index in undone if index not in always]
+    first = rest[0] if rest else undone[0]
+    keep = frozenset(index for index in states if index not in always and (index < first or not rest))
     again = frozenset(index for index in states if index not in keep and runs(notebook.cells[index]))
     return Checkpoint(notebook, report, keep, again, first, _sentence(notebook, first, states[first]))
 

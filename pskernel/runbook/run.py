@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection, Iterator
-from dataclasses import asdict, replace
+from collections.abc import Collection, Coroutine
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,27 +19,19 @@ import nbformat
 
 from pskernel.cells.place import Place
 from pskernel.errors import AuditError, PSKernelError
-from pskernel.locks import held
 from pskernel.questions import Asker, NobodyToAsk
 from pskernel.runbook.cellrun import CellRules, CellRun, Judged
 from pskernel.runbook.heard import Heard
-from pskernel.runbook.notebook import (
-    NotebookError,
-    counts,
-    digest,
-    parameters_digest,
-    runs,
-    title_of,
-    to_json,
-    write_json,
-)
+from pskernel.runbook.notebook import NotebookError, counts, digest, parameters_digest, runs, title_of
 from pskernel.runbook.onrecord import OnRecord
 from pskernel.runbook.report import AFTER_CELL, CellDone, CellState, Report, RunState, Watcher
+from pskernel.runbook.saving import Saving, alone
 
 __all__ = ["NotebookRun"]
 
 # A recording is written while the session closes.
 _CLOSE_SECONDS = 30.0
+_GIVEN_UP = "The run was given up while the cell ran; its command may still be running on the remote."
 _LANGUAGE = {
     "name": "powershell",
     "mimetype": "application/x-powershell",
@@ -68,6 +60,8 @@ class NotebookRun:
         notebook: the notebook, with the outputs so far.
         report: what it has come to so far.
         last_words: why the end of the session did not go well, once the run is over; or empty.
+        written: where the executed notebook is by now: ``out``, or if that could not be written in the end, a file
+            of that name in a temporary directory, or None.
     """
 
     def __init__(
@@ -95,34 +89,38 @@ class NotebookRun:
         self._on_record = on_record
         self.report = report or Report()
         self.report.book, self.report.parameters = digest(notebook), parameters_digest(notebook)
+        self.report.dry = self._rules.dry
         self.last_words = ""
         self._cell: CellRun | None = None
         self._asked = 0
         self._sent = False
-        self._began = 0.0
         self._working: asyncio.Task[None] | None = None
-        self._writing = asyncio.Lock()
+        self._file = Saving(notebook, self.report, out, self._heard.masker)
+
+    @property
+    def written(self) -> Path | None:
+        return self._file.written
 
     async def run(self) -> Report:
         """Run the notebook. Must be called once. Cancelling it ends the session, and leaves the notebook written.
 
         Raises:
-            NotebookError: the executed notebook cannot be written. If that shows at once, nothing was run.
+            NotebookError: the executed notebook cannot be written. Nothing was run.
         """
-        with _alone(self._out):
+        with alone(self._out):
             return await self._run()
 
     async def _run(self) -> Report:
-        self._began = time.monotonic()
         self.report.started = datetime.now(UTC).isoformat(timespec="seconds")
         if self._place.target is not None:
             self.report.target = self._place.target.redacted
-        for index, cell in enumerate(self.notebook.cells):
-            if runs(cell) and index not in self._keep:
+        # A run that goes on leaves what earlier ones have found, until a cell is sent again.
+        for cell in self.notebook.cells if not self.report.earlier else ():
+            if runs(cell):
                 cell.update(outputs=[], execution_count=None)
                 for name in ("execution", "pskernel"):
                     cell.metadata.pop(name, None)
-        await self._save()
+        await self._file.save()
         try:
             self._working = asyncio.create_task(self._work())
             if self._asked:
@@ -139,7 +137,7 @@ class NotebookRun:
         finally:
             if self.report.state is RunState.RUNNING:
                 self.report.state = RunState.INTERRUPTED
-            await self._save()
+            await self._file.end()
         return self.report
 
     def interrupt(self) -> None:
@@ -151,17 +149,27 @@ class NotebookRun:
             self._cell.interrupt()
 
     async def _work(self) -> None:
+        record = self._on_record
         try:
-            if self._on_record is not None:
-                await self._on_record.began(self._place)
-            await self._run_cells()
-            if self._on_record is not None:
-                await self._on_record.ended(self._place, self.report)
+            if record is not None:
+                await record.began(self._place)
+            try:
+                await self._run_cells()
+            except asyncio.CancelledError:
+                self.report.state = RunState.INTERRUPTED
+                if record is not None:
+                    await _to_its_end(record.ended(self._place, self.report))
+                raise
+            if record is not None:
+                await record.ended(self._place, self.report)
         except AuditError as error:
             # What cannot be put on record is not run.
-            report = self.report
-            report.state = RunState.FAILED if self._sent else RunState.NOT_RUN
-            report.problem, report.error_id = str(error), type(error).__name__
+            self._stopped_by(error)
+
+    def _stopped_by(self, error: PSKernelError, why: str = "") -> None:
+        report = self.report
+        report.state = RunState.FAILED if self._sent else RunState.NOT_RUN
+        report.problem, report.error_id = f"{why}{error}", type(error).__name__
 
     async def _run_cells(self) -> None:
         cells = [(index, cell) for index, cell in enumerate(self.notebook.cells) if counts(cell)]
@@ -177,43 +185,55 @@ class NotebookRun:
                 done = replace(done, state=CellState.KEPT)
             elif runs(cell):
                 self._watcher.begins(done)
-                judged = await self._on_the_record(cell, index, number)
-                self._note(judged, index)
+                try:
+                    judged = await self._run_cell(cell, done)
+                except NotebookError as error:
+                    self._stopped_by(error, "The run was ended before this cell, which could not be noted. ")
+                    self.report.failed_cell = index
+                    judged = Judged(CellState.UNSENT, sent=False)
+                else:
+                    self._note(judged, index)
                 done = replace(done, state=judged.state, message=judged.message, seconds=time.monotonic() - began)
             self._watcher.ended(done)
-            # If this fails for good, the last attempt says so.
+            # If this fails for good, no further cell is sent, and the last attempt says so.
             with contextlib.suppress(NotebookError):
-                await self._save()
+                await self._file.save()
         if self.report.state is RunState.RUNNING:
             self.report.state = RunState.COMPLETED
 
-    async def _on_the_record(self, cell: Any, index: int, number: int) -> Judged:
-        if self._on_record is None:
-            return await self._run_cell(cell, number)
-        began = time.monotonic()
-        await self._on_record.sent(self._place, index, cell)
-        judged = await self._run_cell(cell, number)
-        self._sent = self._sent or judged.sent
-        await self._on_record.ran(self._place, index, cell, judged, time.monotonic() - began)
-        return judged
+    async def _run_cell(self, cell: Any, done: CellDone) -> Judged:
+        """Note that the cell is begun, run it, and note how it ended.
 
-    async def _run_cell(self, cell: Any, number: int) -> Judged:
+        Raises:
+            NotebookError: it was not sent, because the file cannot say that it was.
+            AuditError: likewise; or what it has done is not on record.
+        """
+        before = list(cell.outputs), cell.execution_count, cell.metadata.get("pskernel")
         record = cell.metadata["pskernel"] = nbformat.from_dict(
             {"state": str(CellState.RUNNING), "started": datetime.now(UTC).isoformat()}
         )
-        with contextlib.suppress(NotebookError):
-            await self._save()
         began = time.monotonic()
-        self._cell = CellRun(cell, self._place, self._rules, self._asker, self._heard)
         try:
-            judged = await self._cell.run(number)
+            await self._file.save()
+            if self._on_record is not None:
+                await self._on_record.sent(self._place, done.index, cell)
+        except PSKernelError:
+            _put_back(cell, before)
+            raise
+        self._cell = CellRun(cell, self._place, self._rules, self._asker, self._heard)
+        if self._asked:
+            # While the file was written.
+            self._cell.interrupt()
+        try:
+            judged = await self._cell.run(done.number)
         except asyncio.CancelledError:
             record["state"] = str(CellState.INTERRUPTED)
-            self.report.failed_cell = self.notebook.cells.index(cell)
-            self.report.problem = (
-                "The run was given up while the cell ran; its command may still be running on the remote."
-            )
-            self._watcher.ended(CellDone(self.report.failed_cell, number, 0, "", CellState.INTERRUPTED))
+            self.report.failed_cell, self.report.problem = done.index, _GIVEN_UP
+            self._watcher.ended(replace(done, state=CellState.INTERRUPTED))
+            if self._on_record is not None:
+                given_up = Judged(CellState.INTERRUPTED, _GIVEN_UP)
+                seconds = time.monotonic() - began
+                await _to_its_end(self._on_record.ran(self._place, done.index, cell, given_up, seconds))
             raise
         finally:
             self._cell = None
@@ -222,14 +242,18 @@ class NotebookRun:
             record["error_id"] = judged.error_id
         if judged.error_records:
             record["error_records"] = True
+        if not judged.sent and judged.state is not CellState.WITHHELD and before[2] is not None:
+            _put_back(cell, before)
+        self._sent = self._sent or judged.sent
+        if self._on_record is not None:
+            await self._on_record.ran(self._place, done.index, cell, judged, time.monotonic() - began)
         return judged
 
     def _note(self, judged: Judged, index: int) -> None:
         """What a cell's end means for the run, and what is known of the remote by then."""
         report, session = self.report, self._place.session
-        self._sent = self._sent or judged.sent
         report.unanswered = self._heard.unanswered
-        report.dry, report.withheld = self._rules.dry, report.withheld + (judged.state is CellState.WITHHELD)
+        report.withheld += judged.state is CellState.WITHHELD
         report.had_errors = report.had_errors or judged.error_records or judged.state is CellState.FAILED
         if judged.exit_code is not None:
             report.exit_code = judged.exit_code
@@ -262,29 +286,17 @@ class NotebookRun:
         except PSKernelError as error:
             self.last_words = str(error)
 
-    async def _save(self) -> None:
-        self.report.duration = round(time.monotonic() - self._began, 3)
-        self.notebook.metadata["pskernel"] = nbformat.from_dict(asdict(self.report))
-        # A write that has begun goes to its end, whoever is cancelled, and the next one waits for it.
-        await asyncio.shield(asyncio.create_task(self._write(to_json(self.notebook))))
 
-    async def _write(self, text: str) -> None:
-        async with self._writing:
-            # Other hosts' cells need not wait for this disk.
-            await asyncio.to_thread(write_json, text, self._out)
+def _put_back(cell: Any, before: tuple[list[Any], int | None, Any]) -> None:
+    """A cell that was not sent after all is as an earlier run has left it."""
+    cell.outputs, cell.execution_count, record = before
+    if record is None:
+        del cell.metadata["pskernel"]
+    else:
+        cell.metadata["pskernel"] = record
 
 
-@contextlib.contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Keep other runs from the same file: the two would write over each other, and a cell might run twice."""
-    with contextlib.ExitStack() as stack:
-        try:
-            ours = stack.enter_context(held(out.absolute().with_name(f".{out.absolute().name}.lock")))
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise NotebookError(f"The notebook {out} cannot be written: {reason}.") from None
-        if not ours:
-            raise NotebookError(
-                f"Another run is writing {out}. Wait for its end, stop it, or name another file with --output."
-            )
-        yield
+async def _to_its_end(recording: Coroutine[Any, Any, None]) -> None:
+    """Put on record how what is given up has ended, also if that is asked for once more."""
+    with contextlib.suppress(AuditError, asyncio.CancelledError):
+        await asyncio.shield(asyncio.create_task(recording))

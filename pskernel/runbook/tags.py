@@ -9,6 +9,7 @@ __all__ = [
     "ASSERT_TAG",
     "EXPECTED_TAG",
     "INJECTED_TAG",
+    "OBEYED_TAGS",
     "PARAMETERS_TAG",
     "SKIP_TAG",
     "tags_of",
@@ -21,6 +22,7 @@ PARAMETERS_TAG, INJECTED_TAG = "parameters", "injected-parameters"
 ASSERT_TAG = "assert"
 # Cells that a run which goes on from an earlier one runs again: they make what the others need in the session.
 ALWAYS_TAGS = frozenset({"always", PARAMETERS_TAG, INJECTED_TAG})
+OBEYED_TAGS = ALWAYS_TAGS | {SKIP_TAG, EXPECTED_TAG, ASSERT_TAG}
 
 
 def tags_of(cell: Any) -> list[str]:

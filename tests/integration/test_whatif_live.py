@@ -36,10 +36,11 @@ SNAPSHOT = """& {
     "type:$((Get-TypeData System.Int32).Members.Keys)"
     "umask:$(/bin/sh -c umask)"
 }"""
+LOADED = "Import-Module Microsoft.PowerShell.Management, Microsoft.PowerShell.Utility, Microsoft.PowerShell.Security"
+# Nothing here is of a module that is not loaded from the beginning.
 SET_UP = """
-Set-Location '{folder}'
-Import-Module Microsoft.PowerShell.Management, Microsoft.PowerShell.Utility, Microsoft.PowerShell.Security
-$env:PSK_KEEP = 'keep'; $keep = 'keep'; function keep {{ 'keep' }}; Set-Alias kept Get-Date
+$null = $ExecutionContext.SessionState.Path.SetLocation('{folder}')
+$env:PSK_KEEP = 'keep'; $keep = 'keep'; function keep {{ 'keep' }}; ${{alias:kept}} = 'Get-Date'
 function Get-Clean {{ param([string] $Name, $More) Get-ChildItem $Name | Where-Object Length -gt 0 }}
 function Get-Dirty {{ /bin/touch dirty; 'dirty' }}
 function Invoke-Clean {{ Get-Clean @args }}
@@ -48,7 +49,7 @@ function Remove-Both {{ [CmdletBinding(SupportsShouldProcess)] param([string] $P
 function Get-Dynamic {{ [CmdletBinding()] param() dynamicparam {{ /bin/touch dynamic }} end {{ }} }}
 function Get-Removed {{ [CmdletBinding()] param() dynamicparam {{ Remove-Item a.txt }} end {{ }} }}
 ${{function:Get-Bound}} = {{ /bin/touch bound }}.GetNewClosure()
-Set-Alias rmx Remove-Item; Set-Alias evil /bin/touch; Set-Alias rmxx rmx
+${{alias:rmx}} = 'Remove-Item'; ${{alias:evil}} = '/bin/touch'; ${{alias:rmxx}} = 'rmx'
 New-Module -Name InMemory {{ function Set-Thing {{ [CmdletBinding(SupportsShouldProcess)] param() /bin/touch thing }} }} |
     Import-Module
 """
@@ -104,7 +105,7 @@ def scratch(pwsh: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scr
         patch.setenv("PSModulePath", str(folder / "modules"))
         runspace = runner.run(connect(Target.parse(f"process:{pwsh}")))
         scratch = Scratch(runner, runspace, folder)
-        output = runner.run(scratch.cell(SET_UP.format(folder=folder)))
+        output = runner.run(scratch.cell(f"{LOADED}\n{SET_UP.format(folder=folder)}"))
         assert "" == output
         yield scratch
         runner.run(runspace.aclose())
@@ -119,6 +120,20 @@ def test_a_cell_that_may_run_changes_nothing_but_its_variables(scratch: Scratch,
     changed = before ^ scratch.state()
     own = tuple(f"{name}=" if ":" in name else f"variable:{name}=" for name in assigns.split())
     assert [] == [line for line in sorted(changed) if not line.casefold().startswith(own or ("none",))]
+
+
+@pytest.mark.parametrize(
+    "cell", ["'x' > f", "Get-Date | Export-Csv f", *(cell for cell, _ in RUNS)], ids=lambda value: value[:60]
+)
+def test_what_may_run_may_also_be_the_first_cell_of_a_session(scratch: Scratch, pwsh: str, cell: str) -> None:
+    """In a process of its own: what one has loaded of a module stays in it."""
+
+    async def examined() -> tuple[str, ...]:
+        async with await connect(Target.parse(f"process:{pwsh}")) as runspace:
+            await runspace.query(SET_UP.format(folder=scratch.folder))
+            return (await examine(runspace, cell)).reasons
+
+    assert () == scratch.run(examined())
 
 
 @pytest.mark.parametrize(("cell", "reason"), REFUSED, ids=lambda value: value[:60])

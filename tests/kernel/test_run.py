@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from typer.testing import CliRunner
 
 from pskernel.cli.app import app
 from pskernel.cli.install import kernel_json
+from pskernel.runbook.notebook import write_notebook
 from pskernel.target import Target
 from tests.parts.kernels import Gate, Relay, Starter
 
@@ -280,8 +282,9 @@ def test_the_target_may_come_from_the_notebooks_kernel_the_environment_or_a_cell
     plain = machine.notebook("'env'", name="plain.ipynb")
     assert machine("run", plain, PSKERNEL_TARGET=machine.target).returncode == 0
     assert texts(machine.out("plain.out.ipynb")) == ["env\n"]
-    line = machine.notebook(f"#% target {machine.target}\n$Host.UI.RawUI.BufferSize.Width", name="line.ipynb")
-    assert machine("run", line, "--option", "width=77").returncode == 0
+    line = machine.notebook("#% target process:\n$Host.UI.RawUI.BufferSize.Width", name="line.ipynb")
+    with_pwsh = f"{Path(machine.target.removeprefix('process:')).parent}{os.pathsep}{os.environ['PATH']}"
+    assert machine("run", line, "--option", "width=77", PATH=with_pwsh).returncode == 0
     assert texts(machine.out("line.out.ipynb")) == ["77\n"]
 
 
@@ -318,6 +321,24 @@ def test_a_signal_stops_the_remote_cell_and_then_the_run(machine: Machine, begun
     assert (record_of(out).state, record_of(out).failed_cell) == ("interrupted", 1)
     assert [output.output_type for output in out.cells[1].outputs] == ["stream", "error"]
     assert (texts(out)[1], texts(out)[2]) == ("partial\n", "")
+
+
+def test_a_signal_while_the_file_is_written_keeps_the_cell_from_being_sent(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = machine.folder / "ran"
+    states = []
+
+    def write(notebook: Any, path: Path) -> None:
+        write_notebook(notebook, path)
+        states.append(notebook.cells[0].metadata.get("pskernel", {}).get("state"))
+        if len(states) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("pskernel.runbook.saving.write_notebook", write)
+    result = machine("run", machine.notebook(f"New-Item '{mark}'"), "--target", machine.target)
+    assert (result.returncode, mark.exists()) == (130, False)
+    assert states == [None, "running", "interrupted", "interrupted"]
 
 
 def test_a_second_interrupt_does_not_wait(machine: Machine, begun: Mark) -> None:
@@ -480,7 +501,7 @@ def test_a_run_that_was_killed_is_gone_on_with(machine: Machine, six: Path, begu
     with log.open("a") as file:
         file.write("again\n")
 
-    result = machine("run", "--resume", "book.out.ipynb")
+    result = machine("run", "--resume", "book.out.ipynb", "--target", machine.target)
 
     assert result.returncode == 0
     assert "Cell 4 was being run when that run ended, so how much of it was done is not known" in result.stderr
@@ -497,7 +518,7 @@ def test_a_run_that_was_killed_is_gone_on_with(machine: Machine, six: Path, begu
         ["running"],
     )
     assert [cell.metadata.pskernel.state for cell in merged.cells] == ["ok"] * 6
-    again = machine("run", "--resume", "book.out.ipynb")
+    again = machine("run", "--resume", "book.out.ipynb", "--target", machine.target)
     assert (again.returncode, again.stderr.split(".")[0]) == (
         2,
         "pskernel: There is nothing to go on with: the run in book",
@@ -553,6 +574,188 @@ def test_a_failed_cell_is_run_again_and_the_notebook_may_be_named_too(machine: M
     assert record_of(machine.out()).state == "failed"
 
 
+def test_what_was_done_stays_done_and_shown_whatever_becomes_of_the_runs_that_go_on(
+    machine: Machine, begun: Mark, gate: Gate, relay: Relay
+) -> None:
+    log, slow = machine.folder / "log.txt", machine.folder / "slow"
+    source = machine.notebook(
+        code(f"if (Test-Path '{slow}') {{ {begun.set}; {gate.wait} }}; $x = 1", "always"),
+        f"Add-Content '{log}' done",
+        f"'seen'; if ((Get-Content '{log}') -notcontains 'go') {{ throw 'bad' }}",
+    )
+    arguments = ("run", "--resume", "book.out.ipynb", "--target")
+    assert machine("run", source, "--target", relay.target).returncode == 1
+    failed = machine.out()
+
+    # One that does not come to the host; and then one that is killed in the cell that each run runs.
+    away = Path(relay.path).rename(f"{relay.path}-away")
+    assert machine(*arguments, relay.target).returncode == 2
+    cut = machine.out()
+    away.rename(relay.path)
+    slow.touch()
+    process = machine.start(*arguments, relay.target)
+    begun.wait()
+    process.kill()
+    process.communicate(timeout=BOUND)
+    gate.open()
+    slow.unlink()
+    killed = machine.out()
+    with log.open("a") as file:
+        file.write("go\n")
+    result = machine(*arguments, relay.target)
+
+    assert [cell.metadata.pskernel.state for cell in cut.cells] == ["ok", "ok", "failed"]
+    assert [cell.outputs for cell in cut.cells] == [cell.outputs for cell in failed.cells]
+    assert (record_of(cut).state, record_of(cut).failed_cell) == ("not run", 0)
+    assert [cell.metadata.pskernel.state for cell in killed.cells] == ["running", "ok", "failed"]
+    assert killed.cells[2].outputs == failed.cells[2].outputs
+    assert "Cell 3 failed" in result.stderr
+    assert "1 of these cells" in " ".join(result.stderr.split())
+    assert (result.returncode, log.read_text().split()) == (0, ["done", "go"])
+    assert texts(machine.out()) == ["", "", "seen\n"]
+
+
+def test_a_dry_run_does_not_take_the_place_of_a_run_to_go_on_from(machine: Machine) -> None:
+    machine("run", machine.notebook("'a'", "throw 'bad'"), "--target", machine.target)
+    before = (machine.folder / "book.out.ipynb").read_bytes()
+    arguments = ("run", "--resume", "book.out.ipynb", "--target", machine.target)
+    for more in ((), ("-o", "./book.out.ipynb")):
+        refused = machine(*arguments, "--whatif", *more)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "Name another file" in refused.stderr
+    assert "--vouch is for a dry run" in machine(*arguments, "--vouch", "X").stderr
+    machine(*arguments, "--whatif", "-o", "dry.ipynb")
+    assert record_of(machine.out("dry.ipynb")).dry
+    assert before == (machine.folder / "book.out.ipynb").read_bytes()
+
+
+def test_a_cell_that_cannot_be_noted_is_not_sent(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(machine.folder))
+    place, mark = machine.folder / "place", machine.folder / "ran"
+    place.mkdir()
+    source = machine.notebook("'a'", f"Remove-Item -Recurse -Force '{place}'", f"New-Item '{mark}'")
+    arguments = ("--target", machine.target, "-o", place / "out.ipynb", "--junit", "result.xml")
+
+    result = machine("run", source, *arguments)
+
+    assert (result.returncode, mark.exists()) == (1, False)
+    assert "cell 3 of the notebook: The run was ended before this cell, which could not be noted." in result.stderr
+    assert f"The notebook {place}/out.ipynb cannot be written: No such file" in result.stderr
+    assert result.stdout.splitlines()[2].startswith("[3/3] not sent")
+    (other,) = machine.folder.glob("pskernel-*/out.ipynb")
+    assert f"was written to {other} instead" in result.stderr
+    assert result.stdout.splitlines()[-1].startswith("Failed on process:")
+    assert result.stdout.splitlines()[-1].endswith(f"Written to {other}.")
+    out = nbformat.read(other, as_version=4)
+    assert (record_of(out).state, record_of(out).failed_cell, record_of(out).error_id) == ("failed", 2, "NotebookError")
+    assert [cell.metadata.get("pskernel", {}).get("state") for cell in out.cells] == ["ok", "ok", None]
+    assert ET.parse(machine.folder / "result.xml").getroot()[0].get("tests") == "3"
+
+
+def test_a_notebook_that_cannot_be_written_in_the_end_is_written_elsewhere_and_told(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(machine.folder))
+    place = machine.folder / "place"
+    place.mkdir()
+    source = machine.notebook("'a'", f"Remove-Item -Recurse -Force '{place}'")
+    arguments = ("run", source, "--target", machine.target, "-o", place / "out.ipynb")
+
+    result = machine(*arguments)
+
+    (other,) = machine.folder.glob("pskernel-*/out.ipynb")
+    assert (result.returncode, texts(nbformat.read(other, as_version=4))) == (1, ["a\n", ""])
+    assert (
+        f"cannot be written: No such file or directory. What the run has come to was written to {other}"
+        in result.stderr
+    )
+
+
+def test_a_wrong_place_for_junit_is_told_before_anything_is_run(machine: Machine) -> None:
+    source = machine.notebook("'a'")
+    for place in ("no/such/result.xml", "."):
+        result = machine("run", source, "--target", machine.target, "--junit", place)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert "The JUnit file cannot be written to" in result.stderr
+    assert not (machine.folder / "book.out.ipynb").exists()
+
+
+@pytest.mark.parametrize("tag", ["skip-execution", "raises-exception", "always", "assert", "parameters"])
+def test_a_run_whose_tags_were_changed_is_not_gone_on_with(machine: Machine, tag: str) -> None:
+    machine("run", machine.notebook("$a = 1", "throw 'bad'"), "--target", "unix:/no/such")
+    out = machine.out()
+    out.cells[0].metadata["tags"] = [tag]
+    nbformat.write(out, machine.folder / "edited.ipynb")
+    result = machine("run", "--resume", "edited.ipynb", "--target", "unix:/no/such")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "are not those that were run: the file was changed since" in result.stderr
+
+
+@pytest.mark.parametrize("cell", ["$Count = 1", "param([Parameter(Mandatory)][int]$Count)"])
+def test_parameters_that_were_changed_in_the_file_are_not_gone_on_with(machine: Machine, cell: str) -> None:
+    arguments = ("--target", machine.target, "-p", "Count=5")
+    source = machine.notebook(code(cell, "parameters"), "$Count", "throw 'bad'")
+    assert machine("run", source, *arguments).returncode == 1
+    out = machine.out()
+    assert texts(out)[2] == "5\n"
+    out.cells[1].source = out.cells[1].source.replace("5", "6")
+    nbformat.write(out, machine.folder / "edited.ipynb")
+
+    result = machine("run", "--resume", "edited.ipynb", "--target", machine.target)
+
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "are not those that were run: the file was changed since" in result.stderr
+    # Unchanged it is.
+    assert machine("run", source, "--resume", "book.out.ipynb", *arguments).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "beyond"),
+    [
+        (
+            "ssh://evil.invalid?credential=env:TOKEN&accept_host_key=SHA256:" + "A" * 43,
+            [],
+            "accept_host_key, credential",
+        ),
+        ("ssh://evil.invalid?proxy_jump=x", [], "proxy_jump"),
+        ("ssh://evil.invalid", ["--option", "credential=env:TOKEN"], "credential"),
+        ("process:MARK", [], "a program of this machine"),
+        ("unix:/no/such", [], "a program of this machine"),
+        ("pid:1", [], "a program of this machine"),
+    ],
+)
+def test_an_executed_notebook_does_not_say_what_is_run_here_or_which_secret_goes_where(
+    machine: Machine, target: str, options: list[str], beyond: str
+) -> None:
+    machine("run", machine.notebook("'a'", "throw 'bad'"), "--target", machine.target)
+    program = machine.folder / "program"
+    program.write_text(f"#!/bin/sh\ntouch {machine.folder}/ran\n")
+    program.chmod(0o755)
+    hostile = machine.out()
+    hostile.metadata.pskernel.target = target.replace("MARK", str(program))
+    nbformat.write(hostile, machine.folder / "hostile.ipynb")
+    before = (machine.folder / "hostile.ipynb").read_bytes()
+
+    result = machine("run", "--resume", "hostile.ipynb", *options, TOKEN="s3cret-token")
+
+    assert (result.returncode, result.stdout) == (2, "")
+    assert f"with {beyond}: files are passed around" in result.stderr
+    assert "--target URL or --kernel NAME" in result.stderr
+    assert not (machine.folder / "ran").exists()
+    assert before == (machine.folder / "hostile.ipynb").read_bytes()
+
+
+@pytest.mark.parametrize("rules", [[], ["--whatif"]])
+def test_a_cell_does_not_choose_a_program_of_this_machine(machine: Machine, rules: list[str]) -> None:
+    program = machine.folder / "program"
+    program.write_text(f"#!/bin/sh\ntouch {machine.folder}/ran\n")
+    program.chmod(0o755)
+    result = machine("run", machine.notebook(f"#% target process:{program}\n1"), *rules)
+    assert result.returncode == 2
+    assert "A cell may not name process:" in result.stderr
+    assert not (machine.folder / "ran").exists()
+
+
 def test_rules_for_all_cells(machine: Machine) -> None:
     source = machine.notebook("'a'", "Start-Sleep 60", "'never'")
     late = machine("run", source, "--target", machine.target, "--cell-timeout", "0.2")
@@ -589,7 +792,9 @@ def test_assertions_hold_or_fail_their_cell(machine: Machine) -> None:
     assert result.returncode == 1
     assert "cell 3 of the notebook: AssertionFailed: Value 2 of the assertion is False, not true." in result.stderr
     assert texts(machine.out())[0].splitlines()[:3] == ["True", "1", "text"]
-    for text in ("", "# nothing", "$null", "0", "''", "Write-Error x"):
+    source = machine.notebook(code("[switch]$true", "assert"), name="true.ipynb")
+    assert machine("run", source, "--target", machine.target).returncode == 0
+    for text in ("", "# nothing", "$null", "0", "''", "Write-Error x", "[switch]$false"):
         source = machine.notebook(code(f"{text} \n#", "assert"), name="false.ipynb")
         assert machine("run", source, "--target", machine.target).returncode == 1, text
 
@@ -644,6 +849,68 @@ def test_secrets_that_answer_prompts_are_in_nothing_that_is_written(machine: Mac
     assert {"book.out.ipynb", "result.xml"} < {path.name for path in written}
     assert not [path for path in written if b"s3cret" in path.read_bytes() or b"czNjcmV0" in path.read_bytes()]
     assert "s3cret" not in result.stdout + result.stderr
+
+
+def test_a_secret_that_was_shown_before_it_was_given_is_in_nothing_that_is_written(machine: Machine) -> None:
+    (machine.folder / "answers.yaml").write_text("- prompt: Token\n  secret: env:THE_TOKEN\n")
+    source = machine.notebook(
+        "'s3cret-' + 'token-of-web01'",
+        code("throw ('s3cret-' + 'token-of-web01')", "raises-exception"),
+        "$null = Read-Host 'Token' -AsSecureString; 'after'",
+    )
+    arguments = ("--target", machine.target, "--answers", "answers.yaml")
+    assert machine("run", source, *arguments, THE_TOKEN="s3cret-token-of-web01").returncode == 0
+    assert texts(machine.out())[0] == "***\n"
+    assert texts(machine.out())[2].endswith("after\n")
+    assert machine.out().cells[1].metadata.pskernel.error_id == "***"
+    assert b"s3cret-token" not in (machine.folder / "book.out.ipynb").read_bytes()
+
+
+def test_a_failure_of_ours_is_logged_without_its_text(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = "s3cret-token"
+
+    def fail(*_: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr("pskernel.runbook.cellrun.read_directives", fail)
+    assert machine("run", machine.notebook("'a'"), "--target", machine.target).returncode == 1
+    assert record_of(machine.out()).error_id == "InternalError"
+    assert "RuntimeError" in caplog.text
+    assert "in fail" in caplog.text
+    assert said not in caplog.text
+
+
+def test_texts_of_the_remote_are_bounded_in_the_record(machine: Machine) -> None:
+    source = machine.notebook("throw ('x' * 3MB)")
+    result = machine("run", source, "--target", machine.target)
+    assert result.returncode == 1
+    out = machine.out()
+    assert (len(record_of(out).problem), len(record_of(out).error_id)) == (4000, 4000)
+    assert record_of(out).problem.endswith("x…")
+    (error,) = out.cells[0].outputs
+    assert len(error.evalue) == 64 * 1024
+    assert (machine.folder / "book.out.ipynb").stat().st_size < 200_000
+    assert len(result.stderr) < 5000
+
+
+def test_a_run_that_is_given_up_is_on_record_to_its_end(machine: Machine, begun: Mark) -> None:
+    source = machine.notebook("'a'", f"{begun.set}; [Threading.Thread]::Sleep(30000)")
+    arguments = ("--target", machine.target, "--option", "stop_timeout=60", "--audit", "log")
+    process = machine.start("run", source, *arguments)
+    begun.wait()
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("Stopping the cell on the remote.")
+    process.send_signal(signal.SIGINT)
+    assert finished(process).returncode == 130
+    lines = [line for file in (machine.folder / "log").glob("*.jsonl") for line in file.read_text().splitlines()]
+    records = [json.loads(line) for line in lines]
+    assert [record["kind"] for record in records][-3:] == ["cell-sent", "cell", "run-ended"]
+    assert [record["state"] for record in records[-2:]] == ["interrupted", "interrupted"]
+    assert "given up while the cell ran" in records[-1]["problem"]
+    assert machine("audit", "verify", "log").returncode == 0
 
 
 def test_a_run_is_put_on_record_cell_by_cell_and_the_record_verifies(machine: Machine) -> None:
@@ -727,8 +994,8 @@ def test_two_runs_do_not_write_one_file(machine: Machine, begun: Mark, gate: Gat
     source = machine.notebook(f"{begun.set}; {gate.wait}; 'done'")
     process = machine.start("run", source, "--target", machine.target)
     begun.wait()
-    for arguments in ((source, "--target", machine.target), ("--resume", "book.out.ipynb")):
-        second = machine("run", *arguments)
+    for arguments in ([source], ["--resume", "book.out.ipynb"]):
+        second = machine("run", *arguments, "--target", machine.target)
         assert (second.returncode, second.stdout) == (2, "")
         assert "Another run is writing" in second.stderr
     gate.open()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -90,13 +91,13 @@ def test_a_bad_target_is_an_error_in_every_cell_of_a_living_kernel(start: Starte
 
 @pytest.mark.live
 def test_the_first_cell_may_name_the_target(start: Starter, pwsh: str) -> None:
-    kernel = start()
+    kernel = start(env={"PATH": f"{Path(pwsh).parent}{os.pathsep}{os.environ['PATH']}"})
     assert kernel.run("1").ename == "TargetError"
-    run = kernel.run(f"# a note\n\n#% target process:{pwsh}\n$x = 5; $x")
+    run = kernel.run("# a note\n\n#% target process:\n$x = 5; $x")
     assert run.stdout == "5\n"
-    assert run.record["target"] == f"process:{pwsh}"
+    assert run.record["target"] == "process:"
     assert kernel.run("$x").stdout == "5\n"
-    again = kernel.run(f"#% target process:{pwsh}\n$x")
+    again = kernel.run("#% target process:\n$x")
     assert again.stdout == "5\n"
 
 

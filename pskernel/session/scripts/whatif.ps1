@@ -139,7 +139,10 @@
                 }
                 elseif ($actsByProvider[$key]) {
                     if (-not $command.Parameters.ContainsKey('WhatIf')) { & $say $node "$name knows no -WhatIf here" }
-                    if ([Microsoft.PowerShell.Commands.CoreCommandBase].IsAssignableFrom($command.ImplementingType)) {
+                    # By name: as a type it is not found before its module is loaded.
+                    $base = $command.ImplementingType
+                    while ($base -and $base.FullName -ne 'Microsoft.PowerShell.Commands.CoreCommandBase') { $base = $base.BaseType }
+                    if ($base) {
                         foreach ($provider in $ExecutionContext.SessionState.Provider.GetAll()) {
                             if (-not ($provider.Capabilities -band [Management.Automation.Provider.ProviderCapabilities]::ShouldProcess)) {
                                 & $say $node "$name may act on the session's provider $($provider.Name), which knows no -WhatIf"

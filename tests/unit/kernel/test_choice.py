@@ -88,6 +88,19 @@ def test_a_directive_that_is_wrong(cell: str) -> None:
         chosen.for_cell("1")
 
 
+@pytest.mark.parametrize("named", ["process:/bin/sh", "process:sh", "unix:/run/some", "pid:1"])
+def test_a_cell_may_not_choose_a_program_of_this_machine(named: str) -> None:
+    chosen = choice()
+    with pytest.raises(
+        TargetError, match=r"A cell may not name .* program of this machine.* --target, .*PSKERNEL_TARGET"
+    ):
+        chosen.for_cell(f"#% target {named}\n1")
+    assert chosen.target is None
+    # It may name the one that the user has chosen.
+    chosen = choice(named)
+    assert chosen.for_cell(f"#% target {named}\n1") is chosen.session
+
+
 def test_a_bad_target_fails_every_cell_also_one_that_names_another() -> None:
     chosen = choice("ftp://web01")
     for _ in range(2):

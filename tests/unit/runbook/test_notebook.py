@@ -15,7 +15,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from pskernel.runbook.notebook import (
     NotebookError,
     counts,
+    digest,
     join_streams,
+    parameters_digest,
     read_notebook,
     runs,
     title_of,
@@ -124,6 +126,33 @@ def test_writing_leaves_nothing_else_behind_and_keeps_mode_and_link(tmp_path: Pa
     assert (tmp_path / "link.ipynb").is_symlink()
     assert stat.S_IMODE((tmp_path / "real.ipynb").stat().st_mode) == 0o640
     assert read_notebook(tmp_path / "real.ipynb").cells == []
+
+
+def test_a_link_that_others_have_put_beside_it_is_not_followed(path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("kept")
+    (tmp_path / f".{path.name}.{os.getpid()}.part").symlink_to(other)
+    write_notebook(new_notebook(), path)
+    assert other.read_text() == "kept"
+    assert path.is_file()
+
+
+def test_the_digest_holds_what_a_run_obeys() -> None:
+    def of(*tags: str, source: str = "1") -> tuple[str, str]:
+        notebook = new_notebook(cells=[new_code_cell("0"), new_code_cell(source, metadata={"tags": list(tags)})])
+        return digest(notebook), parameters_digest(notebook)
+
+    assert of() == of("mine") != of(source="2")
+    for tag in ("skip-execution", "raises-exception", "always", "assert", "parameters"):
+        assert of() != of(tag)
+    # Where a param() block is bound, its own cell is skipped.
+    assert of("parameters") == of("parameters", "skip-execution")
+    injected = of("injected-parameters")
+    assert injected[0] == of("injected-parameters", source="2")[0]
+    assert (
+        len({injected[1], of("injected-parameters", source="2")[1], of("injected-parameters", "skip-execution")[1]})
+        == 3
+    )
 
 
 def test_a_failed_write_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
