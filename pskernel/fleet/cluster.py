@@ -19,7 +19,6 @@ import pskernel
 from pskernel.audit import audit_policy
 from pskernel.errors import TargetUnreachable
 from pskernel.fleet.host import HostOrder, HostResult, HostRun, HostState
-from pskernel.masking import Masker
 from pskernel.questions import NobodyToAsk
 from pskernel.runbook.notebook import NotebookError, write_json
 from pskernel.runbook.report import CellDone, Report, RunState, Watcher
@@ -77,7 +76,7 @@ class _WorkersHost:
 
     async def run(self) -> HostResult:
         order = self._order
-        away = replace(order, out=Path(order.out.name))
+        away = replace(order, book=order.text(), out=Path(order.out.name))
         claim = Variable(_claim_name(self._run_id, order.name), client=self._client)
         await claim.set(json.dumps({"stage": _FREE}))
         try:
@@ -141,9 +140,9 @@ def run_on_worker(order: HostOrder, run_id: str, version: str) -> dict[str, Any]
 
 
 async def _run(order: HostOrder, claim: _Claim, run_id: str) -> HostResult:
-    settings, masker = audit_policy(), Masker()
-    with contextlib.nullcontext() if settings is None else settings.open(masker) as log:
-        host = HostRun(order, claim, NobodyToAsk(), contextlib.nullcontext(), log=log, masker=masker)
+    settings = audit_policy()
+    with contextlib.nullcontext() if settings is None else settings.open() as log:
+        host = HostRun(order, claim, NobodyToAsk(), contextlib.nullcontext(), log=log)
         return await _until_stopped(host, run_id)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import nbformat
 
@@ -19,7 +20,7 @@ from pskernel.runbook.junit import Suite
 from pskernel.runbook.notebook import NotebookError, counts, plain, read_notebook, title_of
 from pskernel.target import Target
 
-__all__ = ["CellGroups", "Group", "compare", "read_results", "suites", "write_json", "write_page"]
+__all__ = ["CellGroups", "Group", "compare", "suites", "write_json", "write_page"]
 
 _MAX_SHOWN = 20_000
 _MAX_DIFF_LINES = 200
@@ -83,25 +84,6 @@ def write_json(results: Sequence[HostResult], facts: dict[str, Any], path: Path)
     _write(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
-def read_results(path: Path) -> list[tuple[str, bool]]:
-    """The names of a former run's hosts, and whether all went well there.
-
-    Raises:
-        NotebookError: the file cannot be read.
-    """
-    try:
-        content = json.loads(path.read_text("utf-8"))
-        return [(str(host["name"]), _was_good(host)) for host in content["hosts"]]
-    except OSError as error:
-        raise NotebookError(f"The results {path} cannot be read: {error.strerror or error}.") from None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise NotebookError(f"{path} does not hold the results of a run on many hosts.") from None
-
-
-def _was_good(host: dict[str, Any]) -> bool:
-    return host["state"] == "completed" or (host["state"] == "exited" and not host["report"]["exit_code"])
-
-
 def suites(results: Sequence[HostResult]) -> list[Suite]:
     """The results as suites of JUnit, one a host."""
     found = []
@@ -137,7 +119,7 @@ def write_page(results: Sequence[HostResult], facts: dict[str, Any], path: Path)
 def _row(result: HostResult) -> str:
     seconds = f"{result.report.duration:.1f}" if result.report is not None else ""
     out = Path(result.out).name if result.out else ""
-    link = f'<a href="{html.escape(out)}">{html.escape(out)}</a>' if out else ""
+    link = f'<a href="{html.escape(quote(out))}">{html.escape(out)}</a>' if out else ""
     kind = "good" if result.is_good else "bad"
     texts = (result.name, result.state, seconds, result.problem)
     return f"<tr class={kind}>" + "".join(f"<td>{html.escape(text)}" for text in texts) + f"<td>{link}</tr>"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,6 +63,7 @@ class NotebookRun:
         report: what is known before it begins: the notebook's path, earlier runs.
         heard: where secrets are noted, which are then in nothing that is written.
         on_record: an audit log, without which nothing is run.
+        permit: asked before anything is sent, when the session is open; why it must not be, or nothing.
 
     Attributes:
         notebook: the notebook, with the outputs so far.
@@ -83,6 +84,7 @@ class NotebookRun:
         report: Report | None = None,
         heard: Heard | None = None,
         on_record: OnRecord | None = None,
+        permit: Callable[[], str] | None = None,
     ) -> None:
         self.notebook = notebook
         self._place = place
@@ -93,6 +95,7 @@ class NotebookRun:
         self._asker = asker or NobodyToAsk()
         self._heard = heard or Heard()
         self._on_record = on_record
+        self._permit = permit
         self.report = report or Report()
         self.report.book, self.report.parameters = digest(notebook), parameters_digest(notebook)
         self.last_words = ""
@@ -204,7 +207,7 @@ class NotebookRun:
         with contextlib.suppress(NotebookError):
             await self._save()
         began = time.monotonic()
-        self._cell = CellRun(cell, self._place, self._rules, self._asker, self._heard)
+        self._cell = CellRun(cell, self._place, self._rules, self._asker, self._heard, permit=self._permit)
         try:
             judged = await self._cell.run(number)
         except asyncio.CancelledError:
