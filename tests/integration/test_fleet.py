@@ -211,7 +211,7 @@ def spawning(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def cluster(spawning: None) -> Iterator[LocalCluster]:
-    with LocalCluster(n_workers=2, threads_per_worker=8, dashboard_address=None, silence_logs=50) as started:
+    with LocalCluster(n_workers=2, threads_per_worker=8, dashboard_address=":0", silence_logs=50) as started:
         yield started
 
 
@@ -261,7 +261,7 @@ def test_secrets_are_resolved_by_the_worker_and_are_not_in_what_it_is_sent(
     with LocalCluster(
         n_workers=1,
         threads_per_worker=1,
-        dashboard_address=None,
+        dashboard_address=":0",
         silence_logs=50,
         env={"NO_SUCH_SECRET": "on the worker"},
     ) as started:
