@@ -7,7 +7,7 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,15 @@ from pskernel.target import Target
 
 __all__ = ["CellGroups", "Group", "compare", "suites", "write_json", "write_page"]
 
-_MAX_SHOWN = 20_000
+# Comparing costs the square of the lines.
+_MAX_DIFFED = 2_000
 _MAX_DIFF_LINES = 200
-_MAX_DIFFED = 200_000
+_MAX_LINE = 500
+# Lines of the beginning and of the end, where not all is shown.
+_MAX_ENDS = 100
+# Outputs beside the most frequent one that are shown, and characters of each that are looked at.
+_MAX_OTHERS = 20
+_MAX_KEPT = 200_000
 # A name that is shorter is part of too many words.
 _SHORTEST_NAME = 3
 _HOST = "{host}"
@@ -32,11 +38,13 @@ _HOST = "{host}"
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Hosts on which a cell wrote the same but for their names. ``digest`` is of all of it; ``text`` may be cut."""
+    """Hosts on which a cell wrote the same but for their names. ``digest`` is of all of it; ``text`` may be cut,
+    and is None where there are too many groups.
+    """
 
     hosts: tuple[str, ...]
     digest: str
-    text: str
+    text: str | None
     state: str
 
 
@@ -51,27 +59,48 @@ class CellGroups:
 
 
 def compare(results: Sequence[HostResult]) -> list[CellGroups]:
-    """Group the outputs of all executed notebooks, cell by cell. A notebook that cannot be read is left out."""
-    found: dict[int, dict[tuple[str, str], Group]] = {}
+    """Group the outputs of all executed notebooks, cell by cell. A notebook that cannot be read is left out.
+
+    Texts are kept for the largest groups alone: as many hosts may write as many outputs.
+    """
+    found: dict[int, dict[tuple[str, str], list[HostResult]]] = {}
     heads: dict[int, tuple[str, str]] = {}
     for result in results:
-        try:
-            notebook = read_notebook(Path(result.out)) if result.out else None
-        except NotebookError:
-            continue
-        for index, cell in enumerate(notebook.cells if notebook is not None else ()):
-            state = str(cell.metadata.get("pskernel", {}).get("state", "")) if counts(cell) else ""
-            if not state:
-                continue
+        for index, cell, state in _cells(result):
             heads.setdefault(index, (title_of(cell.source), cell.source))
-            text = _without_names(_text(cell), result)
-            digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-            group = found.setdefault(index, {}).get((digest, state), Group((), digest, text[:_MAX_DIFFED], state))
-            found[index][digest, state] = Group((*group.hosts, result.name), digest, group.text, state)
+            found.setdefault(index, {}).setdefault((_digest(_text(cell, result)), state), []).append(result)
+    ranked = {index: sorted(groups.items(), key=lambda item: -len(item[1])) for index, groups in found.items()}
+    wanted: dict[str, HostResult] = {
+        hosts[0].name: hosts[0] for groups in ranked.values() for _, hosts in groups[: _MAX_OTHERS + 1]
+    }
+    texts: dict[tuple[int, str], str] = {}
+    for result in wanted.values():
+        for index, cell, _ in _cells(result):
+            if any(hosts[0] is result for _, hosts in ranked[index][: _MAX_OTHERS + 1]):
+                texts[index, result.name] = _text(cell, result)[:_MAX_KEPT]
     return [
-        CellGroups(index, *heads[index], tuple(sorted(groups.values(), key=lambda group: -len(group.hosts))))
-        for index, groups in sorted(found.items())
+        CellGroups(
+            index,
+            *heads[index],
+            tuple(
+                Group(tuple(host.name for host in hosts), digest, texts.get((index, hosts[0].name)), state)
+                for (digest, state), hosts in groups
+            ),
+        )
+        for index, groups in sorted(ranked.items())
     ]
+
+
+def _cells(result: HostResult) -> Iterator[tuple[int, Any, str]]:
+    """The cells that a host has come to, and how they ended."""
+    try:
+        notebook = read_notebook(Path(result.out)) if result.out else None
+    except NotebookError:
+        return
+    for index, cell in enumerate(notebook.cells if notebook is not None else ()):
+        state = str(cell.metadata.get("pskernel", {}).get("state", "")) if counts(cell) else ""
+        if state:
+            yield index, cell, state
 
 
 def write_json(results: Sequence[HostResult], facts: dict[str, Any], path: Path) -> None:
@@ -127,7 +156,7 @@ def _row(result: HostResult) -> str:
 
 def _cell(cell: CellGroups) -> str:
     first, *others = cell.groups
-    shown = [_group(first, _cut(first.text)), *(_group(other, _difference(first, other)) for other in others)]
+    shown = [_group(first, _whole(first.text or "")), *(_group(other, _difference(first, other)) for other in others)]
     source = f"<pre class=source>{html.escape(cell.source)}</pre>"
     return f"<h2>cell {cell.index + 1}: {html.escape(cell.title)}</h2>{source}{''.join(shown)}"
 
@@ -139,24 +168,45 @@ def _group(group: Group, text: str) -> str:
     return f"<details open>{summary}<pre>{text}</pre></details>"
 
 
-def _cut(text: str) -> str:
-    return html.escape(text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}\n\u2026")
+def _lines(text: str) -> list[str]:
+    return [line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]}\u2026" for line in text.splitlines()]
+
+
+def _whole(text: str) -> str:
+    """The text, or its beginning and its end."""
+    lines = _lines(text)
+    if len(lines) > 2 * _MAX_ENDS:
+        between = f"\u2026 {len(lines) - 2 * _MAX_ENDS} lines are left out; they are in the hosts' notebooks \u2026"
+        lines = [*lines[:_MAX_ENDS], between, *lines[-_MAX_ENDS:]]
+    return html.escape("\n".join(lines))
 
 
 def _difference(first: Group, other: Group) -> str:
     if first.digest == other.digest:
         return "the same output, in another state"
-    lines = list(difflib.unified_diff(first.text.splitlines(), other.text.splitlines(), lineterm="", n=1))[2:]
+    if other.text is None:
+        return "another output, which is in the hosts' notebooks"
+    ours, theirs = _lines(first.text or ""), _lines(other.text)
+    if max(len(ours), len(theirs)) > _MAX_DIFFED:
+        return f"This output is too long to be compared line by line. It begins and ends:\n\n{_whole(other.text)}"
+    lines = list(difflib.unified_diff(ours, theirs, lineterm="", n=1))[2:]
+    if not lines:
+        return "What differs is in what is too long to be shown; it is in the hosts' notebooks."
     shown = lines[:_MAX_DIFF_LINES]
     rows = [f"<span class={_KINDS.get(line[:1], 'same')}>{html.escape(line)}</span>" for line in shown]
     return "\n".join([*rows, *(["\u2026"] if len(lines) > len(shown) else [])])
 
 
-def _text(cell: Any) -> str:
+def _text(cell: Any, result: HostResult) -> str:
+    """What a cell wrote, but for the host's own names."""
     texts = (
         output.get("text", "") or f"{output.get('ename', '')}: {output.get('evalue', '')}\n" for output in cell.outputs
     )
-    return plain("".join(texts))
+    return _without_names(plain("".join(texts)), result)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _without_names(text: str, result: HostResult) -> str:

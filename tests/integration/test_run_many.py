@@ -15,6 +15,7 @@ from xml.etree import ElementTree as ET
 
 import nbformat
 import pytest
+from distributed import LocalCluster
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from typer.testing import CliRunner
 
@@ -230,6 +231,41 @@ def test_a_dry_run_changes_nothing(site: Site) -> None:
     assert "This was a dry run" in said
     assert site.ran() == {}
     assert status == 0
+
+
+def test_a_host_masks_its_own_secrets(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIN_A", "secret-of-a")
+    monkeypatch.setenv("PIN_B", "secret-of-b")
+    site.write("Read-Host -AsSecureString 'Pin'", '"secret-of-$Name"', hosts="")
+    tree = {}
+    for name in "ab":
+        answers = site.folder / f"{name}.yaml"
+        answers.write_text(f"- {{prompt: Pin, secret: 'env:PIN_{name.upper()}'}}\n")
+        options = {"answers": str(answers)}
+        tree[name] = {"target": f"process:{site.pwsh}", "options": options, "parameters": {"Name": name}}
+    site.hosts.write_text(json.dumps({"hosts": tree}))
+
+    status, said = site.run("1", "--audit", site.folder / "log")
+
+    assert status == 0, said
+    written = [*(site.folder / "1").iterdir(), *(site.folder / "log").glob("*.jsonl")]
+    assert not [each for each in written if "secret-of-a" in each.read_text() or "secret-of-b" in each.read_text()]
+    assert "***" in (site.folder / "1" / "b.ipynb").read_text()
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_cluster_from_the_command_line(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None, raising=False)
+    site.write("exit [int]($Name -eq 'b')")
+    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=":0", silence_logs=50) as cluster:
+        url = cluster.scheduler_address.replace("tcp://", "dask://")
+        with site.start("1", "--cluster", url, stdout=subprocess.PIPE) as process:
+            said, complaints = process.communicate()
+    assert process.returncode == 1, complaints
+    assert "2 of 3 hosts went well" in said
+    assert site.ran() == {"a": 1, "b": 1, "c": 1}
+    assert {each.name for each in (site.folder / "1").glob("*.ipynb")} == {"a.ipynb", "b.ipynb", "c.ipynb"}
+    assert site.run("2", "--answers", "x.yaml", "--cluster", "dask://h:1")[0] == 2
 
 
 def test_a_policy_is_not_passed_by_on_a_cluster(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
