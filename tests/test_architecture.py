@@ -51,7 +51,7 @@ ALLOWED = {
         "pskernel",
     },
     # One notebook on many hosts.
-    "fleet": VALUES | {"audit", "cells", "connect", "masking", "render", "runbook", "session", "pskernel"},
+    "fleet": VALUES | {"audit", "cells", "connect", "locks", "masking", "render", "runbook", "session", "pskernel"},
     "cli": VALUES
     | {
         "fleet",

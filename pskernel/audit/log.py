@@ -116,15 +116,17 @@ class AuditLog:
         """The last record that this object knows of, as ``NUMBER:SHA256``, for keeping elsewhere."""
         return "" if self._head is None else str(self._head.anchor)
 
-    def append(self, event: Event) -> int:
+    def append(self, event: Event, masker: Masker | None = None) -> int:
         """Put an event on record; return the record's number. It is on the disk then.
+
+        ``masker`` takes secrets out that are those of this event's run alone, instead of the log's own.
 
         Raises:
             AuditError: it may not be on record. Nothing more can be, by this object.
         """
         with self._held() as found:
             head = self._begin_file(found, "size or date") if self._is_due(found) else found
-            record, line = self._compose(fields_of(event, self._masker), head, _now())
+            record, line = self._compose(fields_of(event, masker or self._masker), head, _now())
             if len(line) >= MAX_LINE:
                 raise AuditError(
                     f"A record of more than {MAX_LINE >> 20} MB does not go into an audit log. Divide the cell."

@@ -46,7 +46,9 @@ def open_log(settings: AuditSettings | None, masker: Masker | None) -> Iterator[
         return
     with settings.open(masker) as log:
         yield log
-        output().print(f"On record in {settings.folder}, up to {log.anchor}.")
+        # The run is over, and its status stands, whoever has closed the pipe.
+        with contextlib.suppress(OSError, SystemExit):
+            output().print(f"On record in {settings.folder}, up to {log.anchor}.")
 
 
 def digest_of_file(path: Path) -> str:

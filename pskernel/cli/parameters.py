@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from pskernel.runbook.parameters import Parameters, read_parameters, tagged
 from pskernel.runbook.scanner import ParametersError
 from pskernel.runbook.tags import INJECTED_TAG, PARAMETERS_TAG
 
-__all__ = ["ParameterFiles", "ParameterTexts", "given_parameters"]
+__all__ = ["ParameterFiles", "ParameterTexts", "bound_parameters", "given_parameters"]
 
 ParameterTexts = Annotated[
     list[str] | None,
@@ -36,13 +37,23 @@ ParameterFiles = Annotated[
 ]
 
 
-def given_parameters(
+def given_parameters(notebook: Any, pairs: Sequence[str] | None, files: Sequence[Path] | None) -> None:
+    """Put what the command line gives into the notebook, which is changed. See docs/runbooks.md.
+
+    Raises as :func:`bound_parameters` does.
+    """
+    bound = bound_parameters(notebook, pairs, files)
+    if bound is not None:
+        bound(notebook)
+
+
+def bound_parameters(
     notebook: Any,
     pairs: Sequence[str] | None,
     files: Sequence[Path] | None,
     hosts: Mapping[str, Any] | None = None,
-) -> None:
-    """Put what the command line gives into the notebook, which is changed. See docs/runbooks.md.
+) -> Callable[[Any], None] | None:
+    """What puts the values into the notebook, or into a copy of it; None if it runs as it is.
 
     ``hosts`` are the values that an inventory has for a host; the command line's count more.
 
@@ -58,21 +69,21 @@ def given_parameters(
 
     anything = bool(pairs or files or hosts)
     if not anything and tagged(notebook, INJECTED_TAG):
-        return
+        return None
     try:
         parameters = read_parameters(notebook)
     except ParametersError:
         if anything:
             raise
-        return
+        return None
     if parameters is None:
         if anything:
             raise ParametersError(
                 f"The notebook has no parameters: no cell of it is tagged {PARAMETERS_TAG}. Tag the cell that has them."
             )
-        return
+        return None
     values = _by_name(parameters, hosts or {}) | read_values(pairs or (), files or (), parameters)
-    inject(notebook, parameters, bind(parameters, values))
+    return partial(inject, parameters=parameters, values=bind(parameters, values))
 
 
 def _by_name(parameters: Parameters, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from pskernel.answers import Answers
 from pskernel.cli.console import CommandError, OptionTexts, parse_options
 from pskernel.cli.parameters import ParameterFiles, ParameterTexts
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["run_many"]
 
@@ -53,6 +52,18 @@ def run_many(
     stop_on_error_record: Annotated[
         bool, typer.Option("--stop-on-error-record", help="Let any error record fail its cell.")
     ] = False,
+    answers: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A YAML file with answers to the prompts of cells; see docs/prompts.md."),
+    ] = None,
+    whatif: Annotated[
+        bool,
+        typer.Option("--whatif", help="Change nothing: run what is known to be harmless, and list the rest."),
+    ] = False,
+    vouch: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODULE", help="With --whatif, a module whose commands obey -WhatIf throughout."),
+    ] = None,
     cluster: Annotated[
         str | None,
         typer.Option(metavar="URL", help="Let the workers of a Dask cluster do it: dask://scheduler:8786."),
@@ -71,8 +82,9 @@ def run_many(
 ) -> None:
     """Run a notebook on many hosts, each in a session of its own, and sum up what came of it.
 
-    Exits with 0 if all went well everywhere, 1 if it did not on some hosts, 2 if nothing could be run, and 130 after
-    Ctrl+C. The folder has an executed notebook for each host, summary.html and results.json.
+    Exits with 0 if all went well everywhere, 1 if it did not on some hosts, 2 if nothing could be run anywhere, 130
+    after Ctrl+C and 143 after SIGTERM. The folder has an executed notebook for each host, summary.html and
+    results.json.
     """
     # Seconds that other verbs need not pay.
     from pskernel.cli.auditing import audit_settings  # noqa: PLC0415
@@ -80,19 +92,27 @@ def run_many(
     from pskernel.fleet.run import FleetRules  # noqa: PLC0415
     from pskernel.runbook.cellrun import CellRules  # noqa: PLC0415
 
+    options = parse_options(option)
+    if answers is not None:
+        if cluster is not None:
+            raise CommandError(
+                "--answers is a file of this machine. For workers, name a file of theirs: --option answers=FILE."
+            )
+        options["answers"] = str(answers.absolute())
+        Answers.load(answers)
     order = FleetOrder(
         notebook,
         inventory,
         limit=limit,
         only_failed=only_failed,
-        options=parse_options(option),
+        options=options,
         parameters=parameter,
         parameter_files=parameters_file,
         rules=FleetRules(throttle, canary),
         max_failures=_limit(max_failures),
         openings=openings,
         retries=retries,
-        cells=CellRules(cell_timeout, stop_on_error_record),
+        cells=CellRules(cell_timeout, stop_on_error_record, whatif, tuple(vouch or ())),
         cluster=cluster,
         out=out,
         junit=junit,
@@ -109,6 +129,6 @@ def _limit(text: str | None) -> tuple[float, bool] | None:
         number = float(text.removesuffix("%"))
     except ValueError:
         number = -1.0
-    if number < 0 or (not text.endswith("%") and number != int(number)):
+    if not math.isfinite(number) or number < 0 or (not text.endswith("%") and number != int(number)):
         raise CommandError(f"--max-failures takes a number of hosts, or a part of them such as 5%, not {text[:40]}.")
     return number, text.endswith("%")

@@ -22,7 +22,7 @@ from pskernel.runbook.heard import Heard
 from pskernel.runbook.junit import suite_of, write_junit
 from pskernel.runbook.notebook import digest, parameters_digest, read_notebook, runs
 from pskernel.runbook.onrecord import OnRecord
-from pskernel.runbook.report import Report, RunState
+from pskernel.runbook.report import Report, RunState, tell
 from pskernel.runbook.resume import Checkpoint, read_checkpoint
 from pskernel.runbook.run import NotebookRun
 from pskernel.runbook.tags import SKIP_TAG
@@ -103,7 +103,7 @@ def execute(order: Order, *, shows_file: bool = True) -> Ended:
             ended = asyncio.run(drive(run))
     if order.junit is not None:
         write_junit([suite_of(Path(run.report.notebook).name, run.report, run.notebook)], order.junit)
-    show_end(ended, shows_file=shows_file)
+    tell(show_end, ended, shows_file=shows_file)
     return ended
 
 

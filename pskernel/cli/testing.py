@@ -40,6 +40,8 @@ def check(
     # Seconds that other verbs need not pay.
     from pskernel.cli.running import Order, execute  # noqa: PLC0415
     from pskernel.runbook.drift import missing_cells  # noqa: PLC0415
+    from pskernel.runbook.junit import suite_of, write_junit  # noqa: PLC0415
+    from pskernel.runbook.notebook import read_notebook  # noqa: PLC0415
 
     if (cassette is None) == (target is None):
         raise CommandError("Say against what to test: --cassette FILE, or --target URL.")
@@ -49,12 +51,18 @@ def check(
         options = {"speed": "0", "strict": "true", **options}
     with tempfile.TemporaryDirectory(prefix="pskernel-") as folder:
         kept = out or Path(folder) / "executed.ipynb"
-        order = Order(notebook, kept, target, None, options, parameter, parameters_file, junit=junit)
+        order = Order(notebook, kept, target, None, options, parameter, parameters_file)
         ended = execute(order, shows_file=out is not None)
         gone = missing_cells(kept, cassette) if cassette is not None else []
-    for title in gone:
-        show_error(f"The recording has a cell that {notebook} does not have (any more): {title}. Record it again.")
-    raise typer.Exit(ended.status or bool(gone))
+        drift = [
+            f"The recording has a cell that {notebook} does not have (any more): {title}. Record it again."
+            for title in gone
+        ]
+        if junit is not None:
+            write_junit([suite_of(notebook.name, ended.report, read_notebook(kept), drift)], junit)
+    for problem in drift:
+        show_error(problem)
+    raise typer.Exit(ended.status or bool(drift))
 
 
 def nbval_sanitize() -> None:

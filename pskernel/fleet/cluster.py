@@ -7,19 +7,19 @@ import contextlib
 import dataclasses
 import json
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from distributed import Client, Event, KilledWorker, Variable, get_client, get_worker
+from distributed import Client, Event, KilledWorker, get_client, get_worker
 
 import pskernel
 from pskernel.audit import audit_policy
-from pskernel.errors import TargetUnreachable
+from pskernel.errors import PSKernelError, TargetUnreachable
+from pskernel.fleet.claims import Stage, finish, offer, send, take, withdraw
 from pskernel.fleet.host import HostOrder, HostResult, HostRun, HostState
-from pskernel.masking import Masker
 from pskernel.questions import NobodyToAsk
 from pskernel.runbook.notebook import NotebookError, write_json
 from pskernel.runbook.report import CellDone, Report, RunState, Watcher
@@ -31,8 +31,8 @@ _CONNECT_SECONDS = 30.0
 # Results above that are not kept with the scheduler as well.
 _MAX_KEPT = 1024 * 1024
 _STOP_SECONDS = 1.0
-_CLAIM_SECONDS = 30.0
-_FREE, _CONNECTING, _SENT, _DONE = "free", "connecting", "sent", "done"
+_WITHDRAW_SECONDS = 10.0
+_INSTALL = "Scheduler and workers need the same pskernel as this machine."
 
 
 @contextlib.asynccontextmanager
@@ -49,6 +49,11 @@ async def open_cluster(url: str) -> AsyncIterator[ClusterWorkers]:
         client = await Client(f"{_SCHEMES[scheme]}://{place}", asynchronous=True, timeout=_CONNECT_SECONDS)
     except (OSError, TimeoutError, ValueError) as error:
         raise TargetUnreachable(f"No Dask scheduler answers at {url}: {error}.") from None
+    if not client.scheduler_info()["workers"]:
+        await client.close()
+        raise TargetUnreachable(
+            f"The Dask scheduler at {url} has no workers: start some (dask worker), and run it again."
+        )
     try:
         yield ClusterWorkers(client)
     finally:
@@ -72,51 +77,93 @@ class _WorkersHost:
         self._client = client
         self._order = order
         self._run_id = run_id
-        self._future: Any = None
+        self._claim = _claim_name(run_id, order.name)
+        self._given_up = asyncio.Event()
+        self._asked = 0
         self._stopping: set[asyncio.Task[Any]] = set()
 
     async def run(self) -> HostResult:
-        order = self._order
-        away = replace(order, out=Path(order.out.name))
-        claim = Variable(_claim_name(self._run_id, order.name), client=self._client)
-        await claim.set(json.dumps({"stage": _FREE}))
+        away = replace(self._order, book=self._order.text(), out=Path(self._order.out.name))
         try:
-            return await self._result(away)
-        finally:
-            claim.delete()
-
-    async def _result(self, away: HostOrder) -> HostResult:
-        order = self._order
-        self._future = self._client.submit(
-            run_on_worker,
-            away,
-            self._run_id,
-            pskernel.__version__,
-            key=f"pskernel-{self._run_id}-{order.name}",
-            pure=False,
-            retries=0,
-        )
+            await self._ask(offer)
+        except Exception as error:  # noqa: BLE001 - whatever the scheduler's Python says
+            return self._failed(HostState.NOT_STARTED, f"The scheduler could not take it: {_said(error)}. {_INSTALL}")
+        problem = "The run was given up."
         try:
-            answer: dict[str, Any] = await self._future
-            if answer["notebook"]:
-                await asyncio.to_thread(write_json, answer["notebook"], order.out)
+            answer = await self._answer(away)
         except KilledWorker:
-            return self._failed(HostState.LOST, "Several workers were lost while this host was their task.")
-        except (asyncio.CancelledError, NotebookError):
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever a worker's own Python says
-            problem = f"The worker could not do it: {type(error).__name__}: {error}. Is pskernel installed there?"
-            return self._failed(HostState.BROKEN, problem[:500])
-        return _result(answer["result"], order.out if answer["notebook"] else None)
+            answer, problem = None, "Several workers were lost while this host was their task."
+        except Exception as error:  # noqa: BLE001 - whatever a worker's Python says, or the way there
+            answer, problem = None, f"What the worker did did not come back: {_said(error)}."
+        # From here on nobody sends anything any more who has not sent already.
+        claim = await self._withdrawn()
+        if answer is None and claim is not None:
+            answer = claim["answer"]
+        if answer is not None:
+            return await self._written(answer)
+        if claim is not None and claim["stage"] == Stage.FREE:
+            hint = "" if self._given_up.is_set() else _INSTALL
+            return self._failed(HostState.NOT_STARTED, f"{problem} Nothing was sent. {hint}")
+        if claim is not None and claim["stage"] == Stage.CONNECTING:
+            return self._failed(HostState.NOT_STARTED, f"{problem} Nothing was sent.")
+        return self._failed(HostState.LOST, f"{problem} Cells may have run, and may be running; look before you go on.")
 
     def interrupt(self) -> None:
-        # Whoever has not begun is taken back; the others are told.
+        """Tell the worker, which stops its cell; a second time waits for nobody."""
+        self._asked += 1
+        if self._asked > 1:
+            self._given_up.set()
+            return
         task = asyncio.ensure_future(Event(_stop_name(self._run_id), client=self._client).set())
         self._stopping.add(task)
         task.add_done_callback(self._stopping.discard)
 
+    async def _answer(self, away: HostOrder) -> dict[str, Any] | None:
+        """What the worker has to say; None if told to wait no more."""
+        future = self._client.submit(
+            run_on_worker, away, self._run_id, pskernel.__version__, key=self._claim, pure=False, retries=0
+        )
+        result = asyncio.ensure_future(_result_of(future))
+        giving_up = asyncio.create_task(self._given_up.wait())
+        try:
+            await asyncio.wait({result, giving_up}, return_when=asyncio.FIRST_COMPLETED)
+            return await result if result.done() else None
+        finally:
+            for task in (result, giving_up):
+                task.cancel()
+            await asyncio.gather(result, giving_up, return_exceptions=True)
+            # Dask lets go of a task that nobody wants.
+            future.release()
+
+    async def _withdrawn(self) -> dict[str, Any] | None:
+        """How far it came by now; None if the scheduler cannot say."""
+        try:
+            async with asyncio.timeout(_WITHDRAW_SECONDS):
+                claim: dict[str, Any] | None = await self._ask(withdraw)
+                return claim
+        except Exception:  # noqa: BLE001 - lost is lost
+            return None
+
+    async def _ask(self, function: Callable[[str], object]) -> Any:
+        return await self._client.run_on_scheduler(function, self._claim)
+
+    async def _written(self, answer: dict[str, Any]) -> HostResult:
+        result = _result(answer["result"])
+        if not answer["notebook"]:
+            return result
+        try:
+            await asyncio.to_thread(write_json, answer["notebook"], self._order.out)
+        except NotebookError as error:
+            return replace(result, problem=f"{result.problem} {error}".strip())
+        return replace(result, out=str(self._order.out))
+
     def _failed(self, state: str, problem: str) -> HostResult:
-        return HostResult(self._order.name, self._order.target.redacted, state, problem=problem)
+        return HostResult(self._order.name, self._order.target.redacted, state, problem=problem.strip())
+
+
+async def _result_of(future: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = await future
+    return answer
 
 
 def run_on_worker(order: HostOrder, run_id: str, version: str) -> dict[str, Any]:
@@ -127,23 +174,27 @@ def run_on_worker(order: HostOrder, run_id: str, version: str) -> dict[str, Any]
     """
     if version != pskernel.__version__:
         problem = f"The worker has pskernel {pskernel.__version__}, and this run is of {version}. Install the same."
-        return _answer(HostResult(order.name, order.target.redacted, HostState.BROKEN, problem=problem))
+        return _answer(HostResult(order.name, order.target.redacted, HostState.NOT_STARTED, problem=problem))
     claim = _Claim(_claim_name(run_id, order.name))
     earlier = claim.take()
     if earlier is not None:
-        return earlier if earlier["result"] is not None else _answer(_lost(order, earlier["worker"]))
+        return earlier["answer"] or _answer(_lost(order, earlier["worker"]))
     with tempfile.TemporaryDirectory(prefix="pskernel-") as folder:
         out = Path(folder) / order.out.name
-        result = asyncio.run(_run(replace(order, out=out), claim, run_id))
+        try:
+            result = asyncio.run(_run(replace(order, out=out), claim, run_id))
+        except PSKernelError as error:
+            # The audit log could not be opened.
+            result = HostResult(order.name, order.target.redacted, HostState.NOT_STARTED, problem=str(error))
         answer = _answer(result, out.read_text("utf-8") if out.exists() else "")
     claim.done(answer)
     return answer
 
 
 async def _run(order: HostOrder, claim: _Claim, run_id: str) -> HostResult:
-    settings, masker = audit_policy(), Masker()
-    with contextlib.nullcontext() if settings is None else settings.open(masker) as log:
-        host = HostRun(order, claim, NobodyToAsk(), contextlib.nullcontext(), log=log, masker=masker)
+    settings = audit_policy()
+    with contextlib.nullcontext() if settings is None else settings.open() as log:
+        host = HostRun(order, _Nobody(), NobodyToAsk(), contextlib.nullcontext(), log=log, permit=claim.refusal)
         return await _until_stopped(host, run_id)
 
 
@@ -163,45 +214,49 @@ async def _until_stopped(host: HostRun, run_id: str) -> HostResult:
         await asyncio.gather(watching, return_exceptions=True)
 
 
-class _Claim:
-    """What the scheduler knows of a host: which worker has begun with it, and how far it came.
+class _Nobody(Watcher):
+    """A worker's run is watched by nobody."""
 
-    Dask gives a lost worker's task to another one. That one goes on only if nothing had been sent: a worker that is
-    lost to the scheduler may still be at work, and a command that has been sent is never sent again.
-    """
+    def begins(self, cell: CellDone) -> None:
+        pass
+
+    def ended(self, cell: CellDone) -> None:
+        pass
+
+
+class _Claim:
+    """A worker's own claim to a host; see :mod:`pskernel.fleet.claims`."""
 
     def __init__(self, name: str) -> None:
         self._client = get_client()
-        self._place = Variable(name, client=self._client)
-        self._worker = str(get_worker().address)
-        self._sent = False
+        self._name = name
+        self._token = uuid4().hex
+        self._may_send = False
 
     def take(self) -> dict[str, Any] | None:
-        """Take the host. What another worker has left of it if it cannot be taken."""
-        found: dict[str, Any] = json.loads(self._place.get(timeout=_CLAIM_SECONDS))
-        if found["stage"] != _FREE:
-            alive = found["worker"] in self._client.scheduler_info()["workers"]
-            if found["stage"] != _CONNECTING or alive:
-                return {"result": None, "notebook": "", **found}
-        self._note(_CONNECTING)
-        return None
+        """Take the host. How it stands if it cannot be taken."""
+        found: dict[str, Any] | None = self._ask(take, str(get_worker().address))
+        return found
+
+    def refusal(self) -> str:
+        """Why nothing may be sent; or nothing, and the scheduler knows that something is going to be."""
+        if not self._may_send:
+            try:
+                self._may_send = self._ask(send)
+            except Exception as error:  # noqa: BLE001 - what is not known must not be risked
+                return f"Whether this worker still has the host cannot be asked: {_said(error)}. Nothing was sent."
+        return "" if self._may_send else "Another worker has taken the host over, or it is wanted no more."
 
     def done(self, answer: dict[str, Any]) -> None:
-        """Keep an answer with the scheduler: this worker may be lost before it is fetched."""
+        """Keep an answer with the scheduler, where there is one."""
         small = len(answer["notebook"]) <= _MAX_KEPT
-        self._note(_DONE, **(answer if small else {**answer, "notebook": ""}))
+        # The answer goes back as the task's result anyway.
+        with contextlib.suppress(Exception):
+            self._ask(finish, answer if small else {**answer, "notebook": ""})
 
-    def begins(self, cell: CellDone) -> None:  # noqa: ARG002 - the first is what matters
-        """Note that something is going to be sent, before it is."""
-        if not self._sent:
-            self._sent = True
-            self._note(_SENT)
-
-    def ended(self, cell: CellDone) -> None:
-        """Nothing to note."""
-
-    def _note(self, stage: str, **more: Any) -> None:
-        self._place.set(json.dumps({"worker": self._worker, "stage": stage, **more}))
+    def _ask(self, function: Callable[..., object], *more: object) -> Any:
+        ask = self._client.run_on_scheduler
+        return ask(function, self._name, self._token, *more)
 
 
 def _lost(order: HostOrder, worker: str) -> HostResult:
@@ -219,11 +274,16 @@ def _answer(result: HostResult, notebook: str = "") -> dict[str, Any]:
     return {"result": json.loads(json.dumps(dataclasses.asdict(result))), "notebook": notebook}
 
 
-def _result(table: dict[str, Any], out: Path | None) -> HostResult:
+def _result(table: dict[str, Any]) -> HostResult:
+    """A result as it came; where its notebook is, whoever writes it knows."""
     report = table["report"]
     if report is not None:
         report = Report(**{**report, "state": RunState(report["state"])})
-    return HostResult(**{**table, "report": report, "out": None if out is None else str(out)})
+    return HostResult(**{**table, "report": report, "out": None})
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:400].rstrip(". ")
 
 
 def _claim_name(run_id: str, host: str) -> str:

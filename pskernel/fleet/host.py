@@ -6,16 +6,17 @@ import asyncio
 import contextlib
 import hashlib
 import random
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import nbformat
 
 from pskernel.audit import AuditLog
 from pskernel.cells.place import Place
 from pskernel.connect import opener
-from pskernel.masking import Masker
 from pskernel.questions import Asker
 from pskernel.runbook.cellrun import CellRules
 from pskernel.runbook.heard import Heard, hearing
@@ -27,11 +28,13 @@ from pskernel.session.interactive import Opener
 from pskernel.session.runspace import Runspace
 from pskernel.target import Target
 
-__all__ = ["HostOrder", "HostResult", "HostRun", "HostState"]
+__all__ = ["HostOrder", "HostResult", "HostRun", "HostState", "file_stem"]
 
 # Errors of connecting that another attempt may not meet. A login that was refused is none: it may lock an account.
 _PASSING = {"TargetUnreachable", "ConnectError", "TransportClosed"}
 _FIRST_WAIT_SECONDS = 1.0
+# File systems take 255 bytes, of which a file's suffixes while it is written want some.
+_MAX_STEM = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class HostOrder:
     Attributes:
         name: the host's name in the inventory.
         target: where.
-        book: the notebook as JSON, with this host's parameters in it.
+        book: the notebook as JSON, with this host's parameters in it; or what makes it when the host's turn comes.
         out: the path of the executed notebook.
         notebook: the path of the notebook, for the record.
         rules: what holds for its cells.
@@ -50,11 +53,15 @@ class HostOrder:
 
     name: str
     target: Target
-    book: str
+    book: str | Callable[[], str]
     out: Path
     notebook: str = ""
     rules: CellRules = field(default_factory=CellRules)
     retries: int = 0
+
+    def text(self) -> str:
+        """The notebook as JSON."""
+        return self.book if isinstance(self.book, str) else self.book()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +91,28 @@ class HostResult:
         """Whether all went well."""
         return self.report is not None and self.report.exit_status == 0
 
+    @property
+    def ran_nothing(self) -> bool:
+        """Whether it is certain that no cell was sent."""
+        return self.state in {RunState.NOT_RUN, HostState.NOT_STARTED}
+
 
 class HostState:
-    """States of a host that has no report of a run. LOST: whether anything ran there is not known."""
+    """States of a host that has no report of a run. LOST: whether anything ran there is not known. BROKEN: likewise,
+    because this side failed.
+    """
 
     NOT_STARTED = "not started"
     LOST = "lost"
     BROKEN = "broken"
+
+
+def file_stem(name: str) -> str:
+    """What a host's files are called: its name, as far as files can be called that."""
+    quoted = quote(name, safe="")
+    if len(quoted) <= _MAX_STEM:
+        return quoted
+    return f"{quoted[: _MAX_STEM - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 class HostRun:
@@ -102,7 +124,7 @@ class HostRun:
         asker: whom connecting may ask.
         opening: taken while a connection is being made.
         log: the audit log; without it, the run is on no record.
-        masker: what knows the secrets of all hosts that the log is for.
+        permit: as :class:`NotebookRun` has it.
     """
 
     def __init__(
@@ -113,26 +135,29 @@ class HostRun:
         opening: contextlib.AbstractAsyncContextManager[Any],
         *,
         log: AuditLog | None = None,
-        masker: Masker | None = None,
+        permit: Callable[[], str] | None = None,
     ) -> None:
         self.order = order
         self._watcher = watcher
         self._asker = asker
         self._opening = opening
         self._log = log
-        self._heard = Heard() if masker is None else Heard(masker)
+        self._permit = permit
+        # Its secrets alone: each that is known makes each line of output dearer.
+        self._heard = Heard()
         self._run: NotebookRun | None = None
         self._stop = asyncio.Event()
 
     async def run(self) -> HostResult:
         """Run it; what goes wrong is in the result. Connecting is tried again, and what was sent never."""
         order, attempts = self.order, 0
+        text = order.text()
         while True:
             attempts += 1
             try:
-                report = await self._once()
+                report = await self._once(text)
             except NotebookError as error:
-                return self._result(HostState.BROKEN, None, attempts, str(error))
+                return self._unwritten(attempts, str(error))
             passing = report.state is RunState.NOT_RUN and report.error_id in _PASSING
             if not passing or attempts > order.retries or not await self._waited(attempts):
                 return self._result(str(report.state), report, attempts, report.problem)
@@ -143,11 +168,11 @@ class HostRun:
         if self._run is not None:
             self._run.interrupt()
 
-    async def _once(self) -> Report:
+    async def _once(self, text: str) -> Report:
         order = self.order
         place = Place(order.target, {}, opening=self._opener)
         self._run = NotebookRun(
-            nbformat.reads(order.book, as_version=4),
+            nbformat.reads(text, as_version=4),
             place,
             order.out,
             self._watcher,
@@ -155,11 +180,18 @@ class HostRun:
             asker=self._asker,
             report=Report(notebook=order.notebook),
             heard=self._heard,
-            on_record=None if self._log is None else OnRecord(self._log, order.notebook, _digest(order.book)),
+            on_record=self._on_record(text),
+            permit=self._permit,
         )
         if self._stop.is_set():
             self._run.interrupt()
         return await self._run.run()
+
+    def _on_record(self, text: str) -> OnRecord | None:
+        if self._log is None:
+            return None
+        sha256 = hashlib.sha256(text.encode()).hexdigest()
+        return OnRecord(self._log, self.order.notebook, sha256, self._heard.masker)
 
     def _opener(self, target: Target) -> Opener:
         inner = hearing(target, opener(target), self._heard)
@@ -179,11 +211,15 @@ class HostRun:
                 await self._stop.wait()
         return not self._stop.is_set()
 
+    def _unwritten(self, attempts: int, problem: str) -> HostResult:
+        """The executed notebook cannot be written. If that showed at once, nothing was run."""
+        report = self._run.report if self._run is not None else None
+        if report is None or report.state is RunState.RUNNING:
+            return self._result(HostState.NOT_STARTED, None, attempts, problem)
+        result = self._result(str(report.state), report, attempts, f"{report.problem} {problem}".strip())
+        return replace(result, out=None)
+
     def _result(self, state: str, report: Report | None, attempts: int, problem: str) -> HostResult:
         order = self.order
         out = str(order.out) if report is not None else None
         return HostResult(order.name, order.target.redacted, state, report, attempts, out, problem)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

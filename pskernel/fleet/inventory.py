@@ -118,7 +118,7 @@ class Inventory:
         return found
 
     def _named_in(self, path: str) -> set[str]:
-        text = _read_text(Path(path).expanduser())
+        text = _read_text(Path(path))
         names = {host.name.casefold(): host.name for host in self.hosts}
         found = set()
         for number, line in enumerate(text.splitlines(), 1):
@@ -149,7 +149,7 @@ def read_inventory(source: str | Path, *, ssh_config: Path | None = None) -> Inv
     elif isinstance(source, str) and text.startswith("command:"):
         _read_any(run_command(text.removeprefix("command:"), _COMMAND_SECONDS, _MAX_BYTES), "", entries)
     else:
-        path = Path(source).expanduser()
+        path = Path(source)
         _read_any(_read_text(path), path.suffix.lower(), entries)
     return _inventory(entries)
 
@@ -201,10 +201,11 @@ def _inventory(entries: Entries) -> Inventory:
 
 def _read_text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with path.expanduser().open("rb") as file:
             data = file.read(_MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
+    # There is no such user, it is no path, or it is not to be had.
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
         raise InventoryError(f"{path.absolute()} cannot be read: {reason}.") from None
     if len(data) > _MAX_BYTES:
         raise InventoryError(f"{path} is larger than {_MAX_BYTES >> 20} MB.")

@@ -10,11 +10,12 @@ from typing import Protocol
 
 from pskernel.audit import AuditLog
 from pskernel.fleet.host import HostOrder, HostResult, HostRun, HostState
-from pskernel.masking import Masker
+from pskernel.fleet.ledger import Ledger
 from pskernel.questions import NobodyToAsk
-from pskernel.runbook.report import CellDone, Watcher
+from pskernel.runbook.report import CellDone, Watcher, tell
 
 __all__ = ["FleetRules", "FleetRun", "FleetWatcher", "LocalWorkers", "RunningHost", "Workers"]
+
 
 _LOG = logging.getLogger(__name__)
 
@@ -69,17 +70,16 @@ class LocalWorkers:
 
     Args:
         openings: connections that are being made at a time.
-        log: the audit log for all of them; ``masker`` is the one that it takes secrets out with.
+        log: the audit log for all of them.
     """
 
-    def __init__(self, openings: int = 8, log: AuditLog | None = None, masker: Masker | None = None) -> None:
+    def __init__(self, openings: int = 8, log: AuditLog | None = None) -> None:
         self._openings = asyncio.Semaphore(openings)
         self._log = log
-        self._masker = masker
 
     def host(self, order: HostOrder, watcher: Watcher) -> RunningHost:
         """A run in this process."""
-        return HostRun(order, watcher, NobodyToAsk(), self._openings, log=self._log, masker=self._masker)
+        return HostRun(order, watcher, NobodyToAsk(), self._openings, log=self._log)
 
 
 class FleetRun:
@@ -90,12 +90,21 @@ class FleetRun:
         rules: see :class:`FleetRules`.
         watcher: is told how it goes.
         workers: who does the work.
+        ledger: where it is put down on disk how each host stands.
     """
 
-    def __init__(self, orders: Sequence[HostOrder], rules: FleetRules, watcher: FleetWatcher, workers: Workers) -> None:
+    def __init__(
+        self,
+        orders: Sequence[HostOrder],
+        rules: FleetRules,
+        watcher: FleetWatcher,
+        workers: Workers,
+        ledger: Ledger | None = None,
+    ) -> None:
         self._orders = orders
         self._rules = rules
         self._watcher = watcher
+        self._ledger = ledger
         self._workers = workers
         self._turns = asyncio.Semaphore(rules.throttle)
         self._running: set[RunningHost] = set()
@@ -125,11 +134,15 @@ class FleetRun:
                 result = HostResult(order.name, order.target.redacted, HostState.NOT_STARTED, problem=self._why_no_more)
             else:
                 result = await self._run_host(order)
-        self._watcher.host_ended(result)
+        if self._ledger is not None:
+            tell(self._ledger.host_ended, result)
+        tell(self._watcher.host_ended, result)
         return result
 
     async def _run_host(self, order: HostOrder) -> HostResult:
-        self._watcher.host_begins(order.name)
+        if self._ledger is not None:
+            tell(self._ledger.host_begins, order.name)
+        tell(self._watcher.host_begins, order.name)
         host = self._workers.host(order, _Named(order.name, self._watcher.cell_begins))
         self._running.add(host)
         try:
@@ -156,7 +169,7 @@ class _Named(Watcher):
         self._begins = begins
 
     def begins(self, cell: CellDone) -> None:
-        self._begins(self._name, cell)
+        tell(self._begins, self._name, cell)
 
     def ended(self, cell: CellDone) -> None:
         """The next beginning says it."""

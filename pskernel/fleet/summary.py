@@ -7,23 +7,31 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import nbformat
 
 from pskernel.fleet.host import HostResult
 from pskernel.runbook.junit import Suite
 from pskernel.runbook.notebook import NotebookError, counts, plain, read_notebook, title_of
+from pskernel.runbook.tags import INJECTED_TAG, tags_of
 from pskernel.target import Target
 
-__all__ = ["CellGroups", "Group", "compare", "read_results", "suites", "write_json", "write_page"]
+__all__ = ["CellGroups", "Group", "compare", "suites", "write_json", "write_page"]
 
-_MAX_SHOWN = 20_000
+# Comparing costs the square of the lines.
+_MAX_DIFFED = 2_000
 _MAX_DIFF_LINES = 200
-_MAX_DIFFED = 200_000
+_MAX_LINE = 500
+# Lines of the beginning and of the end, where not all is shown.
+_MAX_ENDS = 100
+# Outputs beside the most frequent one that are shown, and characters of each that are looked at.
+_MAX_OTHERS = 20
+_MAX_KEPT = 200_000
 # A name that is shorter is part of too many words.
 _SHORTEST_NAME = 3
 _HOST = "{host}"
@@ -31,11 +39,13 @@ _HOST = "{host}"
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Hosts on which a cell wrote the same but for their names. ``digest`` is of all of it; ``text`` may be cut."""
+    """Hosts on which a cell wrote the same but for their names. ``digest`` is of all of it; ``text`` may be cut,
+    and is None where there are too many groups.
+    """
 
     hosts: tuple[str, ...]
     digest: str
-    text: str
+    text: str | None
     state: str
 
 
@@ -50,27 +60,50 @@ class CellGroups:
 
 
 def compare(results: Sequence[HostResult]) -> list[CellGroups]:
-    """Group the outputs of all executed notebooks, cell by cell. A notebook that cannot be read is left out."""
-    found: dict[int, dict[tuple[str, str], Group]] = {}
+    """Group the outputs of all executed notebooks, cell by cell. A notebook that cannot be read is left out.
+
+    Texts are kept for the largest groups alone: as many hosts may write as many outputs.
+    """
+    found: dict[int, dict[tuple[str, str], list[HostResult]]] = {}
     heads: dict[int, tuple[str, str]] = {}
     for result in results:
-        try:
-            notebook = read_notebook(Path(result.out)) if result.out else None
-        except NotebookError:
-            continue
-        for index, cell in enumerate(notebook.cells if notebook is not None else ()):
-            state = str(cell.metadata.get("pskernel", {}).get("state", "")) if counts(cell) else ""
-            if not state:
-                continue
+        for index, cell, state in _cells(result):
             heads.setdefault(index, (title_of(cell.source), cell.source))
-            text = _without_names(_text(cell), result)
-            digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-            group = found.setdefault(index, {}).get((digest, state), Group((), digest, text[:_MAX_DIFFED], state))
-            found[index][digest, state] = Group((*group.hosts, result.name), digest, group.text, state)
+            found.setdefault(index, {}).setdefault((_digest(_text(cell, result)), state), []).append(result)
+    ranked = {index: sorted(groups.items(), key=lambda item: -len(item[1])) for index, groups in found.items()}
+    wanted: dict[str, HostResult] = {
+        hosts[0].name: hosts[0] for groups in ranked.values() for _, hosts in groups[: _MAX_OTHERS + 1]
+    }
+    texts: dict[tuple[int, str], str] = {}
+    for result in wanted.values():
+        for index, cell, _ in _cells(result):
+            if any(hosts[0] is result for _, hosts in ranked[index][: _MAX_OTHERS + 1]):
+                texts[index, result.name] = _text(cell, result)[:_MAX_KEPT]
     return [
-        CellGroups(index, *heads[index], tuple(sorted(groups.values(), key=lambda group: -len(group.hosts))))
-        for index, groups in sorted(found.items())
+        CellGroups(
+            index,
+            *heads[index],
+            tuple(
+                Group(tuple(host.name for host in hosts), digest, texts.get((index, hosts[0].name)), state)
+                for (digest, state), hosts in groups
+            ),
+        )
+        for index, groups in sorted(ranked.items())
     ]
+
+
+def _cells(result: HostResult) -> Iterator[tuple[int, Any, str]]:
+    """The cells that a host has come to, and how they ended."""
+    try:
+        notebook = read_notebook(Path(result.out)) if result.out else None
+    except NotebookError:
+        return
+    cells = notebook.cells if notebook is not None else ()
+    # Injected parameters are each host's own, and not every host has some: the others' numbers are the notebook's.
+    for index, cell in enumerate(cell for cell in cells if INJECTED_TAG not in tags_of(cell)):
+        state = str(cell.metadata.get("pskernel", {}).get("state", "")) if counts(cell) else ""
+        if state:
+            yield index, cell, state
 
 
 def write_json(results: Sequence[HostResult], facts: dict[str, Any], path: Path) -> None:
@@ -81,25 +114,6 @@ def write_json(results: Sequence[HostResult], facts: dict[str, Any], path: Path)
     """
     content = {**facts, "hosts": [asdict(result) for result in results]}
     _write(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-
-
-def read_results(path: Path) -> list[tuple[str, bool]]:
-    """The names of a former run's hosts, and whether all went well there.
-
-    Raises:
-        NotebookError: the file cannot be read.
-    """
-    try:
-        content = json.loads(path.read_text("utf-8"))
-        return [(str(host["name"]), _was_good(host)) for host in content["hosts"]]
-    except OSError as error:
-        raise NotebookError(f"The results {path} cannot be read: {error.strerror or error}.") from None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise NotebookError(f"{path} does not hold the results of a run on many hosts.") from None
-
-
-def _was_good(host: dict[str, Any]) -> bool:
-    return host["state"] == "completed" or (host["state"] == "exited" and not host["report"]["exit_code"])
 
 
 def suites(results: Sequence[HostResult]) -> list[Suite]:
@@ -137,7 +151,7 @@ def write_page(results: Sequence[HostResult], facts: dict[str, Any], path: Path)
 def _row(result: HostResult) -> str:
     seconds = f"{result.report.duration:.1f}" if result.report is not None else ""
     out = Path(result.out).name if result.out else ""
-    link = f'<a href="{html.escape(out)}">{html.escape(out)}</a>' if out else ""
+    link = f'<a href="{html.escape(quote(out))}">{html.escape(out)}</a>' if out else ""
     kind = "good" if result.is_good else "bad"
     texts = (result.name, result.state, seconds, result.problem)
     return f"<tr class={kind}>" + "".join(f"<td>{html.escape(text)}" for text in texts) + f"<td>{link}</tr>"
@@ -145,7 +159,7 @@ def _row(result: HostResult) -> str:
 
 def _cell(cell: CellGroups) -> str:
     first, *others = cell.groups
-    shown = [_group(first, _cut(first.text)), *(_group(other, _difference(first, other)) for other in others)]
+    shown = [_group(first, _whole(first.text or "")), *(_group(other, _difference(first, other)) for other in others)]
     source = f"<pre class=source>{html.escape(cell.source)}</pre>"
     return f"<h2>cell {cell.index + 1}: {html.escape(cell.title)}</h2>{source}{''.join(shown)}"
 
@@ -157,24 +171,45 @@ def _group(group: Group, text: str) -> str:
     return f"<details open>{summary}<pre>{text}</pre></details>"
 
 
-def _cut(text: str) -> str:
-    return html.escape(text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}\n\u2026")
+def _lines(text: str) -> list[str]:
+    return [line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]}\u2026" for line in text.splitlines()]
+
+
+def _whole(text: str) -> str:
+    """The text, or its beginning and its end."""
+    lines = _lines(text)
+    if len(lines) > 2 * _MAX_ENDS:
+        between = f"\u2026 {len(lines) - 2 * _MAX_ENDS} lines are left out; they are in the hosts' notebooks \u2026"
+        lines = [*lines[:_MAX_ENDS], between, *lines[-_MAX_ENDS:]]
+    return html.escape("\n".join(lines))
 
 
 def _difference(first: Group, other: Group) -> str:
     if first.digest == other.digest:
         return "the same output, in another state"
-    lines = list(difflib.unified_diff(first.text.splitlines(), other.text.splitlines(), lineterm="", n=1))[2:]
+    if other.text is None:
+        return "another output, which is in the hosts' notebooks"
+    ours, theirs = _lines(first.text or ""), _lines(other.text)
+    if max(len(ours), len(theirs)) > _MAX_DIFFED:
+        return f"This output is too long to be compared line by line. It begins and ends:\n\n{_whole(other.text)}"
+    lines = list(difflib.unified_diff(ours, theirs, lineterm="", n=1))[2:]
+    if not lines:
+        return "What differs is in what is too long to be shown; it is in the hosts' notebooks."
     shown = lines[:_MAX_DIFF_LINES]
     rows = [f"<span class={_KINDS.get(line[:1], 'same')}>{html.escape(line)}</span>" for line in shown]
     return "\n".join([*rows, *(["\u2026"] if len(lines) > len(shown) else [])])
 
 
-def _text(cell: Any) -> str:
+def _text(cell: Any, result: HostResult) -> str:
+    """What a cell wrote, but for the host's own names."""
     texts = (
         output.get("text", "") or f"{output.get('ename', '')}: {output.get('evalue', '')}\n" for output in cell.outputs
     )
-    return plain("".join(texts))
+    return _without_names(plain("".join(texts)), result)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _without_names(text: str, result: HostResult) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,14 +83,25 @@ class CellRun:
         rules: what holds where the cell says nothing.
         asker: answers what the cell asks, where no file of answers does.
         heard: where secrets are noted, which are then in no output.
+        permit: asked when the session is open, right before anything is sent; why it must not be, or nothing.
     """
 
-    def __init__(self, cell: Any, place: Place, rules: CellRules, asker: Asker, heard: Heard) -> None:
+    def __init__(
+        self,
+        cell: Any,
+        place: Place,
+        rules: CellRules,
+        asker: Asker,
+        heard: Heard,
+        *,
+        permit: Callable[[], str] | None = None,
+    ) -> None:
         self._cell = cell
         self._place = place
         self._rules = rules
         self._asker = asker
         self._heard = heard
+        self._permit = permit
         self._running: Cell | None = None
         self._interrupted = False
         self._clear_first = True
@@ -153,7 +165,8 @@ class CellRun:
             line = gate.line(session)
             if line is not None:
                 await output.write(line)
-            return None
+            refusal = self._permit() if self._permit is not None else None
+            return own_error("NotPermitted", refusal) if refusal else None
 
         directives = dataclasses.replace(
             directives,

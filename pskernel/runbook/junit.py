@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from pskernel.runbook.notebook import NotebookError, counts, plain, title_of
-from pskernel.runbook.report import CellState, Report, RunState
+from pskernel.runbook.report import CellState, Report
 
 __all__ = ["Suite", "suite_of", "write_junit"]
 
@@ -29,17 +29,19 @@ class Suite:
         report: its report; None where it did not come to one.
         cells: the executed notebook's cells; empty where there is none.
         problem: what went wrong where no cell says it.
+        more: what else is wrong, though no cell failed by it: a failure each.
     """
 
     name: str
     report: Report | None
     cells: tuple[Any, ...] = ()
     problem: str = ""
+    more: tuple[str, ...] = ()
 
 
-def suite_of(name: str, report: Report, notebook: Any) -> Suite:
+def suite_of(name: str, report: Report, notebook: Any, more: Iterable[str] = ()) -> Suite:
     """The suite of an executed notebook."""
-    return Suite(name, report, tuple(notebook.cells), report.problem)
+    return Suite(name, report, tuple(notebook.cells), report.problem, tuple(more))
 
 
 def write_junit(suites: Iterable[Suite], path: Path) -> None:
@@ -64,9 +66,15 @@ def _suite(suite: Suite) -> ET.Element:
     if suite.report is not None:
         element.set("timestamp", suite.report.started)
         element.set("time", f"{suite.report.duration:.3f}")
-    cases = [
-        _case(suite.name, index, cell, suite.report) for index, cell in enumerate(suite.cells) if counts(cell)
-    ] or [_alone(suite)]
+    cases = [_case(suite.name, index, cell, suite.report) for index, cell in enumerate(suite.cells) if counts(cell)]
+    for problem in suite.more:
+        case = ET.Element("testcase", classname=_clean(suite.name), name="run")
+        ET.SubElement(case, "failure", message=_clean(problem))
+        cases.append(case)
+    # A run that did not go well is red, whether or not a cell can be named for it.
+    said = any(case.find(tag) is not None for case in cases for tag in ("failure", "error"))
+    if not cases or (not said and not _is_good(suite)):
+        cases.append(_whole(suite))
     element.extend(cases)
     element.set("tests", str(len(cases)))
     for name, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
@@ -100,11 +108,18 @@ def _case(suite: str, index: int, cell: Any, report: Report | None) -> ET.Elemen
     return case
 
 
-def _alone(suite: Suite) -> ET.Element:
-    """The case of a run that has no cell to show."""
+def _is_good(suite: Suite) -> bool:
+    return suite.report is not None and suite.report.exit_status == 0
+
+
+def _whole(suite: Suite) -> ET.Element:
+    """The case of a run as a whole."""
     case = ET.Element("testcase", classname=_clean(suite.name), name="run")
-    if suite.report is None or suite.report.state is not RunState.COMPLETED:
-        ET.SubElement(case, "error", message=_clean(suite.problem))
+    if not _is_good(suite):
+        report = suite.report
+        state = "there is no report of a run" if report is None else str(report.state)
+        code = f" with {report.exit_code}" if report is not None and report.exit_code else ""
+        ET.SubElement(case, "error", message=_clean(suite.problem or f"{state}{code}"))
     return case
 
 

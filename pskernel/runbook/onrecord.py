@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from pskernel.audit import AuditLog, CellRan, CellSent, Digest, Event, RunBegan, RunEnded, Where
 from pskernel.cells.place import Place
+from pskernel.masking import Masker
 from pskernel.runbook.cellrun import Judged
 from pskernel.runbook.report import Report
 
@@ -18,18 +19,20 @@ class OnRecord:
     """Writes the events of one run.
 
     Args:
-        log: where to. It takes secrets out itself.
+        log: where to.
         notebook: the notebook's path.
         sha256: of its file.
+        masker: takes this run's secrets out, where the log does not do so itself.
 
     Every method raises AuditError if the event may not be on record.
     """
 
-    def __init__(self, log: AuditLog, notebook: str, sha256: str) -> None:
+    def __init__(self, log: AuditLog, notebook: str, sha256: str, masker: Masker | None = None) -> None:
         self._log = log
         self._run_id = uuid4().hex
         self._notebook = notebook
         self._sha256 = sha256
+        self._masker = masker
 
     @property
     def anchor(self) -> str:
@@ -72,7 +75,7 @@ class OnRecord:
 
     async def _append(self, event: Event) -> None:
         # It is on the disk when this returns.
-        await asyncio.to_thread(self._log.append, event)
+        await asyncio.to_thread(self._log.append, event, self._masker)
 
     def _common(self, place: Place) -> dict[str, Any]:
         return {

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol
 
-__all__ = ["AFTER_CELL", "CellDone", "CellState", "Report", "RunState", "Watcher"]
+__all__ = ["AFTER_CELL", "CellDone", "CellState", "Report", "RunState", "Watcher", "tell"]
+
+
+P = ParamSpec("P")
+_LOG = logging.getLogger(__name__)
 
 
 class RunState(StrEnum):
@@ -83,6 +89,15 @@ class Watcher(Protocol):
 
     def ended(self, cell: CellDone) -> None:
         """A cell is over."""
+
+
+def tell(how: Callable[P, None], *words: P.args, **named: P.kwargs) -> None:
+    """Tell somebody, who must not end the run: hosts are at work, and a pipe was closed or a disk is full."""
+    try:
+        how(*words, **named)
+    # rich leaves the program when its pipe is closed.
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - see above
+        _LOG.warning("A run could not tell how it goes (%s).", type(error).__name__)
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from pskernel.runbook.cellrun import CellRules, CellRun, Judged
 from pskernel.runbook.heard import Heard
 from pskernel.runbook.notebook import NotebookError, counts, digest, parameters_digest, runs, title_of
 from pskernel.runbook.onrecord import OnRecord
-from pskernel.runbook.report import AFTER_CELL, CellDone, CellState, Report, RunState, Watcher
+from pskernel.runbook.report import AFTER_CELL, CellDone, CellState, Report, RunState, Watcher, tell
 from pskernel.runbook.saving import Saving, alone
 
 __all__ = ["NotebookRun"]
@@ -55,6 +55,7 @@ class NotebookRun:
         report: what is known before it begins: the notebook's path, earlier runs.
         heard: where secrets are noted, which are then in nothing that is written.
         on_record: an audit log, without which nothing is run.
+        permit: asked before anything is sent, when the session is open; why it must not be, or nothing.
 
     Attributes:
         notebook: the notebook, with the outputs so far.
@@ -77,6 +78,7 @@ class NotebookRun:
         report: Report | None = None,
         heard: Heard | None = None,
         on_record: OnRecord | None = None,
+        permit: Callable[[], str] | None = None,
     ) -> None:
         self.notebook = notebook
         self._place = place
@@ -87,6 +89,7 @@ class NotebookRun:
         self._asker = asker or NobodyToAsk()
         self._heard = heard or Heard()
         self._on_record = on_record
+        self._permit = permit
         self.report = report or Report()
         self.report.book, self.report.parameters = digest(notebook), parameters_digest(notebook)
         self.report.dry = self._rules.dry
@@ -184,7 +187,7 @@ class NotebookRun:
             if index in self._keep:
                 done = replace(done, state=CellState.KEPT)
             elif runs(cell):
-                self._watcher.begins(done)
+                tell(self._watcher.begins, done)
                 try:
                     judged = await self._run_cell(cell, done)
                 except NotebookError as error:
@@ -194,7 +197,7 @@ class NotebookRun:
                 else:
                     self._note(judged, index)
                 done = replace(done, state=judged.state, message=judged.message, seconds=time.monotonic() - began)
-            self._watcher.ended(done)
+            tell(self._watcher.ended, done)
             # If this fails for good, no further cell is sent, and the last attempt says so.
             with contextlib.suppress(NotebookError):
                 await self._file.save()
@@ -220,7 +223,7 @@ class NotebookRun:
         except PSKernelError:
             _put_back(cell, before)
             raise
-        self._cell = CellRun(cell, self._place, self._rules, self._asker, self._heard)
+        self._cell = CellRun(cell, self._place, self._rules, self._asker, self._heard, permit=self._permit)
         if self._asked:
             # While the file was written.
             self._cell.interrupt()
@@ -229,7 +232,7 @@ class NotebookRun:
         except asyncio.CancelledError:
             record["state"] = str(CellState.INTERRUPTED)
             self.report.failed_cell, self.report.problem = done.index, _GIVEN_UP
-            self._watcher.ended(replace(done, state=CellState.INTERRUPTED))
+            tell(self._watcher.ended, replace(done, state=CellState.INTERRUPTED))
             if self._on_record is not None:
                 given_up = Judged(CellState.INTERRUPTED, _GIVEN_UP)
                 seconds = time.monotonic() - began

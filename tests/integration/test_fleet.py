@@ -23,8 +23,9 @@ from pskernel.cells.place import Place
 from pskernel.connect import opener
 from pskernel.fleet.cluster import open_cluster
 from pskernel.fleet.host import HostOrder, HostResult
+from pskernel.fleet.ledger import read_former
 from pskernel.fleet.run import FleetRules, FleetRun, LocalWorkers, Workers
-from pskernel.fleet.summary import compare, read_results, suites, write_json, write_page
+from pskernel.fleet.summary import compare, suites, write_json, write_page
 from pskernel.runbook.junit import write_junit
 from pskernel.runbook.report import CellDone
 from pskernel.runbook.run import NotebookRun
@@ -149,8 +150,8 @@ def _check_summary(results: list[HostResult], folder: Path) -> None:
     assert (counts[0], counts[-1]) == (194, 192)
     assert {group.state for group in groups[0].groups} == {"ok", "not sent"}
     assert {"ok", "failed"} in [{group.state for group in cell.groups} for cell in groups]
-    write_json(results, {"notebook": "book.ipynb"}, folder / "results.json")
-    assert sum(good for _, good in read_results(folder / "results.json")) == 192
+    write_json(results, {"notebook": "book.ipynb", "book": "", "dry": False}, folder / "results.json")
+    assert len(read_former(folder).bad) == 10
     write_page(results, {"notebook": "<book>"}, folder / "summary.html")
     page = (folder / "summary.html").read_text()
     assert "&lt;book&gt;: 192 of 202 hosts went well" in page
@@ -210,7 +211,7 @@ def spawning(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def cluster(spawning: None) -> Iterator[LocalCluster]:
-    with LocalCluster(n_workers=2, threads_per_worker=8, dashboard_address=None, silence_logs=50) as started:
+    with LocalCluster(n_workers=2, threads_per_worker=8, dashboard_address=":0", silence_logs=50) as started:
         yield started
 
 
@@ -246,8 +247,10 @@ def test_the_same_through_dask_with_a_worker_killed(
     assert all("were not run again" in each.problem for each in results if each.state == "lost")
     good = [each for each in results if each.is_good]
     assert all(Path(str(each.out)).is_file() for each in good)
-    write_json(results, {}, tmp_path / "results.json")
-    assert {name for name, fine in read_results(tmp_path / "results.json") if fine} == {each.name for each in good}
+    write_json(results, {"book": "", "dry": False}, tmp_path / "results.json")
+    former = read_former(tmp_path)
+    assert set(former.bad) == {each.name for each in results} - {each.name for each in good}
+    assert set(former.unknown) == {each.name for each in results if each.state == "lost"}
 
 
 @pytest.mark.usefixtures("spawning")
@@ -258,7 +261,7 @@ def test_secrets_are_resolved_by_the_worker_and_are_not_in_what_it_is_sent(
     with LocalCluster(
         n_workers=1,
         threads_per_worker=1,
-        dashboard_address=None,
+        dashboard_address=":0",
         silence_logs=50,
         env={"NO_SUCH_SECRET": "on the worker"},
     ) as started:

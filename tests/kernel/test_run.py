@@ -1002,3 +1002,15 @@ def test_two_runs_do_not_write_one_file(machine: Machine, begun: Mark, gate: Gat
     assert finished(process).returncode == 0
     assert texts(machine.out()) == ["done\n"]
     assert not [*machine.folder.glob(".*lock")]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_run_whose_words_cannot_be_printed_goes_on(machine: Machine) -> None:
+    source = machine.notebook("'a'", "'b'")
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-P", "-c", MAIN, "run", str(source), "--target", machine.target],
+            cwd=machine.folder, env=machine.env, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert (ended.returncode, texts(machine.out())) == (0, ["a\n", "b\n"])
+    assert "Traceback" not in ended.stderr
