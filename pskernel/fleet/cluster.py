@@ -49,11 +49,13 @@ async def open_cluster(url: str) -> AsyncIterator[ClusterWorkers]:
         client = await Client(f"{_SCHEMES[scheme]}://{place}", asynchronous=True, timeout=_CONNECT_SECONDS)
     except (OSError, TimeoutError, ValueError) as error:
         raise TargetUnreachable(f"No Dask scheduler answers at {url}: {error}.") from None
-    if not client.scheduler_info()["workers"]:
+    try:
+        await client.wait_for_workers(1, timeout=_CONNECT_SECONDS)
+    except TimeoutError:
         await client.close()
         raise TargetUnreachable(
-            f"The Dask scheduler at {url} has no workers: start some (dask worker), and run it again."
-        )
+            f"The Dask scheduler at {url} has no workers. Start some (dask worker) first."
+        ) from None
     try:
         yield ClusterWorkers(client)
     finally:
