@@ -147,6 +147,9 @@ def _settings(order: FleetOrder) -> AuditSettings | None:
 
 def _hosts(order: FleetOrder, book: str) -> list[Host]:
     inventory = read_inventory(order.inventory)
+    if order.limit is not None and not order.limit.strip():
+        # A shell's variable that is not set must not mean everywhere.
+        raise CommandError("--limit is empty. Leave it out to run on all hosts.")
     hosts = list((inventory if order.limit is None else inventory.select(order.limit)).hosts)
     if order.only_failed is None:
         return hosts

@@ -165,10 +165,8 @@ def _going_on(order: Order, path: Path, heard: Heard, log: AuditLog | None) -> t
 
 def _again(checkpoint: Checkpoint) -> str:
     before = sum(index < checkpoint.first for index in checkpoint.again)
-    return (
-        f"The run goes on there, in a new session: variables of the cells before it are gone, and {before} of these "
-        "cells, which are tagged for it, are run again first."
-    )
+    again = f" {before} of these, tagged `always` or with parameters, are run again first." if before else ""
+    return f"The run goes on there, in a new session: variables of the cells before it are gone.{again}"
 
 
 def _check_same_book(order: Order, checkpoint: Checkpoint, executed: Path) -> None:

@@ -44,7 +44,7 @@ def check(
     from pskernel.runbook.notebook import read_notebook  # noqa: PLC0415
 
     if (cassette is None) == (target is None):
-        raise CommandError("Say against what to test: --cassette FILE, or --target URL.")
+        raise CommandError("Say against what to test, and one thing only: --cassette FILE, or --target URL.")
     options = parse_options(option)
     if cassette is not None:
         target = f"replay:{quote(str(cassette.absolute()))}"

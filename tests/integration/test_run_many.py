@@ -23,6 +23,15 @@ from pskernel.cli.app import app
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(60)]
 
+# A shell may have started the tests with signals ignored, which the command line would rightly leave so.
+MAIN = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+from pskernel.cli.app import main
+main()
+"""
+
 
 class Site:
     """A folder with a notebook, an inventory, and a file to which each run of its cells adds its host's name."""
@@ -53,7 +62,7 @@ class Site:
         return outcome.exit_code, outcome.output
 
     def start(self, out: str, *more: object, **options: Any) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "pskernel.cli", *self.arguments(out, *more)]
+        command = [sys.executable, "-P", "-c", MAIN, *self.arguments(out, *more)]
         return subprocess.Popen(command, text=True, stderr=subprocess.PIPE, **options)
 
     def ran(self) -> Counter[str]:
@@ -156,7 +165,10 @@ def test_a_signal_stops_the_cells_and_is_the_status(
     with site.start("1", "--throttle", 1, stdout=subprocess.DEVNULL) as process:
         assert (tmp_path / "there").read_text() == "x"
         process.send_signal(number)
-        assert process.wait() == status
+        try:
+            assert process.wait(50) == status
+        finally:
+            process.kill()
     assert site.states("1") == {"a": "interrupted", "b": "not started", "c": "not started"}
 
 

@@ -68,6 +68,7 @@ def doctor(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "pskernel.cli", "doctor", *arguments]
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_who_says_a_byte_now_and_then_keeps_nobody_from_leaving() -> None:
     async def main(seconds: int, leave: Callable[[asyncio.subprocess.Process], object]) -> str:
         async with Dripper(b"HTTP/1.1 200 OK\r\nX: ") as server:

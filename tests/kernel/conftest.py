@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.parts.container import container, container_url
+from tests.parts.ipython import ctrl_c
 from tests.parts.kernels import Gate, Kernel, Relay, Starter
 from tests.parts.winrm import winrm, winrm_url
 
-__all__ = ["container", "container_url", "winrm", "winrm_url"]
+__all__ = ["container", "container_url", "ctrl_c", "winrm", "winrm_url"]
 
 
 @pytest.fixture
