@@ -7,9 +7,19 @@ from typing import Annotated
 
 import typer
 
-from pskernel.answers import Answers
 from pskernel.cli.console import CommandError, OptionTexts, parse_options
 from pskernel.cli.parameters import ParameterFiles, ParameterTexts
+from pskernel.cli.rules import (
+    AnswersFile,
+    AuditFolder,
+    AuditKey,
+    CellTimeout,
+    DryRun,
+    StopOnErrorRecord,
+    VouchedModules,
+    cell_rules,
+    put_answers,
+)
 
 __all__ = ["run"]
 
@@ -30,18 +40,9 @@ def run(
     kernel: Annotated[
         str | None, typer.Option(metavar="NAME", help="The installed kernel whose target to run on.")
     ] = None,
-    answers: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="A YAML file with answers to the prompts of cells; see docs/prompts.md."),
-    ] = None,
-    cell_timeout: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", min=0.001, help="Stop a cell after that long, if it says nothing itself."),
-    ] = None,
-    stop_on_error_record: Annotated[
-        bool,
-        typer.Option("--stop-on-error-record", help="Let any error record fail its cell."),
-    ] = False,
+    answers: AnswersFile = None,
+    cell_timeout: CellTimeout = None,
+    stop_on_error_record: StopOnErrorRecord = False,
     resume: Annotated[
         Path | None,
         typer.Option(
@@ -49,20 +50,10 @@ def run(
             help="Go on from a run that did not come to its end: the executed notebook that it has written.",
         ),
     ] = None,
-    whatif: Annotated[
-        bool,
-        typer.Option("--whatif", help="Change nothing: run what is known to be harmless, and list the rest."),
-    ] = False,
-    vouch: Annotated[
-        list[str] | None,
-        typer.Option(metavar="MODULE", help="With --whatif, a module whose commands obey -WhatIf throughout."),
-    ] = None,
-    audit: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Put the run on record in the audit log of that folder.")
-    ] = None,
-    audit_key: Annotated[
-        str | None, typer.Option(metavar="REF", help="What seals it: keyring:NAME, env:NAME, file:PATH or ssh:PATH.")
-    ] = None,
+    whatif: DryRun = False,
+    vouch: VouchedModules = None,
+    audit: AuditFolder = None,
+    audit_key: AuditKey = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the result as JUnit XML, too.")] = None,
 ) -> None:
     """Run a notebook headless, one line of progress a cell.
@@ -76,20 +67,15 @@ def run(
     # Seconds that other verbs need not pay.
     from pskernel.cli.auditing import audit_settings  # noqa: PLC0415
     from pskernel.cli.running import Order, execute  # noqa: PLC0415
-    from pskernel.runbook.cellrun import CellRules  # noqa: PLC0415
 
-    if vouch and not whatif:
-        raise CommandError("--vouch is for a dry run: give --whatif, too, or leave it out.")
+    rules = cell_rules(cell_timeout, stop_on_error_record, whatif, vouch)
     if whatif and resume is not None and (out is None or out.resolve() == resume.resolve()):
         raise CommandError(
             f"A dry run would take the place of the run in {resume}, which could not be gone on with then. Name "
             "another file for it with --output."
         )
     options = parse_options(option)
-    if answers is not None:
-        options["answers"] = str(answers.absolute())
-        Answers.load(answers)
-    rules = CellRules(cell_timeout, stop_on_error_record, whatif, tuple(vouch or ()))
+    put_answers(options, answers)
     settings = audit_settings(audit, audit_key)
     ended = execute(
         Order(

@@ -8,9 +8,19 @@ from typing import Annotated
 
 import typer
 
-from pskernel.answers import Answers
 from pskernel.cli.console import CommandError, OptionTexts, parse_options
 from pskernel.cli.parameters import ParameterFiles, ParameterTexts
+from pskernel.cli.rules import (
+    AnswersFile,
+    AuditFolder,
+    AuditKey,
+    CellTimeout,
+    DryRun,
+    StopOnErrorRecord,
+    VouchedModules,
+    cell_rules,
+    put_answers,
+)
 
 __all__ = ["run_many"]
 
@@ -45,25 +55,11 @@ def run_many(
     retries: Annotated[
         int, typer.Option(metavar="N", min=0, help="How often connecting is tried again. Cells never are.")
     ] = 2,
-    cell_timeout: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", min=0.001, help="Stop a cell after that long, if it says nothing itself."),
-    ] = None,
-    stop_on_error_record: Annotated[
-        bool, typer.Option("--stop-on-error-record", help="Let any error record fail its cell.")
-    ] = False,
-    answers: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="A YAML file with answers to the prompts of cells; see docs/prompts.md."),
-    ] = None,
-    whatif: Annotated[
-        bool,
-        typer.Option("--whatif", help="Change nothing: run what is known to be harmless, and list the rest."),
-    ] = False,
-    vouch: Annotated[
-        list[str] | None,
-        typer.Option(metavar="MODULE", help="With --whatif, a module whose commands obey -WhatIf throughout."),
-    ] = None,
+    cell_timeout: CellTimeout = None,
+    stop_on_error_record: StopOnErrorRecord = False,
+    answers: AnswersFile = None,
+    whatif: DryRun = False,
+    vouch: VouchedModules = None,
     cluster: Annotated[
         str | None,
         typer.Option(metavar="URL", help="Let the workers of a Dask cluster do it: dask://scheduler:8786."),
@@ -73,12 +69,8 @@ def run_many(
         typer.Option("--output", "-o", metavar="DIR", help="Where results go; else NOTEBOOK.fleet-TIME beside it."),
     ] = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the results as JUnit XML, too.")] = None,
-    audit: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Put the runs on record in the audit log of that folder.")
-    ] = None,
-    audit_key: Annotated[
-        str | None, typer.Option(metavar="REF", help="What seals it: keyring:NAME, env:NAME, file:PATH or ssh:PATH.")
-    ] = None,
+    audit: AuditFolder = None,
+    audit_key: AuditKey = None,
 ) -> None:
     """Run a notebook on many hosts, each in a session of its own, and sum up what came of it.
 
@@ -90,16 +82,14 @@ def run_many(
     from pskernel.cli.auditing import audit_settings  # noqa: PLC0415
     from pskernel.cli.fleet import FleetOrder, execute_fleet  # noqa: PLC0415
     from pskernel.fleet.run import FleetRules  # noqa: PLC0415
-    from pskernel.runbook.cellrun import CellRules  # noqa: PLC0415
 
+    cells = cell_rules(cell_timeout, stop_on_error_record, whatif, vouch)
     options = parse_options(option)
-    if answers is not None:
-        if cluster is not None:
-            raise CommandError(
-                "--answers is a file of this machine. For workers, name a file of theirs: --option answers=FILE."
-            )
-        options["answers"] = str(answers.absolute())
-        Answers.load(answers)
+    if answers is not None and cluster is not None:
+        raise CommandError(
+            "--answers is a file of this machine. For workers, name a file of theirs: --option answers=FILE."
+        )
+    put_answers(options, answers)
     order = FleetOrder(
         notebook,
         inventory,
@@ -112,7 +102,7 @@ def run_many(
         max_failures=_limit(max_failures),
         openings=openings,
         retries=retries,
-        cells=CellRules(cell_timeout, stop_on_error_record, whatif, tuple(vouch or ())),
+        cells=cells,
         cluster=cluster,
         out=out,
         junit=junit,

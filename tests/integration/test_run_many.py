@@ -193,6 +193,14 @@ def test_limits_that_are_none(site: Site, limit: str) -> None:
     assert "takes a number of hosts" in said
 
 
+def test_vouching_without_a_dry_run_runs_nothing(site: Site) -> None:
+    site.write()
+    status, said = site.run("1", "--vouch", "Some.Module")
+    assert status == 2
+    assert "--vouch is for a dry run" in said
+    assert not (site.folder / "1").exists()
+
+
 def test_an_inventory_of_nobody(site: Site) -> None:
     site.write()
     status, said = site.run("1", "-i", "~nouser/x")
