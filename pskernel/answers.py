@@ -23,6 +23,7 @@ import yaml
 from pskernel.credentials import CredentialReference, resolve
 from pskernel.errors import PromptUnavailable, PSKernelError, TargetError
 from pskernel.questions import Asker, NobodyToAsk, Question
+from pskernel.userfiles import read_user_file
 
 __all__ = ["AnswerFileError", "Answers", "FileAsker"]
 
@@ -70,14 +71,7 @@ class Answers:
         Raises:
             AnswerFileError: it cannot be read, or an entry is wrong.
         """
-        try:
-            with Path(path).expanduser().open("rb") as file:
-                data = file.read(_MAX_BYTES + 1)
-        except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: there is no such user's folder
-            reason = getattr(error, "strerror", None) or type(error).__name__
-            raise AnswerFileError(f"The answer file {_absolute(path)} cannot be read: {reason}.") from None
-        if len(data) > _MAX_BYTES:
-            raise AnswerFileError(f"The answer file {path} is larger than {_MAX_BYTES >> 20} MB.")
+        data = read_user_file(path, "The answer file", at_most=_MAX_BYTES, error=AnswerFileError)
         try:
             # Texts stay as they are written, 0755, 1.10 and yes too; this loader makes no other objects.
             entries = yaml.load(data, Loader=yaml.BaseLoader)  # noqa: S506
@@ -138,14 +132,6 @@ class FileAsker:
             text = " ".join(f"{question.above} {question.text}".split()).rstrip(": ")
             raise PromptUnavailable(f"Nobody can be asked, and no entry of {names} answers this prompt: {text}")
         return await self.otherwise.ask(question)
-
-
-def _absolute(path: str | Path) -> str:
-    """The path as it was looked for: it may have been relative to another folder than the user thinks."""
-    try:
-        return str(Path(path).expanduser().absolute())
-    except RuntimeError:
-        return str(path)
 
 
 def _entry(entry: Any, number: int, source: str, *, secrets: bool) -> _Entry:

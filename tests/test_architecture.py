@@ -22,7 +22,7 @@ ALLOWED = {
     "target": {"errors", "options"},
     "sessionoption": {"errors"},
     "directives": {"errors"},
-    "answers": {"credentials", "errors", "questions"},
+    "answers": {"credentials", "errors", "questions", "userfiles"},
     "resolve": {"errors", "target"},
     "credentials": {"errors", "questions"},
     "protocol": {"errors", "records"},
@@ -49,9 +49,11 @@ ALLOWED = {
         "render",
         "session",
         "pskernel",
+        "userfiles",
     },
     # One notebook on many hosts.
-    "fleet": VALUES | {"audit", "cells", "connect", "locks", "masking", "render", "runbook", "session", "pskernel"},
+    "fleet": VALUES
+    | {"audit", "cells", "connect", "locks", "masking", "render", "runbook", "session", "pskernel", "userfiles"},
     "cli": VALUES
     | {
         "fleet",
@@ -74,6 +76,7 @@ ALLOWED = {
     "__main__": {"kernel"},
     "wildcards": set(),
     "locks": set(),
+    "userfiles": {"errors"},
     "masking": set(),
     # Runs put on record. Who runs them tells it what to write.
     "audit": {"credentials", "errors", "locks", "masking"},

@@ -15,6 +15,7 @@ from pskernel.fleet.sshhosts import config_hosts
 from pskernel.fleet.tables import read_csv, read_lines
 from pskernel.fleet.tree import read_tree
 from pskernel.target import Target
+from pskernel.userfiles import read_user_file
 
 __all__ = ["Host", "Inventory", "InventoryError", "read_inventory"]
 
@@ -200,15 +201,7 @@ def _inventory(entries: Entries) -> Inventory:
 
 
 def _read_text(path: Path) -> str:
-    try:
-        with path.expanduser().open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    # There is no such user, it is no path, or it is not to be had.
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
-        raise InventoryError(f"{path.absolute()} cannot be read: {reason}.") from None
-    if len(data) > _MAX_BYTES:
-        raise InventoryError(f"{path} is larger than {_MAX_BYTES >> 20} MB.")
+    data = read_user_file(path, "The inventory", at_most=_MAX_BYTES, error=InventoryError)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -12,7 +12,8 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from pskernel.fleet.entries import Place
+from pskernel.fleet.entries import InventoryError, Place
+from pskernel.userfiles import read_user_file
 
 __all__ = ["config_hosts"]
 
@@ -71,13 +72,7 @@ def _included(pattern: str) -> list[Path]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str, list[str]]]:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        Place(str(path)).wrong(f"The SSH configuration cannot be read: {error.strerror}.")
-    if len(data) > _MAX_BYTES:
-        Place(str(path)).wrong(f"The SSH configuration is larger than {_MAX_BYTES >> 20} MB.")
+    data = read_user_file(path, "The SSH configuration", at_most=_MAX_BYTES, error=InventoryError)
     for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
         match = re.fullmatch(r"\s*(\w+)(?:\s*=\s*|\s+)(.*)", line)
         if match and match[1].lower() in ("host", "match", "include"):

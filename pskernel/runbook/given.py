@@ -11,6 +11,7 @@ import yaml
 from pskernel.runbook.kinds import is_secret, kind_of, kind_of_default
 from pskernel.runbook.parameters import Parameter, Parameters
 from pskernel.runbook.scanner import ParametersError
+from pskernel.userfiles import read_user_file
 
 __all__ = ["read_values"]
 
@@ -81,14 +82,7 @@ def _meant(parameter: Parameter, text: str) -> Any:
 
 
 def _load(path: Path) -> list[tuple[str, Any]]:
-    try:
-        with path.expanduser().open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: there is no such user's folder
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise ParametersError(f"The parameters file {path} cannot be read: {reason}.") from None
-    if len(data) > _MAX_BYTES:
-        raise ParametersError(f"The parameters file {path} is larger than {_MAX_BYTES >> 20} MB.")
+    data = read_user_file(path, "The parameters file", at_most=_MAX_BYTES, error=ParametersError)
     try:
         content = yaml.load(data, Loader=_Loader)  # noqa: S506 - a safe loader
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, ArithmeticError) as error:
