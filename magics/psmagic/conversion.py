@@ -92,9 +92,10 @@ def _one(parameter: Parameter, value: Any, *, in_list: bool = False) -> Any:
 def _validate(parameter: Parameter, value: Any, *, in_list: bool) -> None:
     if value is None and (parameter.not_empty or parameter.is_mandatory):
         raise empty_error(parameter, "null", in_list=in_list)
-    if value == "" and (parameter.not_empty or parameter.is_mandatory):
+    # Of values that users bring along, some compare with anything, and have no truth.
+    if isinstance(value, str) and not value and (parameter.not_empty or parameter.is_mandatory):
         raise empty_error(parameter, "an empty string", in_list=in_list)
-    if value == {} and parameter.not_empty:
+    if isinstance(value, dict) and not value and parameter.not_empty:
         raise invalid(parameter, NULL_OR_EMPTY)
     if parameter.kind is Kind.SWITCH and parameter.choices and not value:
         raise invalid(

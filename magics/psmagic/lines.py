@@ -19,8 +19,10 @@ _OURS_AMONG_OTHERS = re.compile(
 # The cell magic of somebody else, or one of ours with a slip of the pen: its cell is for another place than the remote.
 _CELL_MAGIC = re.compile(r"\s*(%%[A-Za-z][\w-]*)")
 # What is typed to leave. `quit` is none: PowerShell does not know it, and its debugger takes it for something else.
+# Each part of a text fits in one place only: else a line of # signs would be tried in all the ways to cut it.
 _LEAVES = re.compile(
-    r"\s*(?:#[^\n]*\n\s*)*(?:%?exit_pssession|Exit-PSSession|exit(?:[ \t]+-?[0-9]+)?)\s*;?(?:\s*#[^\n]*)*\s*\Z",
+    r"\s*(?:#[^\n]*\n\s*)*(?:%?exit_pssession|Exit-PSSession|exit(?:[ \t]+-?[0-9]+)?)"
+    r"\s*(?:;\s*)?(?:#[^\n]*(?:\n\s*|\Z))*\Z",
     re.IGNORECASE,
 )
 # A command's name with a question mark behind it, as IPython's users ask; to PowerShell it is no command.

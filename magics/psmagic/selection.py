@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pskernel.questions import Asker
 from pskernel.remoting.errors import RemotingError
 from pskernel.remoting.jobs import JOBS, Job, Jobs
@@ -90,19 +92,21 @@ def session_of(bound: Bound) -> PSSession | None:
 
 
 def jobs_of(bound: Bound) -> Jobs | None:
-    """The jobs that -Job, -Id or -Name name; None where none of them is given.
+    """The jobs that -Job, -Id or -Name name, each once; None where none of them is given.
 
     Raises:
         RemotingError: one of them does not exist.
     """
-    given: list[Job] | None = bound.get("Job")
-    if given is not None:
-        return Jobs(given)
-    if bound.get("Id") is not None:
-        return Jobs(JOBS.by_id(number) for number in bound.get("Id"))
-    if bound.get("Name") is not None:
-        return Jobs(job for name in bound.get("Name") for job in JOBS.by_name(name))
-    return None
+    found: Iterable[Job]
+    if bound.get("Job") is not None:
+        found = bound.get("Job")
+    elif bound.get("Id") is not None:
+        found = (JOBS.by_id(number) for number in bound.get("Id"))
+    elif bound.get("Name") is not None:
+        found = (job for name in bound.get("Name") for job in JOBS.by_name(name))
+    else:
+        return None
+    return Jobs({job.id: job for job in found}.values())
 
 
 def _listed(value: object) -> list:  # type: ignore[type-arg]

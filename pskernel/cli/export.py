@@ -12,8 +12,6 @@ from pskernel.cli.console import CommandError, clean, output
 
 __all__ = ["export"]
 
-_LANGUAGES = ("powershell", "pwsh")
-
 
 class _Form(StrEnum):
     PS1 = "ps1"
@@ -33,14 +31,12 @@ def export(
     An earlier export is replaced; any other file is not.
     """
     # nbformat takes a while, which other verbs need not wait for.
+    from pskernel.cli.choosing import refuse_other_language  # noqa: PLC0415
     from pskernel.runbook.export import EXPORTED, to_ps1  # noqa: PLC0415
     from pskernel.runbook.notebook import read_notebook  # noqa: PLC0415
 
     content = read_notebook(notebook)
-    for key, name in (("kernelspec", "language"), ("language_info", "name")):
-        language = str(content.metadata.get(key, {}).get(name, "")).lower()
-        if language and language not in _LANGUAGES:
-            raise CommandError(f"{notebook} says that its language is {language}, not PowerShell.")
+    refuse_other_language(content)
     script = to_ps1(content, notebook.name).encode()
     out = out or notebook.with_suffix(f".{to}")
     try:

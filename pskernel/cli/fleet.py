@@ -16,7 +16,7 @@ from typing import Any
 from pskernel.audit import AuditSettings, audit_policy
 from pskernel.cli.auditing import audit_settings, open_log
 from pskernel.cli.choosing import refuse_other_language
-from pskernel.cli.console import CommandError, output
+from pskernel.cli.console import CommandError, check_writable, output
 from pskernel.cli.fleetprogress import FleetProgress
 from pskernel.cli.parameters import bound_parameters
 from pskernel.cli.signals import on_signals
@@ -85,6 +85,9 @@ def execute_fleet(order: FleetOrder) -> int:
     # Before there is a folder: a wrong parameter leaves nothing behind.
     orders = _orders(order, hosts, book, folder)
     _make_folder(folder)
+    if order.junit is not None:
+        # It may be in that folder.
+        check_writable(order.junit, "JUnit file")
     rules = replace(order.rules, max_failures=_number(order.max_failures, len(orders)))
     facts = {
         "notebook": str(order.notebook.absolute()),
@@ -101,9 +104,9 @@ def execute_fleet(order: FleetOrder) -> int:
         # What programs read, and is quick to make, comes first.
         write_json(results, facts, folder / RESULTS)
         ledger.remove()
+        write_page(results, facts, folder / PAGE)
         if order.junit is not None:
             write_junit(suites(results), order.junit)
-        write_page(results, facts, folder / PAGE)
     return _end(order, results, folder, signals)
 
 

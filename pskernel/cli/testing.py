@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import typer
 
-from pskernel.cli.console import CommandError, OptionTexts, parse_options, show_error
+from pskernel.cli.console import CommandError, OptionTexts, check_writable, parse_options, show_error
 from pskernel.cli.parameters import ParameterFiles, ParameterTexts
 
 __all__ = ["check", "nbval_sanitize"]
@@ -45,6 +45,8 @@ def check(
 
     if (cassette is None) == (target is None):
         raise CommandError("Say against what to test, and one thing only: --cassette FILE, or --target URL.")
+    if junit is not None:
+        check_writable(junit, "JUnit file")
     options = parse_options(option)
     if cassette is not None:
         target = f"replay:{quote(str(cassette.absolute()))}"

@@ -45,16 +45,6 @@ class Host:
     groups: tuple[str, ...] = ()
     parameters: Mapping[str, object] = field(default_factory=dict)
 
-    @property
-    def options(self) -> dict[str, object]:
-        """The target's options that are not at their defaults."""
-        return {name: getattr(self.target.options, name) for name in self.target.options.changed()}
-
-    @property
-    def credential(self) -> str | None:
-        """Where the password is, if the inventory says so: a reference, never the password."""
-        return self.target.options.credential
-
 
 @dataclass(frozen=True, slots=True)
 class Inventory:

@@ -35,7 +35,9 @@ class Ledger:
         self._folder = folder
         self._open = ExitStack()
         try:
-            self._open.enter_context(held(folder / _LOCK))
+            if not self._open.enter_context(held(folder / _LOCK)):
+                self._open.close()
+                raise NotebookError(f"Another run writes to {folder} at this moment. Name another folder.")
             # Each line is with the system at once: only a machine that stops loses any.
             self._file = self._open.enter_context((folder / _LEDGER).open("ab", buffering=0))
             self._write({**facts, "names": list(hosts)})

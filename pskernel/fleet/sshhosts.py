@@ -55,7 +55,7 @@ def _read(path: Path, conditions: list[list[str]], depth: int, budget: list[int]
         elif keyword == "include":
             inner = conditions if current is None else [*conditions, current]
             for word in words:
-                for file in _included(word):
+                for file in _included(word, place):
                     yield from _read(file, inner, depth - 1, budget)
 
 
@@ -65,9 +65,12 @@ def _matches(name: str, patterns: list[str]) -> bool:
     return bool(found) and not any(found)
 
 
-def _included(pattern: str) -> list[Path]:
-    path = Path(pattern).expanduser()
-    whole = path if path.is_absolute() else Path("~/.ssh").expanduser() / path
+def _included(pattern: str, place: Place) -> list[Path]:
+    try:
+        path = Path(pattern).expanduser()
+        whole = path if path.is_absolute() else Path("~/.ssh").expanduser() / path
+    except RuntimeError:
+        place.wrong(f"There is no folder of the user that {pattern} means.")
     return [Path(name) for name in sorted(glob.glob(str(whole))) if Path(name).is_file()]  # noqa: PTH207 - absolute
 
 

@@ -64,8 +64,6 @@ _STATE_ERROR = re.compile(
     re.DOTALL,
 )
 _WRITE_PROGRESS = re.compile(rb"<ToString>WriteProgress</ToString><I32>20</I32>")
-# A < within a text is escaped: this is a property.
-_THROWN = b'<B N="WasThrownFromThrowStatement">%s</B>'
 _INVOCATION = re.compile(rb'(<Obj(?: RefId="\d+")? N=)"InvocationInfo"')
 _DEBUGGER_STOP = re.compile(rb'N="PSEventArgs.SourceIdentifier">PSInternalRemoteDebuggerStopEvent<')
 _FINAL = {PipelineState.STOPPED, PipelineState.COMPLETED, PipelineState.FAILED}

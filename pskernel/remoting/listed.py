@@ -75,7 +75,7 @@ class ListedSession:
         self._instance_id: UUID | None = None if shell is None else shell.pool_id
         self._was_open = False
         if session is not None and session.runspace is not None:
-            session.outlives_exit = self._was_open = True
+            self._was_open = True
             self._instance_id = session.runspace.instance_id
         self._closed = False
         self._users = 0

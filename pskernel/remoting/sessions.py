@@ -57,7 +57,8 @@ class SessionTable:
         return PSSession(number, f"Runspace{number}", target, self._forget, credential=credential, session=session)
 
     def keep(self, session: PSSession) -> None:
-        """Have it in the table."""
+        """Have it in the table, where it stays open when it is left."""
+        session.session.outlives_exit = True
         self._sessions[session.id] = session
 
     async def find(self, target: Target, asker: Asker, *, credential: GivenCredential | None = None) -> PSSessions:

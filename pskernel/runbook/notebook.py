@@ -62,10 +62,11 @@ def read_notebook(path: Path) -> Any:
             warnings.simplefilter("ignore")
             # What breaks the schema in ways that matter to no run is logged by nbformat, and taken.
             notebook = nbformat.reads(json.dumps(content), as_version=4)
-        _check_shape(notebook)
+        _check_shape(notebook, path)
     except _ERRORS_OF_NOTEBOOKS as error:
-        # Only the first line: the rest quotes the notebook.
-        reason = str(error).split("\n", 1)[0][:200]
+        # Only the first line: the rest quotes the notebook. What Python says of a wrong type means nothing to a user.
+        unsaid = isinstance(error, TypeError | AttributeError | KeyError)
+        reason = "something in it is of the wrong kind" if unsaid else str(error).split("\n", 1)[0][:200]
         raise NotebookError(f"{path} is not a valid notebook: {plain(reason)}.") from None
     for number, cell in enumerate(notebook.cells, 1):
         try:
@@ -77,18 +78,20 @@ def read_notebook(path: Path) -> Any:
     return notebook
 
 
-def _check_shape(notebook: Any) -> None:
+def _check_shape(notebook: Any, path: Path) -> None:
     """Refuse what later code could not handle.
 
     Raises:
-        TypeError: naming the part.
+        NotebookError: naming the part.
     """
     for name in ("kernelspec", "language_info"):
         if not isinstance(notebook.metadata.get(name, {}), Mapping):
-            raise TypeError(f"its {name} is not an object")
+            raise NotebookError(f"{path} is not a valid notebook: its {name} is not an object.")
     for number, cell in enumerate(notebook.cells, 1):
         if not isinstance(cell.source, str) or not isinstance(cell.metadata.get("tags", []), list):
-            raise TypeError(f"the source or the tags of cell {number} are of the wrong type")
+            raise NotebookError(
+                f"{path} is not a valid notebook: the source or the tags of cell {number} are of the wrong type."
+            )
 
 
 def write_notebook(notebook: Any, path: Path) -> None:

@@ -31,7 +31,7 @@ _NOT_AN_EXIT = 125
 _SETTLE_SECONDS = 1.0
 
 _NO_PROGRAM = re.compile(
-    r"executable file not found|exec.*(?:no such file or directory|permission denied)", re.IGNORECASE | re.DOTALL
+    r"executable file not found|\bexec\b.*(?:no such file or directory|permission denied)", re.IGNORECASE
 )
 _NO_USER = re.compile(r"unable to find user|no matching entries in passwd|no users found", re.IGNORECASE)
 _NO_CONTEXT = re.compile(r"context.*(?:not found|does not exist)", re.IGNORECASE)
@@ -360,7 +360,7 @@ class _Exec(Child):
         status = self.status or 0
         if status <= 0:
             return ""
-        if _NO_USER.search(said):
+        if self._user and _NO_USER.search(said):
             text = f"The container {self._container} has no user {self._user}: correct the option user."
         elif status in (126, 127) or _NO_PROGRAM.search(said):
             text = (

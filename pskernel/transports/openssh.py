@@ -13,30 +13,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import os
 import re
 import shutil
-import signal
 import sys
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pskernel.errors import ConnectError, HostKeyRejected, TargetError, TargetUnreachable
+from pskernel.errors import ConnectError, HostKeyRejected, TargetUnreachable
 from pskernel.transports.base import Peer, Secret
 from pskernel.transports.hostkeys import (
     ShownKey,
     accepted_key,
     changed_key,
-    host_label,
     kind_of,
     revoked_key,
     unexpected_key,
     unknown_key,
 )
-from pskernel.transports.process import Child, ProcessStream, child_environment, start
-from pskernel.transports.sshlogin import Deadline, Login, SSHEndpoint, Unreached, how_it_left, in_configuration
+from pskernel.transports.opensshconfig import SSHConfig, command_line, read_config
+from pskernel.transports.process import Child, ProcessStream, start
+from pskernel.transports.sshlogin import Deadline, Login, SSHEndpoint, Unreached, how_it_left
 from pskernel.transports.sshprompts import PromptBridge
 
 if TYPE_CHECKING:
@@ -46,8 +43,6 @@ if TYPE_CHECKING:
 
 __all__ = ["open_openssh"]
 
-_DEFAULT_TIMEOUT = 30.0
-_DEFAULT_KEEPALIVE = 15
 # ssh's own exit status for "the connection failed"; a remote program may use it too, hardly PowerShell.
 _CONNECTION_FAILED = 255
 _MAX_LINE = 8_192
@@ -62,6 +57,7 @@ _CHANGED = re.compile(
 )
 # The channel runs: our own, or one of a shared connection (ControlMaster).
 _AUTHENTICATED = re.compile(r'Authenticated to .* using "(?P<method>[\w-]+)"')
+_KEY = re.compile(r"(\S+) (SHA256:[\w+/=]+)")
 _READY = re.compile(r"debug2: subsystem request accepted|debug1: mux_client_request_session: master session id")
 
 
@@ -78,12 +74,7 @@ async def open_openssh(
         raise TargetUnreachable(
             "The program ssh is not on PATH. Install OpenSSH's client, or use the built-in one (backend=asyncssh)."
         )
-    try:
-        # The configuration may run commands and look up names.
-        async with asyncio.timeout(endpoint.connect_timeout or _DEFAULT_TIMEOUT):
-            config = await _read_config(endpoint)
-    except TimeoutError:
-        raise TargetError(f"ssh did not get to the end of its configuration for {endpoint.host} in time.") from None
+    config = await read_config(endpoint)
     deadline = Deadline(endpoint.connect_timeout or config.timeout)
     login = Login(f"{config.user}@{endpoint.host}", asker=asker, deadline=deadline, secret=secret)
     child = _SSH(endpoint, config, login)
@@ -100,7 +91,7 @@ async def open_openssh(
                 )
                 environment = (await stack.enter_async_context(bridge)).environment
                 child.bridge = bridge
-            await start(_argv(endpoint, config), child, env=environment)
+            await start(command_line(endpoint, config), child, env=environment)
             # Ended before the bridge closes: ssh would take that for an empty password, and send it.
             stack.push_async_exit(child.end_on_error)
             async with deadline:
@@ -118,113 +109,10 @@ async def open_openssh(
     return ProcessStream(child, child.peer())
 
 
-def _argv(endpoint: SSHEndpoint, config: _Config) -> list[str]:
-    """Return ssh's command line. What may be in the configuration is only given if the endpoint says so."""
-    options = {
-        "LogLevel": "DEBUG2",
-        "FingerprintHash": "sha256",
-        "ControlMaster": "no",
-        "StrictHostKeyChecking": "ask" if endpoint.accept_host_key and sys.platform != "win32" else "yes",
-        # It would take the place of the subsystem.
-        "RemoteCommand": "none",
-        "ConnectTimeout": str(math.ceil(endpoint.connect_timeout or config.timeout)),
-        "ServerAliveInterval": str(math.ceil(config.keepalive if endpoint.keepalive is None else endpoint.keepalive)),
-    }
-    if sys.platform == "win32":
-        # Nobody can be asked there: PromptBridge needs Unix sockets.
-        options["BatchMode"] = "yes"
-    if endpoint.accept_host_key is not None:
-        # A shared connection would not show the key.
-        options["ControlPath"] = "none"
-    if endpoint.key_file is not None:
-        options["IdentitiesOnly"] = "yes"
-    argv = ["ssh", "-T", "-s", *_where(endpoint)]
-    for name, value in options.items():
-        argv += ["-o", f"{name}={value}"]
-    return [*argv, "--", endpoint.host, endpoint.subsystem]
-
-
-def _where(endpoint: SSHEndpoint) -> list[str]:
-    argv: list[str] = []
-    if endpoint.ssh_config is not None:
-        argv += ["-F", str(Path(endpoint.ssh_config).expanduser())]
-    if endpoint.key_file is not None:
-        # Not -i, which looks for the file before it expands tokens, and then leaves it out.
-        argv += ["-o", f"IdentityFile={in_configuration(endpoint.key_file)}"]
-    if endpoint.user is not None:
-        argv += ["-l", endpoint.user]
-    if endpoint.port is not None:
-        argv += ["-p", str(endpoint.port)]
-    if endpoint.known_hosts is not None:
-        argv += ["-o", f"UserKnownHostsFile={in_configuration(endpoint.known_hosts)}"]
-    if endpoint.proxy_jump is not None:
-        argv += ["-o", f"ProxyJump={endpoint.proxy_jump}"]
-    return argv
-
-
-@dataclass(frozen=True, slots=True)
-class _Config:
-    """What ``ssh -G`` says the configuration makes of an endpoint."""
-
-    host: str
-    port: int
-    user: str
-    known_as: str
-    known_hosts: str
-    timeout: float
-    keepalive: float
-
-
-def _check_key_file(endpoint: SSHEndpoint) -> None:
-    if endpoint.key_file is not None and not Path(endpoint.key_file).expanduser().is_file():
-        raise TargetError(f"The specified key file {endpoint.key_file} was not found.")
-
-
-async def _read_config(endpoint: SSHEndpoint) -> _Config:
-    _check_key_file(endpoint)
-    process = await asyncio.create_subprocess_exec(
-        "ssh",
-        "-G",
-        *_where(endpoint),
-        "--",
-        endpoint.host,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=child_environment(),
-        start_new_session=sys.platform != "win32",
-    )
-    try:
-        output, errors = await process.communicate()
-    finally:
-        if process.returncode is None:
-            # With what it has started (Match exec).
-            process.kill() if sys.platform == "win32" else os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-    if process.returncode:
-        reason = errors.decode(errors="replace").strip().splitlines()
-        raise TargetError(
-            f"The ssh configuration cannot be used: {reason[0] if reason else 'ssh -G failed'}. Correct it, or name "
-            "another file with the option ssh_config=FILE (or ssh_config=none to do without)."
-        )
-    values = dict(line.partition(" ")[::2] for line in output.decode(errors="replace").splitlines())
-    host, port = values.get("hostname", endpoint.host), int(values.get("port", "22"))
-    timeout, keepalive = values.get("connecttimeout", "none"), values.get("serveraliveinterval", "0")
-    return _Config(
-        host=host,
-        port=port,
-        user=values.get("user", endpoint.user or ""),
-        known_as=values.get("hostkeyalias") or host_label(host, port),
-        known_hosts=endpoint.known_hosts or values.get("userknownhostsfile", "none").split()[0],
-        timeout=float(timeout) if timeout.isdecimal() else _DEFAULT_TIMEOUT,
-        keepalive=float(keepalive) if keepalive.isdecimal() and keepalive != "0" else _DEFAULT_KEEPALIVE,
-    )
-
-
 class _SSH(Child):
     """The ssh child: reads on its standard error how far the login got."""
 
-    def __init__(self, endpoint: SSHEndpoint, config: _Config, login: Login) -> None:
+    def __init__(self, endpoint: SSHEndpoint, config: SSHConfig, login: Login) -> None:
         super().__init__("ssh")
         # Set once the subsystem runs, or ssh has given up.
         self.settled = asyncio.Event()
@@ -237,6 +125,7 @@ class _SSH(Child):
         self._line = b""
         self._connected = False
         self._shown: ShownKey | None = None
+        self._fingerprints: set[str] = set()
         self._pin = (endpoint.accept_host_key or "").rstrip("=")
         self._unexpected = False
         self._added = False
@@ -292,9 +181,9 @@ class _SSH(Child):
         name, _, value = event.partition(": ")
         if event == "Connection established.":
             self._connected = True
-        elif name == "Server host key":
-            algorithm, _, fingerprint = value.partition(" ")
-            self._shown = ShownKey(kind_of(algorithm.removesuffix("-cert-v01@openssh.com")), fingerprint.split()[0])
+        elif name == "Server host key" and (key := _KEY.match(value)) is not None:
+            self._shown = ShownKey(kind_of(key[1].removesuffix("-cert-v01@openssh.com")), key[2])
+            self._fingerprints.add(key[2])
             if self._pin not in ("", self._shown.fingerprint):
                 # At once: ssh asks nobody about a key that is on file, and goes on to log in.
                 self._unexpected = True
@@ -313,8 +202,13 @@ class _SSH(Child):
             await self.end(patience=0)
 
     def peer(self) -> Peer:
-        """Who the server is; nothing of a connection that is shared, which another ssh has made."""
-        return Peer(self._shown.fingerprint if self._shown is not None else "", self._method)
+        """Who the server is; nothing of a connection that is shared, which another ssh has made.
+
+        ssh prints a server's banner among its own words, and a banner may look like them: of several keys, none is
+        known to be the server's.
+        """
+        key = next(iter(self._fingerprints)) if len(self._fingerprints) == 1 else ""
+        return Peer(key, self._method)
 
     def news(self) -> str:
         """What to tell the user of a host key that was accepted by its fingerprint."""

@@ -48,14 +48,15 @@ class Slow:
 
     def __init__(self, folder: Path, pwsh: str) -> None:
         self.folder = folder
+        self.pipes = {}
         for name in ("there", "on", "ended"):
             os.mkfifo(folder / name)
-        self.holding = os.open(folder / "on", os.O_RDWR)
+            self.pipes[name] = os.open(folder / name, os.O_RDWR)
         self.engine = folder / "engine"
         # The first time alone.
         self.engine.write_text(
             f"#!/bin/sh\ncd '{folder}'\nmkdir first 2>/dev/null || exec '{pwsh}' \"$@\"\n"
-            f"echo x > there\nread x < on\n'{pwsh}' \"$@\"\necho x > ended\n"
+            f"echo x > there\nread x < on\n'{pwsh}' \"$@\"\necho x 1<> ended\n"
         )
         self.engine.chmod(0o700)
 
@@ -66,10 +67,17 @@ class Slow:
         return HostOrder("one", target, nbformat.writes(book), self.folder / out, "book.ipynb")
 
     async def wait(self, name: str) -> None:
-        await asyncio.to_thread((self.folder / name).read_text)
+        loop, heard = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self.pipes[name], heard.set)
+        try:
+            async with asyncio.timeout(90):
+                await heard.wait()
+        finally:
+            loop.remove_reader(self.pipes[name])
+        os.read(self.pipes[name], 100)
 
     def go_on(self) -> None:
-        os.write(self.holding, b"on\n")
+        os.write(self.pipes["on"], b"on\n")
 
     @property
     def ran(self) -> int:
@@ -82,7 +90,8 @@ def slow(tmp_path: Path, pwsh: str) -> Iterator[Slow]:
     made = Slow(tmp_path, pwsh)
     yield made
     made.go_on()
-    os.close(made.holding)
+    for pipe in made.pipes.values():
+        os.close(pipe)
 
 
 @pytest.fixture

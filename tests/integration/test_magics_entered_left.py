@@ -122,7 +122,11 @@ def test_only_sessions_over_winrm_are_left_and_others_stay_entered(
         assert "not supported on the remote computer" in said
         run(shell, "1 + 2")
         assert "3\n" == capsys.readouterr().out
-    run(shell, "exit")
+    # It is one that is closed when it is left, as before.
+    shell.run_cell("& { exit 3 }", store_history=False)
+    _, said = failure(shell, "1 + 2", capsys)
+    assert "A script ended the session with exit" in said
+    run(shell, "%exit_pssession")
     assert [] == list(SESSIONS.all())
     kind, said = failure(shell, "%disconnect_pssession", capsys)
     assert "MissingMandatoryParameter" == kind

@@ -219,7 +219,7 @@ def test_lists_of_sessions_and_jobs_stand_for_what_is_in_them(shell: Interactive
         shell,
         "j = %invoke_command $all -AsJob { 1 }\nj.wait()\njobs = %get_job $j.Id\nother = %invoke_command $one -AsJob { 2 }",
     )
-    waited = both(shell, "got2 = %receive_job $jobs, $other -Wait")
+    waited = both(shell, "got2 = %receive_job $jobs, $other, $jobs -Wait")
 
     assert (None, None, None) == (listed[2], placed[2], waited[2])
     assert ([1, 1], [1, 1, 2]) == (shell.user_ns["got"], shell.user_ns["got2"])

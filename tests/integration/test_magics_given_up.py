@@ -24,6 +24,7 @@ def silent_server(then: Callable[[], object]) -> Iterator[int]:
     """Accepts, and never answers; ``then`` is called when somebody has sent something. Its port."""
     over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(60)
 
         def accept() -> None:
             connection, _ = listening.accept()
@@ -32,11 +33,14 @@ def silent_server(then: Callable[[], object]) -> Iterator[int]:
                 then()
                 over.wait(60)
 
-        thread = threading.Thread(target=accept)
+        thread = threading.Thread(target=accept, daemon=True)
         thread.start()
-        yield int(listening.getsockname()[1])
-        over.set()
-        thread.join()
+        try:
+            yield int(listening.getsockname()[1])
+        finally:
+            over.set()
+        thread.join(60)
+        assert not thread.is_alive()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -190,15 +191,24 @@ def test_only_what_the_user_has_left_is_received(shell: Any, at: str, winrm: Wsm
     assert [] == list(run(shell, "%receive_pssession $w"))
 
 
-def test_a_question_of_ours_is_over_before_a_session_is_left(target: Target, winrm: WsmanBridge) -> None:
+def test_a_question_of_ours_is_over_before_a_session_is_left(
+    target: Target, winrm: WsmanBridge, tmp_path: Path
+) -> None:
     async def leave() -> tuple[list[str], list[Any]]:
         runspace = await connect(target)
         kept = at_server(winrm, runspace.instance_id)
         assert kept is not None
-        asked = LOOP.start(runspace.query("Start-Sleep -Milliseconds 500; 'ours'"))
-        while not kept.commands:
-            await asyncio.sleep(0)
-        await runspace.disconnect()
+        gate = tmp_path / "gate"
+        asked = LOOP.start(
+            runspace.query(f"while (-not (Test-Path '{gate}')) {{ Start-Sleep -Milliseconds 20 }}; 'ours'")
+        )
+        async with asyncio.timeout(30):
+            while not kept.commands:
+                await asyncio.sleep(0)
+        leaving = asyncio.create_task(runspace.disconnect())
+        await asyncio.sleep(0)
+        gate.touch()
+        await leaving
         left = kept.commands
         await runspace.reconnect()
         await runspace.aclose()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -61,9 +62,14 @@ class Site:
             raise outcome.exception
         return outcome.exit_code, outcome.output
 
-    def start(self, out: str, *more: object, **options: Any) -> subprocess.Popen[str]:
+    @contextmanager
+    def start(self, out: str, *more: object, **options: Any) -> Iterator[subprocess.Popen[str]]:
         command = [sys.executable, "-P", "-c", MAIN, *self.arguments(out, *more)]
-        return subprocess.Popen(command, text=True, stderr=subprocess.PIPE, **options)
+        with subprocess.Popen(command, text=True, stderr=subprocess.PIPE, **options) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def ran(self) -> Counter[str]:
         path = self.folder / "ran"
@@ -148,7 +154,7 @@ def test_a_closed_pipe_ends_no_fleet(site: Site) -> None:
         process.stdout.close()
         assert process.stderr is not None
         said = process.stderr.read()
-        status = process.wait()
+        status = process.wait(50)
 
     assert (status, "Traceback" in said) == (0, False), said
     assert site.states("1") == dict.fromkeys("abc", "completed")
@@ -165,10 +171,7 @@ def test_a_signal_stops_the_cells_and_is_the_status(
     with site.start("1", "--throttle", 1, stdout=subprocess.DEVNULL) as process:
         assert (tmp_path / "there").read_text() == "x"
         process.send_signal(number)
-        try:
-            assert process.wait(50) == status
-        finally:
-            process.kill()
+        assert process.wait(50) == status
     assert site.states("1") == {"a": "interrupted", "b": "not started", "c": "not started"}
 
 
@@ -280,7 +283,7 @@ def test_a_cluster_from_the_command_line(site: Site, monkeypatch: pytest.MonkeyP
     with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=":0", silence_logs=50) as cluster:
         url = cluster.scheduler_address.replace("tcp://", "dask://")
         with site.start("1", "--cluster", url, stdout=subprocess.PIPE) as process:
-            said, complaints = process.communicate()
+            said, complaints = process.communicate(timeout=100)
     assert process.returncode == 1, complaints
     assert "2 of 3 hosts went well" in said
     assert site.ran() == {"a": 1, "b": 1, "c": 1}

@@ -345,6 +345,7 @@ def test_a_session_that_ends_meanwhile_takes_the_preference_with_it(pwsh: str) -
     async def run() -> None:
         runspace = await connect(Target.parse(f"process:{pwsh}"))
         async with what_if(runspace):
+            assert True is (await runspace.query(PREFERENCES))[0]
             await runspace.aclose()
 
     asyncio.run(run())

@@ -70,22 +70,26 @@ def doctor(*arguments: str) -> list[str]:
 
 @pytest.mark.usefixtures("ctrl_c")
 def test_who_says_a_byte_now_and_then_keeps_nobody_from_leaving() -> None:
-    async def main(seconds: int, leave: Callable[[asyncio.subprocess.Process], object]) -> str:
+    async def main(seconds: int, leave: Callable[[asyncio.subprocess.Process], object]) -> tuple[str, int | None]:
         async with Dripper(b"HTTP/1.1 200 OK\r\nX: ") as server:
             url = f"winrm://a@127.0.0.1:{server.port}?connect_timeout={seconds}"
             process = await asyncio.create_subprocess_exec(
                 *doctor(url), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
             )
-            await server.heard.wait()
-            leave(process)
-            told, _ = await process.communicate()
-            return " ".join(told.decode().split())
+            try:
+                await server.heard.wait()
+                leave(process)
+                told, _ = await process.communicate()
+            finally:
+                if process.returncode is None:
+                    process.kill()
+            return " ".join(told.decode().split()), process.returncode
 
-    said = asyncio.run(asyncio.wait_for(main(1, lambda _: None), 60))
+    said, _ = asyncio.run(asyncio.wait_for(main(1, lambda _: None), 60))
     assert "does not answer within 1 seconds" in said, said
     # Control C
-    said = asyncio.run(asyncio.wait_for(main(300, lambda process: process.send_signal(signal.SIGINT)), 60))
-    assert "Traceback" not in said, said
+    said, status = asyncio.run(asyncio.wait_for(main(300, lambda process: process.send_signal(signal.SIGINT)), 60))
+    assert ("Traceback" in said, status) == (False, 130), said
 
 
 def test_a_proxy_is_not_passed_by() -> None:

@@ -39,6 +39,7 @@ QUOTA = (
     "</s:Detail></s:Fault>"
 )
 READABLE = "no_encryption=true&allow_unencrypted=true"
+DOCTYPE_PAGE = b'<!DOCTYPE html><html><head><style>a { b: c }</style></head><body class="x"><h1>Nothing here</h1> & gone</body></html>'
 NO_CODE = "<s:Fault><s:Code><s:Value>s:Receiver</s:Value></s:Code><s:Reason><s:Text/></s:Reason></s:Fault>"
 
 
@@ -67,6 +68,12 @@ def soap(body: str) -> bytes:
     [
         (Answer(403, b"", sealed=False), AuthenticationFailed, "HTTP status 403"),
         (Answer(404, b"", sealed=False), TargetUnreachable, "There is no WinRM service"),
+        (Answer(404, DOCTYPE_PAGE), TargetUnreachable, "There is no WinRM service"),
+        (Answer(404, b"<html><h1>Not here</h1></html>"), TargetUnreachable, "There is no WinRM service"),
+        (Answer(403, DOCTYPE_PAGE), AuthenticationFailed, "(HTTP status 403). It said: Nothing here & gone."),
+        (Answer(502, DOCTYPE_PAGE), NotPowerShell, "(HTTP status 502). It said: Nothing here & gone."),
+        (Answer(500, b"<!DOCTYPE x>" + soap(QUOTA)), NotPowerShell, "no WinRM service does (HTTP status 500)"),
+        (Answer(500, soap(QUOTA).replace(b"<s:Body>", b"<!ENTITY a 'b'><s:Body>")), NotPowerShell, "document type"),
         (Answer(500, b""), ConnectError, "gave no reason"),
         (Answer(503, b"<html><h1>Busy</h1></html>", content_type="text/html"), NotPowerShell, "no WinRM service does"),
         (Answer(200, b"<html><h1>Hi</h1></html>"), NotPowerShell, "related id"),
@@ -97,7 +104,7 @@ def soap(body: str) -> bytes:
         ),
     ],
     ids=[
-        "403", "404", "500 empty", "a page with 503", "a page with 200", "no XML", "readable", "quota", "no code",
+        "403", "404", "404 page", "404 XHTML", "403 page", "502 page", "DOCTYPE fault", "entity fault", "500 empty", "a page with 503", "a page with 200", "no XML", "readable", "quota", "no code",
         "document type", "utf-16", "ebcdic", "huge", "MIME", "MIC",
     ],
 )  # fmt: skip

@@ -111,8 +111,9 @@ class Channels:
                 raise RemoteProtocolError("The server's answer is not XML.") from None
             except (*FAILURES, PSKernelError):
                 raise
-            except Exception:  # noqa: BLE001 - pypsrp takes the parts of an answer for granted
-                raise RemoteProtocolError("An answer of the server is malformed.") from None
+            except Exception as error:  # noqa: BLE001 - pypsrp takes the parts of an answer for granted
+                why = f"An answer of the server is malformed ({type(error).__name__})."
+                raise RemoteProtocolError(why) from None
             finally:
                 self._give_back(channel)
             found = answer.find("s:Body", NAMESPACES)

@@ -41,9 +41,6 @@ DISCONNECTED: Final = 0x803381DE
 _NO_SUCH_RESOURCE: Final = 0x8033803B
 _ACCESS_DENIED: Final = {5, 0x80070005}
 _QUOTAS: Final = range(0x803381A0, 0x803381B0)
-# Patterns that look for an end may look as often as there are beginnings; this much of a page is enough for a line.
-_TAGS: Final = re.compile(r"<(style|script).*?</\1>|<[^>]{0,500}>", re.DOTALL | re.IGNORECASE)
-_MAX_PAGE: Final = 4_000
 _MAX_WORDS: Final = 2_000
 _MAX_QUOTED: Final = 1_000
 _MAX_REASON: Final = 160
@@ -167,6 +164,7 @@ def _fault(error: WSManFaultError, endpoint: WinRMEndpoint) -> tuple[type[Connec
 
 def _status(error: WinRMTransportError, endpoint: WinRMEndpoint) -> tuple[type[ConnectError], str]:
     status, body = int(error.code), str(error.response_text or "")
+    said = f" It said: {_quoted(body)}" if body.strip() else ""
     if status == 404:
         return TargetUnreachable, (
             f"There is no WinRM service at {endpoint.url} (HTTP status 404). Check the port, and the application name "
@@ -175,7 +173,7 @@ def _status(error: WinRMTransportError, endpoint: WinRMEndpoint) -> tuple[type[C
     if status in {407, 413}:
         return _in_between(status, endpoint)
     if status == 403:
-        return AuthenticationFailed, f"The server forbids it (HTTP status 403). {_page(body)}".strip()
+        return AuthenticationFailed, f"The server forbids it (HTTP status 403).{said}"
     if status == 400 and endpoint.encrypted and not endpoint.tls:
         return ConnectError, "The server could not read the encrypted message (HTTP status 400)."
     if status >= 500 and not body.strip():
@@ -184,7 +182,7 @@ def _status(error: WinRMTransportError, endpoint: WinRMEndpoint) -> tuple[type[C
         )
     return (
         NotPowerShell,
-        f"{endpoint.url} answered as no WinRM service does (HTTP status {status}). {_page(body)}".strip(),
+        f"{endpoint.url} answered as no WinRM service does (HTTP status {status}).{said}",
     )
 
 
@@ -349,12 +347,6 @@ def _no_login(text: str, endpoint: WinRMEndpoint) -> str:
         f"The login as {user} by {endpoint.login.auth} cannot be made on this machine{_because(text)}. Try auth=ntlm, "
         "or get a ticket with kinit."
     )
-
-
-def _page(body: str) -> str:
-    """What a page of HTML says, in a line."""
-    text = " ".join(_TAGS.sub(" ", body[:_MAX_PAGE]).split())
-    return f"It said: {_quoted(text)}" if text else ""
 
 
 def _last_words(text: str) -> str:

@@ -21,7 +21,7 @@ from pskernel.transports.streams import plain_text
 from pskernel.transports.winrm.adapter import Adapter
 from pskernel.transports.winrm.line import Line, Trouble
 
-__all__ = ["GuardedHttp", "KerberosFailed", "NotOffered", "Redirected"]
+__all__ = ["GuardedHttp", "KerberosFailed", "NotOffered", "Redirected", "without_pages"]
 
 # Windows drops connections that were idle for longer; with encryption, the next request on one would be refused.
 _IDLE_SECONDS: Final = 30.0
@@ -32,6 +32,10 @@ _NOT_UTF8: Final = re.compile(rb"""\A[^>]{0,200}encoding\s*=\s*["'](?!utf-8["'])
 # expression that it makes of it, before anything is verified: so nothing that means something in one.
 _SEALED: Final = ("multipart/encrypted;", "multipart/x-multi-encrypted;")
 _BOUNDARY: Final = re.compile(r'boundary="([A-Za-z0-9][A-Za-z0-9 _\'=-]{0,69})"\s*\Z')
+_ENVELOPE: Final = re.compile(r"\s*(?:<\?xml[^>]{0,200}>\s*)?<(?:[\w.-]{1,40}:)?Envelope[\s>]")
+# Patterns that look for an end may look as often as there are beginnings; this much of a page is enough for a line.
+_TAGS: Final = re.compile(r"<(style|script).*?</\1>|<[^>]{0,500}>", re.DOTALL | re.IGNORECASE)
+_MAX_PAGE: Final = 4_000
 _SCHEMES: Final = re.compile(r"\b(Negotiate|Kerberos|NTLM|Basic|CredSSP|Digest)\b", re.IGNORECASE)
 # What a server must offer for a login to make sense.
 _NEEDED: Final = {
@@ -182,8 +186,7 @@ class GuardedHttp:
             location = error.response.headers.get("location", "") if error.response is not None else ""
             raise Redirected(location) from None
         except WinRMTransportError as error:
-            _require_plain_xml(str(error.response_text).encode("utf-8", "replace"))
-            raise
+            raise without_pages(error) from None
         except (AuthenticationError, ValueError):
             _require_offered(self._inner.auth, adapter.offered)
             raise
@@ -266,6 +269,20 @@ def _require_plain_xml(data: bytes) -> None:
     """
     if b"\x00" in data or b"<!DOCTYPE" in data or b"<!ENTITY" in data or _NOT_UTF8.match(data):
         raise RemoteProtocolError("An answer of the server is not plain XML: it declares a document type or encoding.")
+
+
+def without_pages(error: WinRMTransportError) -> WinRMTransportError:
+    """The error, and where it has a page of HTML, its words only: pypsrp would look for a fault, and lose the status.
+
+    Raises:
+        RemoteProtocolError: an envelope could make the XML parser read more than is there.
+    """
+    text = str(error.response_text)
+    if _ENVELOPE.match(text) is None:
+        words = _TAGS.sub(" ", text[:_MAX_PAGE]).replace("<", " ").split()
+        return WinRMTransportError("http", error.code, " ".join(words))
+    _require_plain_xml(text.encode("utf-8", "replace"))
+    return error
 
 
 def _require_offered(auth: str, offered: str | None) -> None:

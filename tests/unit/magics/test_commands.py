@@ -6,6 +6,8 @@ import subprocess
 from typing import Any
 from uuid import UUID
 
+import numpy as np
+import pandas as pd
 import pytest
 from IPython.core.completer import CompletionContext
 from psmagic.arguments import ArgumentError, ScriptBlock, read_arguments
@@ -87,6 +89,16 @@ def test_a_line_binds(command: Command, line: str, set_name: str, values: dict[s
     found = bind(command, read_arguments(line, NAMES))
 
     assert (set_name, values) == (found.set_name, dict(found.values))
+
+
+@pytest.mark.parametrize(
+    "value", [np.array([1, 2]), np.array([]), pd.DataFrame({"a": [1, 2]}), pd.Series([], dtype=int)]
+)
+def test_values_that_have_no_truth_are_bound(value: object) -> None:
+    found = bind(INVOKE_COMMAND, read_arguments("-HostName a { 1 } -ArgumentList $value", {"value": value}))
+
+    taken = found.get("ArgumentList")
+    assert any(each is value for each in (taken, *taken))
 
 
 @pytest.mark.parametrize(

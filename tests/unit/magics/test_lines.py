@@ -43,6 +43,21 @@ def test_cells_of_python_leaving_and_help(text: str, its: Whose) -> None:
     assert its is whose(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "its"),
+    [
+        ("exit " + "#" * 100_000, Whose.LEAVES),
+        ("exit # " + "# " * 50_000 + "\n # x #\n\n", Whose.LEAVES),
+        ("exit 3 ; " + "#" * 100_000 + "\nGet-Date", Whose.REMOTES),
+        ("#\n" * 20_000 + "exit;;", Whose.REMOTES),
+        ("exit" + "\n" * 50_000 + "x", Whose.REMOTES),
+    ],
+    ids=["banner", "blanks", "more code", "above", "lines"],
+)
+def test_a_long_comment_takes_no_time(text: str, its: Whose) -> None:
+    assert its is whose(text)
+
+
 @given(st.text(), st.text())
 def test_text_around_a_magics_name_in_a_line_changes_nothing(before: str, after: str) -> None:
     text = f"'{before.replace(chr(10), '')}%exit_pssession{after}"

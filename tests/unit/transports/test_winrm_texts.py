@@ -10,6 +10,7 @@ from pypsrp.exceptions import WinRMTransportError
 
 from pskernel.transports.winrm.endpoint import WinRMEndpoint
 from pskernel.transports.winrm.faults import as_connect_error
+from pskernel.transports.winrm.http import without_pages
 
 ENDPOINT = WinRMEndpoint("a", encrypted=False)
 SIZE = 1_000_000
@@ -22,8 +23,8 @@ def test_pages_and_errors_are_read_once(piece: str) -> None:
     text = piece * (SIZE // len(piece))
     began = time.process_time()
     for error in (
-        WinRMTransportError("http", 503, text),
-        WinRMTransportError("http", 403, text),
+        without_pages(WinRMTransportError("http", 503, text)),
+        without_pages(WinRMTransportError("http", 403, text)),
         requests.exceptions.SSLError(text),
         requests.exceptions.ProxyError(text),
         requests.ConnectionError(text),
@@ -34,4 +35,5 @@ def test_pages_and_errors_are_read_once(piece: str) -> None:
 
 def test_a_page_in_a_line() -> None:
     page = "<html><style>b {}</style><h1>Gone\n fishing</h1><script>x()</script></html>"
-    assert "It said: Gone fishing." in str(as_connect_error(WinRMTransportError("http", 503, page), ENDPOINT))
+    error = without_pages(WinRMTransportError("http", 503, page))
+    assert "It said: Gone fishing." in str(as_connect_error(error, ENDPOINT))
