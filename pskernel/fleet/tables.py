@@ -12,14 +12,15 @@ from pskernel.options import describe
 __all__ = ["read_csv", "read_lines"]
 
 _COLUMNS = {"host": "host", "name": "host", "target": "target", "group": "groups", "groups": "groups"}
+_COMMENT = re.compile(r"(?:^|\s)#.*")
 _OPTION, _PARAMETER = "option:", "parameter:"
 
 
 def read_lines(text: str, entries: Entries) -> None:
-    """A name or a target in each line; what begins with # is a comment."""
+    """A name or a target in each line; # at its beginning or behind a blank begins a comment."""
     for number, line in enumerate(text.splitlines(), 1):
-        word = line.strip()
-        if word and not word.startswith("#"):
+        word = _COMMENT.sub("", line).strip()
+        if word:
             entries.host("", word, Place(entries.source, number))
 
 

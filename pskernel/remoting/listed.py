@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pskernel.connect import find_shells, opener, reopen
 from pskernel.remoting.ending import end_with_process
@@ -33,6 +33,10 @@ _TRANSPORTS = {
     "pid": "NamedPipe",
     "replay": "Recording",
 }
+# A server that keeps sessions keeps this one for hours if it does not hear of its end, and that may need another login.
+# Others end with their connection.
+_AT_SERVER_SECONDS: Final = 15.0
+_SECONDS: Final = 1.5
 _GONE = "Open another one with New-PSSession; %remove_pssession takes this one from the list."
 
 
@@ -163,7 +167,7 @@ class ListedSession:
         """End it, on the remote too; one that was left stays there, see :func:`pskernel.remoting.leaving.remove`."""
         self._closed = True
         self._forget(self.id)
-        await self.session.aclose()
+        await self.session.aclose(grace=_AT_SERVER_SECONDS if self.target.is_winrm else _SECONDS)
 
     def claim(self) -> None:
         """Take it for a command, which :meth:`release` ends.

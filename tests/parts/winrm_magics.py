@@ -38,12 +38,12 @@ def target(winrm: WsmanBridge, tmp_path: Path) -> Target:
 
 
 def left_by_another(target: Target, script: str = "") -> UUID:
-    """A session that another client has left, with a script in it."""
+    """A session that another client has left, with a script in it, whose output nobody has received."""
 
     async def leave() -> UUID:
         runspace = await connect(target, name="left")
         if script:
-            await runspace.invoke(script)
+            await runspace.leave(script)
         await runspace.disconnect()
         await runspace.aclose()
         return runspace.instance_id

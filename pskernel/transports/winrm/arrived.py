@@ -22,12 +22,14 @@ class Arrived:
         self._loop = asyncio.get_running_loop()
         self._items: asyncio.Queue[Payload | Gone | None] = asyncio.Queue(_MAX_WAITING)
         self._news: list[Notice] = []
-        # What ended it.
+        # What ended it, and whether whoever receives knows.
         self.failure: PSKernelError | None = None
+        self._is_over = False
 
     async def put(self, item: Payload | Gone) -> None:
-        """Add an item, once there is room."""
-        await self._items.put(item)
+        """Add an item, once there is room; after the end nobody takes one any more."""
+        if not self._is_over:
+            await self._items.put(item)
 
     def fail(self, error: PSKernelError) -> None:
         """Note what ended it, if nothing has yet."""
@@ -46,10 +48,11 @@ class Arrived:
             PSKernelError: that.
         """
         while True:
-            if self._news:
+            if self._news and not self._is_over:
                 news, self._news = self._news, []
                 return list(news)
-            if self.failure is not None and self._items.empty():
+            if self.failure is not None and (self._is_over or self._items.empty()):
+                self._is_over = True
                 raise self.failure
             item = await self._items.get()
             if item is not None:

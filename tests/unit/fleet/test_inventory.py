@@ -148,7 +148,9 @@ def test_json_and_lists(tmp_path: Path, name: str, text: str) -> None:
 
 def test_lines(tmp_path: Path) -> None:
     inventory = of(
-        tmp_path, "\ufeff# hosts\nweb01\n\n  ssh://admin@web02:22\nroot@web03\nweb04:2222\nwinrm://web05\n", "hosts.txt"
+        tmp_path,
+        "\ufeff# hosts\nweb01\n\n  ssh://admin@web02:22 # the spare\nroot@web03\nweb04:2222\n\t# end\nwinrm://web05\n",
+        "hosts.txt",
     )
 
     assert ["web01", "web02:22", "web03", "web04:2222", "web05"] == names(inventory)
