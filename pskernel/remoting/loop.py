@@ -29,15 +29,17 @@ class LoopThread:
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Run a coroutine there to its end; Ctrl+C cancels it. Must not be called on the loop itself."""
         future = self.start(work)
-        while True:
-            try:
-                return future.result(_POLL_SECONDS)
-            except TimeoutError:
-                if future.done():
-                    raise  # its own
-            except BaseException:
-                future.cancel()
-                raise
+        try:
+            while True:
+                try:
+                    return future.result(_POLL_SECONDS)
+                except TimeoutError:
+                    if future.done():
+                        raise  # its own
+        except BaseException:
+            # Around all of it: Ctrl+C may come while nothing is waited for, too.
+            future.cancel()
+            raise
 
     def call(self, function: Callable[[], object]) -> None:
         """Call a function there, soon."""
