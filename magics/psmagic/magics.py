@@ -11,6 +11,7 @@ from IPython.core.magic import cell_magic, line_magic, magics_class, no_var_expa
 from pskernel.remoting.errors import RemotingError
 from pskernel.remoting.loop import LOOP
 from pskernel.remoting.pssession import PSSession
+from pskernel.session.hops import EXIT
 from psmagic.arguments import ArgumentError
 from psmagic.base import PowerShellMagics, command_magic, raised, refused, shown_errors
 from psmagic.binding import Bound
@@ -86,8 +87,11 @@ class EnterMagics(PowerShellMagics):
     @no_var_expand
     @command_magic(EXIT_PSSESSION)
     def exit_pssession(self, bound: Bound) -> None:  # noqa: ARG002 - there is nothing to bind
-        """Leave the session: cells are Python's again."""
-        self.leave()
+        """Leave the session: cells are Python's again. From a host behind the one that was entered, come back to it."""
+        if self._remote is not None and self._remote.is_away:
+            self.remote_cell("", EXIT)
+        else:
+            self.leave()
 
     @cell_magic
     @no_var_expand

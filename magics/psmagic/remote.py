@@ -90,6 +90,11 @@ class Remote:
         """Whether cells can run now."""
         return self._session.is_open and not self._exited
 
+    @property
+    def is_away(self) -> bool:
+        """Whether cells run on a host behind the one that was entered."""
+        return self.is_open and self._session.is_away
+
     def where(self) -> str:
         """Where cells run now, in one line."""
         return where(self._session)
@@ -150,7 +155,7 @@ class Remote:
         # In the debugger it is taken already, by the cell that has stopped there.
         claimed = self.kept if self._session.stopped is None else None
         if claimed is not None:
-            claimed.claim()
+            claimed.claim(entered=True)
         try:
             outcome = pump.run(work(), interrupt)
         finally:
@@ -219,7 +224,8 @@ class Remote:
         """What the console shows before each line: the host, then the remote's own prompt."""
         shown = self._wait(self._ask_prompt(), _PROMPT_SECONDS)
         text = strip(neutralise(str(shown or "PS> "))).replace("\n", " ")[:_MAX_PROMPT]
-        name = self.name
+        name = self._session.place.replace(self.target.label, self.name, 1) if self.is_away else self.name
+        name = strip(neutralise(name)).replace("\n", " ")
         if self.target.scheme == "container" and len(name) > _MAX_CONTAINER:
             # As PowerShell shortens them.
             name = f"{name[: _MAX_CONTAINER - 1]}\N{HORIZONTAL ELLIPSIS}"
@@ -230,6 +236,7 @@ class Remote:
         stopped, self._session.stopped = self._session.stopped, None
         if stopped is not None:
             await stopped.stop()
+        await self._session.come_home()
 
     async def _ask_prompt(self) -> Any:
         runspace = self._session.runspace

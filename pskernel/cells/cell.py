@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 from pskernel.cells.debugging import DEBUGGER_LEFT, declined, stop_message, stop_text
 from pskernel.cells.failure import shown_error
-from pskernel.cells.outcome import ERROR_SEEN, CellError, Outcome, interrupted, own_error, script_error, with_second_hop
+from pskernel.cells.outcome import (
+    ERROR_SEEN,
+    CellError,
+    Outcome,
+    connection_lost,
+    interrupted,
+    own_error,
+    script_error,
+    session_abandoned,
+    with_second_hop,
+)
 from pskernel.cells.output import Output, write_between
 from pskernel.cells.progress import ProgressDisplay
 from pskernel.directives import Directives
@@ -31,6 +41,7 @@ from pskernel.records import (
 from pskernel.render.text import render
 from pskernel.session import debugger
 from pskernel.session.commandline import simple_statements
+from pskernel.session.hops import EXIT, Move, is_exit
 from pskernel.session.host import Host, clears_screen
 
 if TYPE_CHECKING:
@@ -44,6 +55,7 @@ if TYPE_CHECKING:
 __all__ = ["Cell"]
 
 _SET_SHOULD_EXIT, _POP_RUNSPACE = "SetShouldExit", "PopRunspace"
+_STOPPED = "PipelineStopped"
 _END_SECONDS = 1.0
 _MAX_ERROR = 500
 
@@ -62,6 +74,8 @@ class Cell:
 
     # Whether what stops in the debugger can be gone on with by the cells that follow.
     debugs = True
+    # Whether the session stays on the host to which Enter-PSSession takes it.
+    follows = True
 
     def __init__(
         self,
@@ -84,7 +98,7 @@ class Cell:
         self._opening: asyncio.Task[tuple[Runspace, CellError | None]] | None = None
         self._sending: asyncio.Task[Pipeline] | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self._checking: asyncio.Task[str | None] | None = None
+        self._checking: asyncio.Task[Move | None] | None = None
         self._interrupted = False
         self._given_up = False
         self._exit: tuple[str, int] | None = None
@@ -167,10 +181,17 @@ class Cell:
         if self._exit is not None:
             await self._leave(outcome, *self._exit)
         else:
-            moved = await self._check_host(text)
-            if moved is not None:
-                outcome.error = with_second_hop(outcome.error, moved)
+            await self._note_move(outcome, text)
         return outcome
+
+    async def _note_move(self, outcome: Outcome, text: str) -> None:
+        moved = await self._check_host(text)
+        if moved is not None and moved.wanted:
+            if outcome.error is not None and outcome.error.name == _STOPPED and not self._interrupted:
+                outcome.error = None  # the host that was left ends so what had left it
+            await self._say(moved.text)
+        elif moved is not None:
+            outcome.error = with_second_hop(outcome.error, moved.text)
 
     async def _leave(self, outcome: Outcome, how: str, code: int) -> None:
         outcome.exit_code = code
@@ -191,29 +212,30 @@ class Cell:
         if self._stopped is not None:
             shown = not debugger.is_debugger_command(text)
             return await runspace.run_nested(debugger.debugger_script(text), shown=shown)
+        if self._session.is_away and is_exit(text):
+            # As PowerShell's console has it: `exit` would end the session in front of it, too.
+            text = EXIT
         cell = text if self._session.facts.takes_script else simple_statements(text) or text
         if self._directives.stop_on_error_record and self._session.facts.takes_ours:
             cell = noted(Command(text, is_script=True))
         return await runspace.run_cell(cell, width=self._directives.width)
 
     async def _say(self, text: str) -> None:
-        piece = render(Notice(text))
-        if piece is not None:
-            await self._output.write(piece)
+        await self._show(Notice(text))
 
-    async def _check_host(self, text: str) -> str | None:
-        self._checking = asyncio.create_task(self._session.after_cell(text))
+    async def _check_host(self, text: str) -> Move | None:
+        self._checking = asyncio.create_task(self._session.after_cell(text, follow=self.follows))
         try:
             return await self._checking
         except asyncio.CancelledError:
             if not self._interrupted:
                 raise
             why = (
-                "The question which host the session is on now was interrupted, so the session on "
-                f"{self._session.label} was abandoned: its variables, functions and location are gone."
+                "The question which host the session is on now was interrupted, so the session was abandoned: its "
+                "variables, functions and location are gone."
             )
             await self._session.abandon(why)
-            return why
+            return Move(why)
         finally:
             self._checking = None
 
@@ -227,7 +249,7 @@ class Cell:
         except TimeoutError:
             self._given_up = True
             await self._session.abandon(
-                f"The last command on {self._session.label} could not be stopped, so its session was abandoned; "
+                f"The last command on {self._session.place} could not be stopped, so its session was abandoned; "
                 "that command may still be running there. Its variables, functions and location are gone."
             )
         except PSKernelError:
@@ -257,7 +279,7 @@ class Cell:
             if self._session.is_open:
                 # Not a loss: the remote goes on, and without its records this side cannot know how.
                 await self._session.abandon(
-                    f"The last command on {self._session.label} could not be followed to its end."
+                    f"The last command on {self._session.place} could not be followed to its end."
                 )
             return await self._cut(error)
 
@@ -339,15 +361,15 @@ class Cell:
             await debugger.resume(runspace, action)
         error = await self._follow(stopped)
         if error is None and action == debugger.STOP and self._interrupted:
-            return script_error("PipelineStopped", "The pipeline has been stopped.", own=False)
+            return script_error(_STOPPED, "The pipeline has been stopped.", own=False)
         return error
 
     async def _ended(self, end: PipelineEnd | None) -> CellError | None:
         if end is None or end.state is PipelineState.COMPLETED:
             return None
-        error = end.error or ErrorRecord("The pipeline has been stopped.", "PipelineStopped")
+        error = end.error or ErrorRecord("The pipeline has been stopped.", _STOPPED)
         if end.state is PipelineState.STOPPED:
-            return script_error(error.fully_qualified_error_id or "PipelineStopped", error.message, own=False)
+            return script_error(error.fully_qualified_error_id or _STOPPED, error.message, own=False)
         # In the debugger, what is stopped there would hold up the question how the remote shows it.
         return await shown_error(error, self._session.runspace if self._session.stopped is None else None)
 
@@ -358,27 +380,13 @@ class Cell:
         elif call.method == _POP_RUNSPACE:
             self._exit = self._exit or ("Exit-PSSession", 0)
         elif call.expects_reply:
-            await self._answer(pipeline, call)
+            assert self._host is not None  # noqa: S101 - made before the cell is sent
+            await self._output.flush()
+            await self._host.reply(pipeline, call)
         elif clears_screen(call):
             await self._output.clear()
 
-    async def _answer(self, pipeline: Pipeline, call: HostCall) -> None:
-        """Put a host call to the user; an end of the pipeline (an interrupt, a loss) withdraws the question."""
-        assert self._host is not None  # noqa: S101 - made before the cell is sent
-        await self._output.flush()
-        # The reply belongs to it: the first secret waits for keys, which a remote may never send.
-        answering = asyncio.create_task(self._host.reply(pipeline, call))
-        ended = asyncio.create_task(pipeline.wait_ended())
-        try:
-            await asyncio.wait({answering, ended}, return_when=asyncio.FIRST_COMPLETED)
-            if answering.done():
-                answering.result()
-        finally:
-            for task in (answering, ended):
-                task.cancel()
-            await asyncio.gather(answering, ended, return_exceptions=True)
-
-    async def _show(self, text: HostText) -> None:
+    async def _show(self, text: HostText | Notice) -> None:
         piece = render(text)
         if piece is not None:
             await self._output.write(piece)
@@ -387,14 +395,5 @@ class Cell:
     async def _cut(self, error: PSKernelError) -> CellError:
         if self._given_up and self._stopping is not None:
             await self._stopping
-            return own_error(
-                "SessionAbandoned",
-                f"The command did not stop within {self._stop_timeout:g} seconds of the interrupt (a call that cannot "
-                f"be interrupted, most likely). The session on {self._session.label} was abandoned, and the command "
-                "may still be running there.",
-            )
-        return own_error(
-            "ConnectionLost",
-            f"The connection to {self._session.label} was lost while this cell was running. What is shown above had "
-            f"arrived; the command may have completed, may have stopped half-way, or may still be running. {error}",
-        )
+            return session_abandoned(self._session.place, self._stop_timeout)
+        return connection_lost(self._session.place, error)

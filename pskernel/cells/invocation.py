@@ -54,6 +54,7 @@ class Invocation(Cell):
     """
 
     debugs = False
+    follows = False
 
     def __init__(
         self,

@@ -11,9 +11,11 @@ __all__ = [
     "CellError",
     "Outcome",
     "clean",
+    "connection_lost",
     "interrupted",
     "own_error",
     "script_error",
+    "session_abandoned",
     "with_second_hop",
 ]
 
@@ -53,6 +55,24 @@ def with_second_hop(error: CellError | None, text: str) -> CellError:
     """A hop must be told even where the cell failed on its own: its user believes to be on the other host."""
     hop = own_error("SecondHop", text)
     return hop if error is None else CellError(error.name, error.message, [*error.traceback, *hop.traceback], own=True)
+
+
+def session_abandoned(place: str, seconds: float) -> CellError:
+    """An interrupt that was not obeyed."""
+    return own_error(
+        "SessionAbandoned",
+        f"The command did not stop within {seconds:g} seconds of the interrupt (a call that cannot be interrupted, "
+        f"most likely). The session on {place} was abandoned, and the command may still be running there.",
+    )
+
+
+def connection_lost(place: str, error: Exception) -> CellError:
+    """The line was cut while a cell ran."""
+    return own_error(
+        "ConnectionLost",
+        f"The connection to {place} was lost while this cell was running. What is shown above had arrived; the command "
+        f"may have completed, may have stopped half-way, or may still be running. {error}",
+    )
 
 
 def interrupted() -> Outcome:

@@ -18,11 +18,12 @@ def where(session: InteractiveSession) -> str:
     """Target, computer, user and PowerShell version of an open session."""
     facts = session.facts
     computer = _clean(facts.computer)
-    name = f" ({computer})" if computer and computer.casefold() not in session.label.casefold() else ""
+    place = _clean(session.place)
+    name = f" ({computer})" if computer and computer.casefold() not in place.casefold() else ""
     who = f" as {_clean(facts.user)}" if facts.user else ""
     edition = f" {_clean(facts.edition)}" if facts.edition else ""
     version = f", PowerShell {_clean(facts.version)}{edition}" if facts.version else ""
-    return f"Connected to {session.label}{name}{who}{version}"
+    return f"Connected to {place}{name}{who}{version}"
 
 
 def _clean(text: str) -> str:

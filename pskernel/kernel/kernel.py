@@ -205,7 +205,7 @@ class RemotePowerShellKernel(EditorAnswers, Kernel):
 
         async def opened() -> CellError | None:
             # Nobody but a person confirms a production target: a file may have come with the notebook.
-            refusal = await gate.refusal(session, user)
+            refusal = await gate.refusal(session, user, code)
             if refusal is not None:
                 return own_error("ProductionNotConfirmed", refusal)
             if person:

@@ -61,6 +61,12 @@ async def disconnect(
             f"{session.state}.",
             "CannotDisconnectSessionWhenNotOpened",
         )
+    if session.session.is_away:
+        raise RemotingError(
+            f"The session {session.name} cannot be disconnected while Enter-PSSession has taken it to another host "
+            f"({session.session.place}). Come back with Exit-PSSession first.",
+            "PSSessionDisconnectFailed",
+        )
     try:
         await runspace.disconnect(idle_timeout=idle_timeout, buffering=buffering)
     except PSKernelError as error:

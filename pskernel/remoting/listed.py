@@ -169,11 +169,15 @@ class ListedSession:
         self._forget(self.id)
         await self.session.aclose(grace=_AT_SERVER_SECONDS if self.target.is_winrm else _SECONDS)
 
-    def claim(self) -> None:
+    def claim(self, *, entered: bool = False) -> None:
         """Take it for a command, which :meth:`release` ends.
 
+        Args:
+            entered: whether it is for a cell of whoever has entered it, and knows on which host it is now.
+
         Raises:
-            RemotingError: it is not open, or taken: what came next would wait, for hours perhaps.
+            RemotingError: it is not open; it is on another host; or it is taken: what came next would wait, for hours
+                perhaps.
         """
         which = f"{self.name}, {self.instance_id}, {self.computer_name}"
         if self.state != "Opened":
@@ -187,6 +191,13 @@ class ListedSession:
                 f"Because the session availability for session {which} is not equal to Available, you cannot run a "
                 f"command in the session.  The session availability is {self.availability}.",
                 "InvokeCommandCommandInvalidSessionAvailability",
+            )
+        if self.session.is_away and not entered:
+            raise RemotingError(
+                f"Session {self.name} is on another host, to which a cell has taken it with Enter-PSSession "
+                f"({self.session.place}). Nothing was run there. Come back with Exit-PSSession first, or open a "
+                "session of its own.",
+                "SessionIsAway",
             )
         self._users += 1
 

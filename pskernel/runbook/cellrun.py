@@ -158,7 +158,7 @@ class CellRun:
 
         async def opened() -> CellError | None:
             # Nobody is there to confirm a production target, and a file may have come with the notebook.
-            refusal = await gate.refusal(session, NobodyToAsk())
+            refusal = await gate.refusal(session, NobodyToAsk(), text)
             if refusal is not None:
                 return own_error("ProductionNotConfirmed", refusal)
             self._begin_anew()

@@ -22,7 +22,7 @@ from pskernel.errors import AuditError, PSKernelError
 from pskernel.questions import Asker, NobodyToAsk
 from pskernel.runbook.cellrun import CellRules, CellRun, Judged
 from pskernel.runbook.heard import Heard
-from pskernel.runbook.notebook import NotebookError, counts, digest, parameters_digest, runs, title_of
+from pskernel.runbook.notebook import NotebookError, counts, digest, parameters_digest, plain, runs, title_of
 from pskernel.runbook.onrecord import OnRecord
 from pskernel.runbook.report import AFTER_CELL, CellDone, CellState, Report, RunState, Watcher, tell
 from pskernel.runbook.saving import Saving, alone
@@ -95,6 +95,8 @@ class NotebookRun:
         self.report.dry = self._rules.dry
         self.last_words = ""
         self._cell: CellRun | None = None
+        # Where the next cell is to run, as far as cells of an earlier run say: behind a host, or empty.
+        self._expected = ""
         self._asked = 0
         self._sent = False
         self._working: asyncio.Task[None] | None = None
@@ -186,6 +188,7 @@ class NotebookRun:
             began = time.monotonic()
             if index in self._keep:
                 done = replace(done, state=CellState.KEPT)
+                self._expected = _place_after(cell)
             elif runs(cell):
                 tell(self._watcher.begins, done)
                 try:
@@ -223,7 +226,7 @@ class NotebookRun:
         except PSKernelError:
             _put_back(cell, before)
             raise
-        self._cell = CellRun(cell, self._place, self._rules, self._asker, self._heard, permit=self._permit)
+        self._cell = CellRun(cell, self._place, self._rules, self._asker, self._heard, permit=self._refusal)
         if self._asked:
             # While the file was written.
             self._cell.interrupt()
@@ -240,17 +243,33 @@ class NotebookRun:
             raise
         finally:
             self._cell = None
+        place = self._expected = self._behind()
+        known = {"error_id": judged.error_id, "error_records": judged.error_records, "place": place}
         record.update(state=str(judged.state), seconds=round(time.monotonic() - began, 3))
-        if judged.error_id:
-            record["error_id"] = judged.error_id
-        if judged.error_records:
-            record["error_records"] = True
+        record.update({name: value for name, value in known.items() if value})
         if not judged.sent and judged.state is not CellState.WITHHELD and before[2] is not None:
             _put_back(cell, before)
         self._sent = self._sent or judged.sent
         if self._on_record is not None:
             await self._on_record.ran(self._place, done.index, cell, judged, time.monotonic() - began)
         return judged
+
+    def _behind(self) -> str:
+        """The place of the session where it is behind the target's own host; else empty."""
+        session = self._place.session
+        return plain(session.place) if session is not None and session.is_away else ""
+
+    def _refusal(self) -> str:
+        """Why nothing may be sent, asked when the session is open; or empty."""
+        refusal = self._permit() if self._permit is not None else ""
+        here = self._behind()
+        if refusal or not self._keep or here == self._expected:
+            return refusal
+        return (
+            f"In the earlier run this cell was to run on {plain(self._expected) or 'the target itself'}, and the "
+            f"session is on {here or 'the target itself'}. Tag the cell with Enter-PSSession or Exit-PSSession "
+            "`always`, so that it is run again where a run goes on. Nothing was sent."
+        )
 
     def _note(self, judged: Judged, index: int) -> None:
         """What a cell's end means for the run, and what is known of the remote by then."""
@@ -288,6 +307,11 @@ class NotebookRun:
             self.last_words = f"The session did not close within {_CLOSE_SECONDS:g} seconds."
         except PSKernelError as error:
             self.last_words = str(error)
+
+
+def _place_after(cell: Any) -> str:
+    """Behind which host the session was after a cell, as its record says; empty for the target itself."""
+    return str((cell.metadata.get("pskernel") or {}).get("place", ""))
 
 
 def _put_back(cell: Any, before: tuple[list[Any], int | None, Any]) -> None:

@@ -6,6 +6,7 @@ trick to get at secrets is announced as such, and nothing of this side's screen 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -138,7 +139,20 @@ class Host:
             raise HostRefusal(f"The host method {name} was called with parameters that it does not take.") from None
 
     async def reply(self, pipeline: Pipeline, call: HostCall) -> None:
-        """Answer a call of a pipeline's, or refuse it."""
+        """Answer a call of a pipeline's, or refuse it. Its end (an interrupt, a loss) withdraws the question."""
+        # The reply belongs to it: the first secret waits for keys, which a remote may never send.
+        answering = asyncio.create_task(self._reply(pipeline, call))
+        ended = asyncio.create_task(pipeline.wait_ended())
+        try:
+            await asyncio.wait({answering, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                answering.result()
+        finally:
+            for task in (answering, ended):
+                task.cancel()
+            await asyncio.gather(answering, ended, return_exceptions=True)
+
+    async def _reply(self, pipeline: Pipeline, call: HostCall) -> None:
         try:
             await pipeline.reply(call, await self.answer(call))
         except (HostRefusal, LocalProtocolError) as error:

@@ -2,71 +2,37 @@
 
 The rule everything here serves: a cell meant for one remote state must not run on another. Whenever the runspace that
 held the user's variables and directory is gone (they left, the line was cut, a stuck command was abandoned) or the
-server has moved to another host, the next cell is refused and nothing of it is sent. Only the cell after that opens a
-new session.
+server has moved to another host without being told to, the next cell is refused and nothing of it is sent. Only the
+cell after that opens a new session, or runs on the other host.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import TYPE_CHECKING
 
-from pskernel.errors import ConnectError, PipelineFailed, PromptUnavailable, PSKernelError
-from pskernel.protocol.pipelines import Command
+from pskernel.errors import PromptUnavailable, PSKernelError
 from pskernel.questions import NobodyToAsk
-from pskernel.records import HostCall
 from pskernel.session import debugger
-from pskernel.session.pipeline import Pipeline, collect
+from pskernel.session.facts import Facts, ask_facts
+from pskernel.session.hops import CHECK_SECONDS, Hops, Move, may_move
+from pskernel.session.pipeline import Pipeline
 from pskernel.session.runspace import Runspace, RunspaceState
 
 if TYPE_CHECKING:
     from pskernel.questions import Asker
 
-__all__ = ["Facts", "InteractiveSession", "Opener", "SessionLost"]
+__all__ = ["InteractiveSession", "Opener", "SessionLost"]
 
 Opener = Callable[["Asker"], Awaitable[Runspace]]
 
-_MAY_HOP = re.compile(r"\b(?:enter-ps|etsn)", re.IGNORECASE)
-# The inner session may still be closing when the outer one answers again.
-_UNDO_ATTEMPTS = 5
-_FACTS_SECONDS = 30.0
-# PowerShell runs event handlers within our question; a session is not worth less than the patience for them. An
-# interrupt ends the waiting.
-_CHECK_SECONDS = 300.0
 # A failure to connect that is older than that is not what the user sees now: the network may be there by now.
 _STALE_SECONDS = 10.0
-
-# "The syntax is not supported by this runspace. This can occur if the runspace is in no-language mode."
-_NO_LANGUAGE = "System.Management.Automation.ParseException"
 
 
 class SessionLost(PSKernelError):
     """The cell was not sent: what it was meant for is gone. The message says what was lost and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the remote says about itself. Empty where a restricted endpoint does not tell.
-
-    ``takes_script`` is false for an endpoint without a language, which takes commands alone.
-    """
-
-    version: str = ""
-    edition: str = ""
-    user: str = ""
-    computer: str = ""
-    host_id: str = ""
-    takes_script: bool = True
-
-    @property
-    def takes_ours(self) -> bool:
-        """Whether it runs scripts of ours beside the user's: it has run the one that asks for these facts."""
-        return self.takes_script and bool(self.version)
 
 
 class InteractiveSession:
@@ -94,7 +60,8 @@ class InteractiveSession:
         self.computer = computer
         self._afterwards = afterwards
         self.outlives_exit = outlives_exit
-        self.facts = Facts()
+        # On which host its runspace runs what is sent.
+        self._hops = Hops(Facts(), label)
         # The pipeline that has stopped in the debugger; cells go to the debugger meanwhile.
         self.stopped: Pipeline | None = None
         # How many sessions there were, this one included.
@@ -106,13 +73,33 @@ class InteractiveSession:
         self._refusal: SessionLost | None = None
         # Why the last connection was lost.
         self.loss = ""
-        self._check: asyncio.Task[str | None] | None = None
+        self._check: asyncio.Task[Move | None] | None = None
         self._watch: asyncio.Task[None] | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether a runspace is open now."""
         return self._runspace is not None and self._runspace.state is RunspaceState.OPEN
+
+    @property
+    def facts(self) -> Facts:
+        """What the host that runs the cells says about itself."""
+        return self._hops.facts
+
+    @property
+    def is_away(self) -> bool:
+        """Whether Enter-PSSession has taken the session to a host behind its own."""
+        return self._hops.is_away
+
+    @property
+    def place(self) -> str:
+        """Where cells run: the target, and the hosts behind it, as in ``admin@web01 → DB01``."""
+        return self._hops.place
+
+    @property
+    def visit(self) -> tuple[int, ...]:
+        """Which session it is, and which hops from its host lead to where cells run: equal only in the same place."""
+        return self.number, *self._hops.numbers
 
     @property
     def runspace(self) -> Runspace | None:
@@ -140,15 +127,11 @@ class InteractiveSession:
         """
         if self._closed:
             raise SessionLost(f"The session on {self.label} is being closed. This cell was not run.")
+        if self.is_away and by_user and self._check is None and self.is_open and self.stopped is None:
+            # A host behind the own one may be lost while nothing runs; what is meant for it is for no other.
+            self._check = asyncio.create_task(self._look(named=False, follow=True))
         if self._check is not None:
-            check = self._check
-            try:
-                moved = await asyncio.shield(check)
-            finally:
-                if check.done() and self._check is check:
-                    self._check = None
-            if moved and self._refusal is None:
-                self._refusal = _refusal(moved, f"Run it again to run it on {self.label}.")
+            await self._settle_check(self._check)
         refusal = self.refusal(keep=not by_user)
         if refusal is not None:
             raise refusal
@@ -165,6 +148,16 @@ class InteractiveSession:
                 raise
         return await self._opened(asker)
 
+    async def _settle_check(self, check: asyncio.Task[Move | None]) -> None:
+        """Wait for the answer where the session is. If it was moved, the next cell is refused."""
+        try:
+            moved = await asyncio.shield(check)
+        finally:
+            if check.done() and self._check is check:
+                self._check = None
+        if moved and self._refusal is None:
+            self._refusal = _refusal(moved.text, f"Run it again to run it on {self.place}.")
+
     def refusal(self, *, keep: bool = False) -> SessionLost | None:
         """Why the next cell must not be sent, if there is a reason; said once unless ``keep``."""
         if self._runspace is not None and self._runspace.state is RunspaceState.DISCONNECTED:
@@ -176,28 +169,46 @@ class InteractiveSession:
             self._refusal = None
         return refusal
 
-    async def after_cell(self, text: str) -> str | None:
-        """Find out whether the server is still on its own host, and come back from another one.
+    async def after_cell(self, text: str, *, follow: bool = True) -> Move | None:
+        """Find out whether the server is still on the host that it was on.
 
-        For most cells this happens behind the reply, and the next cell waits for it; a cell that names
-        Enter-PSSession is told at once. An endpoint that did not say where it is when it was opened is not asked.
+        For most cells this happens behind the reply, and the next cell waits for it; after a cell that names
+        Enter-PSSession or Exit-PSSession, and on a host behind the own one, it is told at once. An endpoint that did
+        not say where it is when it was opened is not asked.
+
+        Args:
+            text: the cell.
+            follow: whether the session may stay on another host; otherwise it is brought back.
 
         Returns:
             what the user must know about this cell, or None.
         """
-        if not self.is_open or not self.facts.host_id or self.stopped is not None:
+        if not self.is_open or not self._hops.can_tell or self.stopped is not None:
             return None
-        self._check = asyncio.create_task(self._check_host())
-        if not _MAY_HOP.search(text):
+        named = may_move(text)
+        self._check = asyncio.create_task(self._look(named=named, follow=follow))
+        if not named and not self.is_away:
             return None
         try:
             return await self._check
         finally:
             self._check = None
 
+    async def come_home(self) -> None:
+        """Come back from the hosts behind the own one; a session that does not is abandoned."""
+        runspace = self._runspace
+        if runspace is None or not self.is_away or not self.is_open:
+            return
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                await self._hops.come_home(runspace)
+        except (PSKernelError, TimeoutError) as error:
+            await self.abandon(f"The session on {self.place} did not come back from there. {error}".rstrip())
+
     async def leave(self, how: str) -> None:
         """Close the session because the user said so (``exit``), unless it is one that stays."""
         if self.outlives_exit:
+            await self.come_home()
             return
         self._drop(
             f"You left the session with {how}: the variables, functions and location it had on {self.label} are gone."
@@ -254,9 +265,10 @@ class InteractiveSession:
             self._failed_at = asyncio.get_running_loop().time()
             raise
         try:
+            self._hops = Hops(Facts(), self.label)
             # A session that is taken over may be at work: then nothing can be asked.
             if not runspace.is_busy:
-                self.facts = await _ask_facts(runspace, self.label)
+                self._hops = Hops(await ask_facts(runspace, self.label), self.label)
                 await debugger.enable(runspace)
         except BaseException:
             await runspace.abandon("The session was not wanted any more.")
@@ -292,83 +304,24 @@ class InteractiveSession:
         what_next = self._afterwards or f"Run it again to open a new session on {self.label}."
         self._refusal = _refusal(what_happened, what_next)
 
-    async def _check_host(self) -> str | None:
-        """Come back from another host. Returns what happened, or None where nothing did."""
+    async def _look(self, *, named: bool, follow: bool) -> Move | None:
+        """Ask where the session is. One that does not tell, or that does not come back, is abandoned."""
         runspace = self._runspace
         if runspace is None:
             return None
         try:
-            async with asyncio.timeout(_CHECK_SECONDS):
-                levels = await self._levels_undone(runspace)
-            if levels is not None:
-                return self._came_back() if levels else None
-            why = "A command took the session to another host, and it did not come back."
+            async with asyncio.timeout(CHECK_SECONDS):
+                return await self._hops.look(runspace, named=named, follow=follow)
         except TimeoutError:
-            why = f"The session did not say within {_CHECK_SECONDS:g} seconds which host it is on."
+            why = f"The session did not say within {CHECK_SECONDS:g} seconds which host it is on."
         except PSKernelError as error:
             if runspace.state is not RunspaceState.OPEN:
                 return None  # _note_loss takes care of it
-            why = f"The session did not say which host it is on. {error}"
-        why += f" So the session on {self.label} was abandoned: its variables, functions and location are gone."
+            why = f"It is not known which host the session is on. {error}"
+        why += f" So the session on {self.place} was abandoned: its variables, functions and location are gone."
         await self.abandon(why)
-        return why
-
-    async def _levels_undone(self, runspace: Runspace) -> int | None:
-        """Come back from other hosts. Returns through how many hops that was, or None if it does not succeed."""
-        for levels in range(_UNDO_ATTEMPTS):
-            if await self._is_home(runspace):
-                return levels
-            if await _exit_one_level(runspace):
-                # It was at home, and cannot say so (any more): a language mode that allows no expression.
-                return levels
-        return _UNDO_ATTEMPTS if await self._is_home(runspace) else None
-
-    async def _is_home(self, runspace: Runspace) -> bool:
-        try:
-            values = await runspace.query(_script("where.ps1"), timeout=_CHECK_SECONDS)
-        except PipelineFailed:
-            # This session's own host has answered that question before.
-            return False
-        return [str(value) for value in values] == [self.facts.host_id]
-
-    def _came_back(self) -> str:
-        return (
-            "Enter-PSSession took this session to another host. pskernel does not follow such a second hop yet and has "
-            f"come back to {self.label}. Open the other host as a target of its own."
-        )
+        return Move(why)
 
 
 def _refusal(what_happened: str, what_next: str) -> SessionLost:
     return SessionLost(f"{what_happened} This cell was not run, and nothing of it was sent. {what_next}")
-
-
-@cache
-def _script(name: str) -> str:
-    return resources.files("pskernel.session").joinpath("scripts", name).read_text("utf-8")
-
-
-async def _exit_one_level(runspace: Runspace) -> bool:
-    """Send Exit-PSSession. Returns whether it was this client that was asked to leave (PopRunspace).
-
-    A server that is on another host comes back by itself; only its own host asks its client.
-    """
-    # Restricted endpoints take commands, but no script.
-    pipeline = await runspace.invoke([[Command("Exit-PSSession")]], ours=True)
-    calls = await collect(pipeline, HostCall, runspace.idle.add)
-    return any(call.method == "PopRunspace" for call in calls)
-
-
-async def _ask_facts(runspace: Runspace, label: str) -> Facts:
-    try:
-        values = await runspace.query(_script("facts.ps1"), timeout=_FACTS_SECONDS)
-    except PipelineFailed as failure:
-        return Facts(takes_script=failure.record.exception_type != _NO_LANGUAGE)
-    except TimeoutError:
-        raise ConnectError(
-            f"{label} opened a session, but did not answer a first short command within {_FACTS_SECONDS:g} seconds."
-        ) from None
-    texts = [str(value) for value in values]
-    if len(texts) < 5:
-        return Facts()
-    version, edition, user, computer, host_id = texts[:5]
-    return Facts(version, edition, user, computer, host_id)

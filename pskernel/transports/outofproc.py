@@ -34,6 +34,9 @@ _CREATION_SECONDS = 1.0
 _MAX_JUNK_LINES = 200
 # Shown to the user one by one only up to here.
 _SHOWN_JUNK_LINES = 20
+# What PowerShell writes between the packets when a session ends that Enter-PSSession had opened behind it. It means
+# nothing but that, which the session finds out by itself.
+_END_OF_A_HOP = "__NamedPipeError__:Remote transport error:"
 
 
 class OutOfProcTransport:
@@ -170,6 +173,8 @@ class OutOfProcTransport:
         return None
 
     def _junk_line(self, junk: Junk) -> Notice | None:
+        if junk.text.strip() == _END_OF_A_HOP:
+            return None
         self._stray_lines += 1
         if not self._is_powershell:
             self._junk.append(junk.text)

@@ -12,11 +12,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from pskernel.connect import connect, opener
-from pskernel.questions import NobodyToAsk
+from pskernel.connect import connect
 from pskernel.records import HostText
 from pskernel.render.ansi import strip
-from pskernel.session.interactive import InteractiveSession
 from pskernel.target import Target
 from tests.parts.sshd import Sshd
 
@@ -28,16 +26,8 @@ BACKENDS = ["asyncssh", "openssh"]
 
 
 @pytest.fixture(scope="module")
-def sshd(sshd_factory: Callable[..., Sshd], pwsh: str, tmp_path_factory: pytest.TempPathFactory) -> Sshd:
-    # Two endpoints: the second has no language, and tells nothing about itself.
-    folder = tmp_path_factory.mktemp("restricted")
-    configuration = folder / "restricted.pssc"
-    configuration.write_text(
-        "@{ SchemaVersion = '2.0.0.0'; GUID = 'a1f2c3d4-0000-4000-8000-000000000001'; LanguageMode = 'NoLanguage'\n"
-        "SessionType = 'RestrictedRemoteServer'; VisibleCmdlets = 'Get-Date' }\n"
-    )
-    server = f"{pwsh} -sshs -NoLogo -NoProfile"
-    return sshd_factory({"powershell": server, "restricted": f"{server} -ConfigurationFile {configuration}"})
+def sshd(sshd_factory: Callable[..., Sshd], pwsh: str) -> Sshd:
+    return sshd_factory({"powershell": f"{pwsh} -sshs -NoLogo -NoProfile"})
 
 
 def target(sshd: Sshd, backend: str) -> Target:
@@ -93,32 +83,3 @@ async def _gone(pid: int) -> None:
     async with asyncio.timeout(10):
         while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2]:
             await asyncio.sleep(0)
-
-
-def test_a_second_hop_is_noticed_and_undone(sshd: Sshd) -> None:
-    enter = (
-        f"Enter-PSSession -HostName 127.0.0.1 -Port {sshd.port} -UserName {sshd.user} -KeyFilePath {sshd.key} "
-        f"-Options @{{ UserKnownHostsFile = '{sshd.known_hosts}' }}"
-    )
-
-    async def main() -> None:
-        session = InteractiveSession(opener(target(sshd, "asyncssh")), "web01")
-        runspace = await session.ready(NobodyToAsk())
-        (home,) = await runspace.query("$PID")
-        for cell, told_at_once in (
-            (enter, True),
-            (f"{enter} -Subsystem restricted", True),
-            (f"& {{ {enter.replace('Enter-PSSession', '& (gcm ente*-PSSes*)')} }}", False),
-        ):
-            pipeline = await (await session.ready(NobodyToAsk())).run_cell(cell)
-            async for _ in pipeline:
-                pass
-            told = await session.after_cell(cell)
-            assert told_at_once == (told is not None)
-            if not told_at_once:
-                with pytest.raises(Exception, match="another host"):
-                    await session.ready(NobodyToAsk())
-            assert [home] == await (await session.ready(NobodyToAsk())).query("$PID")
-        await session.aclose()
-
-    asyncio.run(main())

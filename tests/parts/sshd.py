@@ -155,6 +155,24 @@ def free_port() -> int:
         return port
 
 
+def restricted(folder: Path) -> Path:
+    """A session configuration without a language, that has Get-Date beside what such ones always have."""
+    file = folder / "restricted.pssc"
+    file.write_text(
+        "@{ SchemaVersion = '2.0.0.0'; GUID = 'a1f2c3d4-0000-4000-8000-000000000001'; LanguageMode = 'NoLanguage'\n"
+        "SessionType = 'RestrictedRemoteServer'; VisibleCmdlets = 'Get-Date' }\n"
+    )
+    return file
+
+
+def enter_line(server: Sshd, subsystem: str = "powershell") -> str:
+    """PowerShell's own line that enters the server, for a second hop."""
+    return (
+        f"Enter-PSSession -HostName 127.0.0.1 -Port {server.port} -UserName {server.user} -KeyFilePath {server.key} "
+        f"-Options @{{ UserKnownHostsFile = '{server.known_hosts}' }} -Subsystem {subsystem}"
+    )
+
+
 @pytest.fixture(scope="session")
 def sshd_factory() -> Iterator[Callable[..., Sshd]]:
     """Start as many sshd as wanted; all end with the test session. Arguments as :func:`running_sshd`."""

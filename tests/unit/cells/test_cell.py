@@ -24,8 +24,10 @@ from pskernel.errors import (
 )
 from pskernel.questions import Asker, NobodyToAsk, Question
 from pskernel.records import ErrorRecord, HostCall, HostText, Notice, PipelineEnd, PipelineState, Record
+from pskernel.session.facts import Facts
+from pskernel.session.hops import Move
 from pskernel.session.idle import IdleRecords
-from pskernel.session.interactive import Facts, SessionLost
+from pskernel.session.interactive import SessionLost
 from pskernel.session.pipeline import Pipeline
 
 WAIT = 10.0
@@ -48,6 +50,7 @@ class Remote:
         self.sending = asyncio.Event()
         self.started = asyncio.Event()
         self.signalled = asyncio.Event()
+        self.cells: list[str] = []
         self.refused: list[str] = []
         self.answered: list[Any] = []
         self.answering = asyncio.Event()
@@ -59,7 +62,9 @@ class Remote:
         self.shown: list[HostText] = []
         self.open_error: PSKernelError | None = None
         self.send_error: PSKernelError | None = None
-        self.moved: str | None = None
+        self.moved: Move | None = None
+        self.is_away = False
+        self.place = "web01"
         self.asks_where = asyncio.Event()
         self.answers_where = asyncio.Event()
         self.answers_where.set()
@@ -96,7 +101,8 @@ class Remote:
         self.send_error = TransportClosed(why)
         self.pipeline.fail(TransportClosed(why))
 
-    async def after_cell(self, text: str) -> str | None:
+    async def after_cell(self, text: str, *, follow: bool = True) -> Move | None:
+        self.followed = follow
         self.asks_where.set()
         await self.answers_where.wait()
         return self.moved
@@ -104,6 +110,7 @@ class Remote:
     # The runspace.
 
     async def run_cell(self, text: str, *, width: int | None = None) -> Pipeline:
+        self.cells.append(text)
         self.sending.set()
         await self.may_send.wait()
         if self.send_error is not None:
@@ -366,10 +373,37 @@ def test_an_answer_that_never_leaves_does_not_outlast_the_command(tmp_path: Path
     run(main())
 
 
+def test_a_wanted_hop_is_shown_and_is_no_error(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        play.remote.moved = Move("web01 -> db01", wanted=True)
+        await play.started()
+        play.say(PipelineEnd(PipelineState.STOPPED))
+        assert await play.outcome() == Outcome()
+        assert "web01 -> db01" in play.text
+        assert play.remote.followed
+
+    asyncio.run(main())
+
+
+def test_exit_on_a_host_behind_leaves_that_host_alone(tmp_path: Path) -> None:
+    async def main() -> None:
+        for text, sent in ((" Exit\n", "Exit-PSSession"), ("exit 3", "exit 3")):
+            play = Play(tmp_path)
+            play.remote.is_away = True
+            play.begin(text)
+            await asyncio.wait_for(play.remote.started.wait(), WAIT)
+            play.say(DONE)
+            await play.outcome()
+            assert [sent] == play.remote.cells
+
+    asyncio.run(main())
+
+
 def test_a_second_hop_is_told(tmp_path: Path) -> None:
     async def main() -> None:
         play = Play(tmp_path)
-        play.remote.moved = "came back"
+        play.remote.moved = Move("came back")
         await play.started()
         play.say(DONE)
         error = await play.error()

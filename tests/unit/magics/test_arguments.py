@@ -109,15 +109,18 @@ def test_what_is_no_list_and_no_block(line: str, error_id: str) -> None:
 
 @given(st.text(alphabet="ab {}'\"#<>`\n$(),", max_size=30))
 def test_a_block_is_read_as_it_is_or_refused(text: str) -> None:
+    rest = "{" + text + "}"
     try:
-        (argument,) = read_arguments("{" + text + "}", {})
+        (argument,) = read_arguments(rest, {})
     except (ArgumentError, ValueError):
         return
-    assert isinstance(argument.value, ScriptBlock)
-    block = argument.value.text
-    assert (text + "}").startswith(block + "}")
-    # Behind the block there may be a comment, with the last brace in it.
-    assert text == block or text.removeprefix(block + "}").lstrip(" \n`").startswith(("#", "<#"))
+    for block in argument.value if isinstance(argument.value, list) else [argument.value]:
+        assert isinstance(block, ScriptBlock)
+        rest = rest.lstrip(" \n`,")
+        assert rest.startswith("{" + block.text + "}")
+        rest = rest.removeprefix("{" + block.text + "}")
+    # Behind them there may be a comment, with the last brace in it.
+    assert rest == "" or rest.lstrip(" \n`").startswith(("#", "<#"))
 
 
 @pytest.mark.parametrize(

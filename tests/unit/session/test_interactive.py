@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
@@ -12,13 +13,14 @@ from psrpcore.types import HostMethodIdentifier
 from pskernel.errors import PromptUnavailable, ReplayError, TargetUnreachable, TransportClosed
 from pskernel.questions import Asker, NobodyToAsk, Question
 from pskernel.records import HostText
-from pskernel.session.interactive import Facts, InteractiveSession, SessionLost
+from pskernel.session.facts import Facts
+from pskernel.session.hops import Hops, Move
+from pskernel.session.interactive import InteractiveSession, SessionLost
 from pskernel.session.pipeline import Pipeline
 from pskernel.session.runspace import Runspace
 from tests.fakes.server import Call, Server, far_end
 
 HOME = "11111111-0000-0000-0000-000000000000"
-ELSEWHERE = "22222222-0000-0000-0000-000000000000"
 
 
 class Typist:
@@ -34,7 +36,8 @@ class Fleet:
     def __init__(self, stack: AsyncExitStack) -> None:
         self._stack = stack
         self.servers: list[Server] = []
-        self.host = HOME
+        # The hosts behind the first one.
+        self.behind: list[str] = []
         self.problem: Exception | None = None
         self.needs_password = False
         self.asked: list[str] = []
@@ -42,10 +45,10 @@ class Fleet:
         self.attempts = 0
         self.tells = True
         self.cut_at_facts = False
-        self.way_back = 1
-        self.still_to_leave = 0
         self.stays = False
         self.elsewhere_tells = True
+        # How often a host behind is still closing when it is asked.
+        self.closing = 0
         self.home_tells = True
         self.silenced = False
         self.ticks = False
@@ -60,32 +63,46 @@ class Fleet:
         self.servers.append(server)
         return await Runspace.open(transport, open_timeout=10)
 
+    @property
+    def host(self) -> str:
+        return f"id of {self.behind[-1]}" if self.behind else HOME
+
     async def behave(self, call: Call) -> None:
-        if "PSVersionTable" in call.text:
-            if self.cut_at_facts:
-                call.server.stream.cut()
-            elif not self.tells:
-                await call.fail("The syntax is not supported by this runspace.", "ScriptsNotAllowed")
-            for fact in ("7.6.9", "Core", "admin", "WEB01", self.host) if self.tells else ():
-                await call.output(fact)
+        silent = bool(self.behind) and not self.elsewhere_tells
+        if silent and ("PSVersionTable" in call.text or "Host.InstanceId" in call.text):
+            await call.fail("The syntax is not supported by this runspace.", "ScriptsNotAllowed")
+        elif "PSVersionTable" in call.text:
+            await self._tell_facts(call)
         elif "Host.InstanceId" in call.text:
-            if self.ticks:
-                await call.line("tick")
-            if self.host != HOME and not self.elsewhere_tells:
-                await call.fail("The syntax is not supported by this runspace.", "ScriptsNotAllowed")
-            elif self.silenced:
-                await call.stopped.wait()
-            elif self.home_tells or self.host != HOME:
-                await call.output(self.host)
-        elif call.text.startswith(("Enter-PSSession", "etsn")) or call.text == "hop":
-            self.host, self.still_to_leave = ELSEWHERE, self.way_back
-        elif call.text == "Exit-PSSession" and self.host == HOME:
+            await self._tell_host(call)
+        elif match := re.fullmatch(r"(?:hop|(?:Enter-PSSession|etsn).* )(\w+)", call.text):
+            self.behind.append(match[1])
+        elif call.text == "Exit-PSSession" and not self.behind:
             await call.tell(HostMethodIdentifier.PopRunspace)
-        elif call.text == "Exit-PSSession" and not self.stays:
-            self.still_to_leave -= 1
-            self.host = ELSEWHERE if self.still_to_leave else HOME
+        elif call.text in ("Exit-PSSession", "exsn") and not self.stays:
+            self.behind.pop()
         elif call.text == "hang":
             await call.stopped.wait()
+
+    async def _tell_facts(self, call: Call) -> None:
+        if self.cut_at_facts:
+            call.server.stream.cut()
+        elif not self.tells:
+            await call.fail("The syntax is not supported by this runspace.", "ScriptsNotAllowed")
+        computer = self.behind[-1] if self.behind else "WEB01"
+        for fact in ("7.6.9", "Core", "admin", computer, self.host) if self.tells else ():
+            await call.output(fact)
+
+    async def _tell_host(self, call: Call) -> None:
+        if self.ticks:
+            await call.line("tick")
+        if self.closing:
+            self.closing -= 1
+            await call.fail("The current state is 'Closing'.", "RemotePSInvocationStateInfoReason")
+        elif self.silenced:
+            await call.stopped.wait()
+        elif self.home_tells or self.behind:
+            await call.output(self.host)
 
     @property
     def cells(self) -> list[str]:
@@ -114,11 +131,18 @@ async def send(session: InteractiveSession, text: str) -> Pipeline:
     return await (await session.ready(NobodyToAsk())).run_cell(text)
 
 
-async def run(session: InteractiveSession, text: str) -> str | None:
+async def run(session: InteractiveSession, text: str, *, follow: bool = True) -> Move | None:
     pipeline = await send(session, text)
     async for _ in pipeline:
         pass
-    return await session.after_cell(text)
+    return await session.after_cell(text, follow=follow)
+
+
+async def text_of(session: InteractiveSession, text: str, *, follow: bool = True) -> str:
+    """What is told with a cell that is followed by a move, or by an end."""
+    moved = await run(session, text, follow=follow)
+    assert moved is not None
+    return moved.text
 
 
 def test_a_session_knows_where_it_is() -> None:
@@ -205,29 +229,6 @@ def test_after_giving_up_a_stuck_command_one_cell_is_refused() -> None:
         with pytest.raises(SessionLost, match="could not be stopped"):
             await session.ready(NobodyToAsk())
         await session.ready(NobodyToAsk())
-
-    check(test)
-
-
-def test_a_hop_that_a_cell_names_is_told_with_that_cell_and_undone() -> None:
-    async def test(fleet: Fleet, session: InteractiveSession) -> None:
-        moved = await run(session, "Enter-PSSession -HostName db01")
-        assert moved is not None
-        assert "another host" in str(moved)
-        assert HOME == fleet.host
-        assert await run(session, "next") is None
-
-    check(test)
-
-
-def test_a_hidden_hop_is_told_before_the_next_cell_runs() -> None:
-    async def test(fleet: Fleet, session: InteractiveSession) -> None:
-        assert await run(session, "hop") is None
-        with pytest.raises(SessionLost, match="another host"):
-            await send(session, "meant for the other host")
-        assert HOME == fleet.host
-        assert "meant for the other host" not in fleet.cells
-        await run(session, "next")
 
     check(test)
 
@@ -507,17 +508,155 @@ def test_closing_is_idempotent_and_can_be_cancelled() -> None:
 # ---- second hops ----
 
 
+def test_a_hop_that_a_cell_names_is_followed_and_told_with_that_cell() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        moved = await run(session, "Enter-PSSession -HostName db01")
+        assert moved is not None
+        assert moved.wanted
+        assert "cells run on db01 now, as admin" in moved.text
+        assert session.is_away
+        assert "admin@web01 \N{RIGHTWARDS ARROW} db01" == session.place
+        assert ("db01", "admin@web01") == (session.facts.computer, session.label)
+        assert await run(session, "next") is None
+
+        back = await run(session, "Exit-PSSession")
+
+        assert Move("Cells run on admin@web01 again.", wanted=True) == back
+        assert not session.is_away
+        assert ("WEB01", "admin@web01") == (session.facts.computer, session.place)
+
+    check(test)
+
+
+def test_each_hop_is_another_visit() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        await session.ready(NobodyToAsk())
+        home = session.visit
+        visits = set()
+        for _ in range(2):
+            await run(session, "Enter-PSSession db01")
+            visits.add(session.visit)
+            await run(session, "Exit-PSSession")
+            assert home == session.visit
+        assert 2 == len(visits - {home})
+
+    check(test)
+
+
+def test_a_hidden_hop_is_told_before_the_next_cell_runs() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        assert await run(session, "hopdb01") is None
+        with pytest.raises(SessionLost, match=r"Run it again to run it on admin@web01 . db01\."):
+            await send(session, "meant for the first host")
+        assert "meant for the first host" not in fleet.cells
+        assert await run(session, "next") is None
+        assert session.is_away
+
+    check(test)
+
+
+def test_hops_go_on_and_come_back_one_by_one() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        await run(session, "etsn db01")
+        await run(session, "etsn db02")
+        assert "admin@web01 \N{RIGHTWARDS ARROW} db01 \N{RIGHTWARDS ARROW} db02" == session.place
+        assert "Cells run on admin@web01 \N{RIGHTWARDS ARROW} db01 again." == await text_of(session, "Exit-PSSession")
+        assert "Cells run on admin@web01 again." == await text_of(session, "exsn")
+
+    check(test)
+
+
+def test_more_hosts_than_anybody_goes_through_cost_the_session() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        for number in range(4):
+            await run(session, f"etsn db0{number}")
+        assert "more than 4 hosts" in await text_of(session, "etsn db05")
+        assert not session.is_open
+
+    check(test)
+
+
+def test_a_lost_host_is_told_with_the_cell_that_ran_there() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        await run(session, "etsn db01")
+        pipeline = await send(session, "1")
+        async for _ in pipeline:
+            pass
+        fleet.behind.clear()
+
+        moved = await session.after_cell("1")
+
+        assert moved is not None
+        assert not moved.wanted
+        assert "The session on db01 has ended" in moved.text
+        assert await run(session, "next") is None
+
+    check(test)
+
+
+def test_a_host_that_is_lost_while_nothing_runs_gets_no_cell_and_neither_does_the_one_before_it() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        await run(session, "etsn db01")
+        fleet.behind.clear()
+        fleet.closing = 2
+        with pytest.raises(
+            SessionLost, match=r"The session on db01 has ended.*Run it again to run it on admin@web01\."
+        ):
+            await send(session, "meant for db01")
+        assert await run(session, "next") is None
+        assert "meant for db01" not in fleet.cells
+
+    check(test)
+
+
+def test_what_a_front_end_asks_by_itself_does_not_ask_where_the_session_is() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        await run(session, "etsn db01")
+        asked = len(fleet.servers[0].texts)
+        await session.ready(NobodyToAsk(), by_user=False)
+        assert asked == len(fleet.servers[0].texts)
+
+    check(test)
+
+
+def test_a_script_that_must_not_move_the_session_is_undone() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        moved = await run(session, "Enter-PSSession db01", follow=False)
+        assert moved is not None
+        assert not moved.wanted
+        assert "cannot stay" in moved.text
+        assert HOME == fleet.host
+        assert await run(session, "next") is None
+
+        assert await run(session, "hopdb01", follow=False) is None
+        with pytest.raises(SessionLost, match="cannot stay"):
+            await send(session, "meant for the first host")
+        assert "meant for the first host" not in fleet.cells
+        assert HOME == fleet.host
+
+    check(test)
+
+
+def test_a_script_on_a_host_behind_is_undone_to_that_host() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        await run(session, "etsn db01")
+        assert "db01 again" in await text_of(session, "etsn db02; etsn db03", follow=False)
+        assert ["db01"] == fleet.behind
+        assert "Cells run on admin@web01 again." == await text_of(session, "Exit-PSSession", follow=False)
+
+    check(test)
+
+
 def test_a_hop_that_cannot_be_undone_costs_the_session() -> None:
     async def test(fleet: Fleet, session: InteractiveSession) -> None:
         fleet.stays = True
-        moved = await run(session, "Enter-PSSession -HostName db01")
-        assert moved is not None
-        assert "did not come back" in moved
-        assert "not run" not in moved
+        told = await text_of(session, "Enter-PSSession -HostName db01", follow=False)
+        assert "did not come back" in told
+        assert "not run" not in told
         assert not session.is_open
         with pytest.raises(TransportClosed):
             await fleet.servers[0].raw(b"x\n")
-        fleet.host = HOME
+        fleet.behind.clear()
         with pytest.raises(SessionLost, match="did not come back"):
             await send(session, "meant for the other host")
         await run(session, "after")
@@ -528,22 +667,50 @@ def test_a_hop_that_cannot_be_undone_costs_the_session() -> None:
     check(test)
 
 
-@pytest.mark.parametrize("text", ["Enter-PSSession db01", "hop"])
-def test_a_hop_to_an_endpoint_that_tells_nothing_is_a_hop(text: str) -> None:
+def test_a_session_that_stays_is_left_at_home() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        session.outlives_exit = True
+        await run(session, "etsn db01")
+        await run(session, "etsn db02")
+        await session.leave("exit")
+        assert HOME == fleet.host
+        assert not session.is_away
+        assert await run(session, "next") is None
+
+        await run(session, "etsn db01")
+        fleet.stays = True
+        await session.leave("exit")
+        assert not session.is_open
+        fleet.behind.clear()
+        with pytest.raises(SessionLost, match="did not come back"):
+            await session.ready(NobodyToAsk())
+
+    check(test)
+
+
+def test_an_endpoint_that_tells_nothing_is_entered_by_name() -> None:
     async def test(fleet: Fleet, session: InteractiveSession) -> None:
         await session.ready(NobodyToAsk())
         fleet.elsewhere_tells = False
-        moved = await run(session, text)
-        if text == "hop":
-            assert moved is None
-            with pytest.raises(SessionLost, match="another host"):
-                await send(session, "meant for the other host")
-        else:
-            assert moved is not None
-            assert "another host" in moved
+        assert "does not tell its name now. It takes plain commands" in await text_of(session, "Enter-PSSession db01")
+        assert not session.facts.takes_script
+        assert await run(session, "next") is None
+        assert "Cells run on admin@web01 again." == await text_of(session, "Exit-PSSession")
+        assert session.facts.takes_script
+
+    check(test)
+
+
+def test_an_endpoint_that_tells_nothing_is_left_where_no_cell_named_the_hop() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        await session.ready(NobodyToAsk())
+        fleet.elsewhere_tells = False
+        assert await run(session, "hopdb01") is None
+        with pytest.raises(SessionLost, match="another host"):
+            await send(session, "meant for the first host")
         assert HOME == fleet.host
         assert await run(session, "next") is None
-        assert "meant for the other host" not in fleet.cells
+        assert "meant for the first host" not in fleet.cells
 
     check(test)
 
@@ -560,14 +727,12 @@ def test_a_session_that_cannot_say_any_more_where_it_is_has_not_moved() -> None:
 
 
 def test_a_session_that_is_silent_about_where_it_is_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pskernel.session.interactive._CHECK_SECONDS", 0.05)
+    monkeypatch.setattr("pskernel.session.interactive.CHECK_SECONDS", 0.05)
 
     async def test(fleet: Fleet, session: InteractiveSession) -> None:
         await session.ready(NobodyToAsk())
         fleet.silenced = True
-        moved = await run(session, "Enter-PSSession db01")
-        assert moved is not None
-        assert "did not say" in moved
+        assert "did not say" in await text_of(session, "Enter-PSSession db01")
         with pytest.raises(SessionLost, match="did not say"):
             await session.ready(NobodyToAsk())
 
@@ -652,12 +817,12 @@ def test_an_answer_without_end_to_where_it_is_costs_the_session(monkeypatch: pyt
     monkeypatch.setattr("pskernel.session.pipeline._MAX_COLLECTED_BYTES", 10)
 
     async def test(fleet: Fleet, session: InteractiveSession) -> None:
-        session.facts = Facts(host_id=HOME)
+        session._hops = Hops(Facts(host_id=HOME), "admin@web01")
         runspace = await fleet.open(NobodyToAsk())
         session._runspace = runspace
         moved = await session.after_cell("Enter-PSSession db01")
         assert moved is not None
-        assert "did not say" in moved
+        assert "not known which host" in moved.text
         assert not session.is_open
 
     check(test)
@@ -689,17 +854,6 @@ def test_a_failure_of_long_ago_is_not_what_the_first_cell_hears(monkeypatch: pyt
     check(test)
 
 
-def test_a_hop_through_several_hosts_is_undone_step_by_step() -> None:
-    async def test(fleet: Fleet, session: InteractiveSession) -> None:
-        fleet.way_back = 3
-        moved = await run(session, "etsn db01; etsn db02; etsn db03")
-        assert moved is not None
-        assert 3 == fleet.cells.count("Exit-PSSession")
-        assert await run(session, "next") is None
-
-    check(test)
-
-
 def test_a_line_that_is_cut_while_the_host_is_checked_is_one_refusal() -> None:
     async def test(fleet: Fleet, session: InteractiveSession) -> None:
         await run(session, "first")
@@ -714,13 +868,13 @@ def test_a_line_that_is_cut_while_the_host_is_checked_is_one_refusal() -> None:
 
 def test_cancelling_a_cell_that_waits_for_the_check_does_not_skip_the_check() -> None:
     async def test(fleet: Fleet, session: InteractiveSession) -> None:
-        assert await run(session, "hop") is None
+        assert await run(session, "hopdb01") is None
         waiting = asyncio.create_task(session.ready(NobodyToAsk()))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-        with pytest.raises(SessionLost, match="another host"):
+        with pytest.raises(SessionLost, match="cells run on db01 now"):
             await session.ready(NobodyToAsk())
-        assert HOME == fleet.host
+        await session.ready(NobodyToAsk())
 
     check(test)

@@ -1,0 +1,216 @@
+"""On which host a session's pipelines run: the one it was opened on, or one behind it.
+
+``Enter-PSSession`` in a cell is carried out by the server. No message tells the client of it: from then on the server
+sends all pipelines on to the other host, until ``Exit-PSSession`` runs there or that host is lost. So the server is
+asked which host it is, by the id that each has for its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pskernel.errors import PipelineFailed, RemoteProtocolError
+from pskernel.protocol.pipelines import Command
+from pskernel.records import HostCall
+from pskernel.session.facts import Facts, ask_facts, is_no_language, script
+from pskernel.session.pipeline import collect
+
+if TYPE_CHECKING:
+    from pskernel.session.runspace import Runspace
+
+__all__ = ["CHECK_SECONDS", "EXIT", "Hops", "Move", "is_exit", "may_move"]
+
+EXIT = "Exit-PSSession"
+# PowerShell runs event handlers within our question; a session is not worth less than the patience for them. An
+# interrupt ends the waiting.
+CHECK_SECONDS = 300.0
+_MAY_MOVE = re.compile(r"\b(?:enter-ps|etsn|exit-ps|exsn)|^\s*exit\s*$", re.IGNORECASE)
+_IS_EXIT = re.compile(r"\s*(?:exit|exit-pssession|exsn|exit-pshostprocess)\s*", re.IGNORECASE)
+# A server lets one of its sessions enter one host. Each host on the way may do the same.
+_MAX_LEVELS = 5
+_MAX_NAME = 100
+# The session behind may still be closing, or may just have been lost, when the host in front of it is asked. What is
+# sent to it then is not run anywhere.
+_PAUSES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
+_CLOSING = re.compile(r"RemotePSInvocationStateInfoReason|InvalidRunspacePoolState|PSRemoting(Transport|DataStructure)")
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The session was taken to another host, or back.
+
+    Attributes:
+        text: what happened, for the user.
+        wanted: whether the cell asked for that in so many words. Otherwise its user believes to be elsewhere.
+    """
+
+    text: str
+    wanted: bool = False
+
+
+class Hops:
+    """The hosts of one runspace, one behind the other; the last one runs what is sent.
+
+    Args:
+        home: the host the runspace was opened on.
+        label: how messages name the target.
+    """
+
+    def __init__(self, home: Facts, label: str) -> None:
+        self._label = label
+        self._levels = [home]
+        self._count = 0
+        self._numbers = [0]
+
+    @property
+    def facts(self) -> Facts:
+        """The host that runs what is sent, as it says itself."""
+        return self._levels[-1]
+
+    @property
+    def can_tell(self) -> bool:
+        """Whether the first host said who it is. One that did not is not asked again."""
+        return bool(self._levels[0].host_id)
+
+    @property
+    def is_away(self) -> bool:
+        """Whether it is another host than the one the session was opened on."""
+        return len(self._levels) > 1
+
+    @property
+    def place(self) -> str:
+        """The hosts in their order, as in ``admin@web01 → DB01``."""
+        return " \N{RIGHTWARDS ARROW} ".join([self._label, *map(_name, self._levels[1:])])
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Which of all the hops of this runspace lead here: no two places have the same."""
+        return tuple(self._numbers)
+
+    async def look(self, runspace: Runspace, *, named: bool, follow: bool) -> Move | None:
+        """Find out where the session is now.
+
+        Args:
+            runspace: idle.
+            named: whether the last cell asked for a hop, or for a way back.
+            follow: whether it may stay on a new host; otherwise it is brought back.
+
+        Returns:
+            what the user must know, or None if it is where it was.
+
+        Raises:
+            PSKernelError: it does not say, or does not come back.
+        """
+        found = await _whereabouts(runspace)
+        here = self.facts.host_id
+        if found == here:
+            return None
+        if self._knows(found):
+            return self._returned(found, named=named)
+        if not found and not named:
+            # A language mode that allows no expression any more, or a host that tells nothing: leaving shows which.
+            return None if await _exit_one_level(runspace) else await self._undone(runspace)
+        if not follow:
+            return await self._undone(runspace)
+        facts = await ask_facts(runspace, self.place)
+        if facts.host_id and facts.host_id == here:
+            return None
+        if len(self._levels) >= _MAX_LEVELS:
+            raise RemoteProtocolError(f"It has gone through more than {_MAX_LEVELS - 1} hosts.")
+        self._push(facts)
+        return Move(self._entered(), wanted=named)
+
+    async def come_home(self, runspace: Runspace) -> None:
+        """Leave all hosts behind the first one. Raises PSKernelError if that does not succeed."""
+        for _ in range(_MAX_LEVELS):
+            if not self.is_away:
+                return
+            await _exit_one_level(runspace)
+            await self.look(runspace, named=True, follow=True)
+        raise RemoteProtocolError("It did not come back.")
+
+    def _knows(self, host_id: str) -> bool:
+        return bool(host_id) and any(level.host_id == host_id for level in self._levels)
+
+    def _push(self, facts: Facts) -> None:
+        self._count += 1
+        self._levels.append(facts)
+        self._numbers.append(self._count)
+
+    async def _undone(self, runspace: Runspace) -> Move:
+        """Come back from a host that is not to be stayed on."""
+        for _ in range(_MAX_LEVELS):
+            found = await _whereabouts(runspace)
+            if found == self.facts.host_id:
+                return Move(
+                    f"Enter-PSSession took this session to another host, where it cannot stay. It is on {self.place} "
+                    "again. Open the other host as a target of its own."
+                )
+            if self._knows(found):
+                return self._returned(found, named=False)
+            await _exit_one_level(runspace)
+        raise RemoteProtocolError("A command took it to another host, and it did not come back.")
+
+    def _entered(self) -> str:
+        facts = self.facts
+        who = f", as {facts.user[:_MAX_NAME]}" if facts.user else ""
+        limits = "" if facts.takes_script else " It takes plain commands, and no script."
+        return f"{self.place}: cells run on {_name(facts)} now{who}.{limits} {EXIT} comes back."
+
+    def _returned(self, host_id: str, *, named: bool) -> Move:
+        depth = next(index for index, level in enumerate(self._levels) if level.host_id == host_id)
+        gone = ", ".join(map(_name, self._levels[depth + 1 :]))
+        del self._levels[depth + 1 :], self._numbers[depth + 1 :]
+        if named:
+            return Move(f"Cells run on {self.place} again.", wanted=True)
+        return Move(
+            f"The session on {gone} has ended: its variables, functions and location are gone. Cells run on "
+            f"{self.place} again."
+        )
+
+
+def may_move(cell: str) -> bool:
+    """Whether a cell asks for a hop, or for a way back, in so many words."""
+    return _MAY_MOVE.search(cell) is not None
+
+
+def is_exit(cell: str) -> bool:
+    """Whether a cell does nothing but leave."""
+    return _IS_EXIT.fullmatch(cell) is not None
+
+
+def _name(facts: Facts) -> str:
+    return facts.computer[:_MAX_NAME] or "a host that does not tell its name"
+
+
+async def _whereabouts(runspace: Runspace) -> str:
+    """The id of the host that runs what is sent; empty where it does not tell."""
+    for pause in _PAUSES:
+        await asyncio.sleep(pause)
+        try:
+            values = await runspace.query(script("where.ps1"), timeout=CHECK_SECONDS)
+        except PipelineFailed as error:
+            failure = error
+            if is_no_language(failure) or not _CLOSING.search(_kind(failure)):
+                return ""
+        else:
+            return str(values[0]) if len(values) == 1 else ""
+    raise failure
+
+
+def _kind(failure: PipelineFailed) -> str:
+    return f"{failure.record.fully_qualified_error_id} {failure.record.exception_type}"
+
+
+async def _exit_one_level(runspace: Runspace) -> bool:
+    """Send Exit-PSSession. Returns whether it was this client that was asked to leave (PopRunspace).
+
+    A server that is on another host comes back by itself; only its own host asks its client.
+    """
+    # Restricted endpoints take commands, but no script.
+    pipeline = await runspace.invoke([[Command(EXIT)]], ours=True)
+    calls = await collect(pipeline, HostCall, runspace.idle.add)
+    return any(call.method == "PopRunspace" for call in calls)
