@@ -224,8 +224,7 @@ class Remote:
         """What the console shows before each line: the host, then the remote's own prompt."""
         shown = self._wait(self._ask_prompt(), _PROMPT_SECONDS)
         text = strip(neutralise(str(shown or "PS> "))).replace("\n", " ")[:_MAX_PROMPT]
-        name = self._session.place.replace(self.target.label, self.name, 1) if self.is_away else self.name
-        name = strip(neutralise(name)).replace("\n", " ")
+        name = strip(neutralise(self._session.computer)) if self.is_away else self.name
         if self.target.scheme == "container" and len(name) > _MAX_CONTAINER:
             # As PowerShell shortens them.
             name = f"{name[: _MAX_CONTAINER - 1]}\N{HORIZONTAL ELLIPSIS}"

@@ -83,7 +83,11 @@ class Hops:
     @property
     def place(self) -> str:
         """The hosts in their order, as in ``admin@web01 → DB01``."""
-        return " \N{RIGHTWARDS ARROW} ".join([self._label, *map(_name, self._levels[1:])])
+        return self.way_from(self._label)
+
+    def way_from(self, first: str) -> str:
+        """The hosts in their order, the first one by another name."""
+        return " \N{RIGHTWARDS ARROW} ".join([first, *map(_name, self._levels[1:])])
 
     @property
     def numbers(self) -> tuple[int, ...]:

@@ -57,7 +57,7 @@ class InteractiveSession:
     ) -> None:
         self._opener = opener
         self.label = label
-        self.computer = computer
+        self._computer = computer
         self._afterwards = afterwards
         self.outlives_exit = outlives_exit
         # On which host its runspace runs what is sent.
@@ -95,6 +95,11 @@ class InteractiveSession:
     def place(self) -> str:
         """Where cells run: the target, and the hosts behind it, as in ``admin@web01 → DB01``."""
         return self._hops.place
+
+    @property
+    def computer(self) -> str:
+        """Who asks, where a cell asks something: the host alone, and those behind it."""
+        return self._hops.way_from(self._computer)
 
     @property
     def visit(self) -> tuple[int, ...]:
