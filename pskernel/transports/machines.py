@@ -78,7 +78,7 @@ async def list_machines(wanted: str, timeout: float) -> list[Machine]:  # noqa: 
         ) from None
     finally:
         await child.end(patience=0)
-    if child.status:
+    if child.status and not answer:
         raise _refused(child.tail.text() or f"status {child.status}", _PROGRAM)
     return _read(answer, wanted)
 
