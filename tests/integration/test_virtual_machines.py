@@ -207,6 +207,9 @@ def test_sessions_and_invocations(
     assert run(shell, capsys, f"s = %new_pssession -VMName 'web 01' {CREDENTIAL} -Name inside")[1] is None
     session = shell.user_ns["s"]
     assert ("VMBus", "VirtualMachine", "web 01") == (session.transport, session.computer_type, session.computer_name)
+    assert run(shell, capsys, "%enter_pssession -Session $s")[1] is None
+    assert ("7\n", None) == run(shell, capsys, "3 + 4")
+    run(shell, capsys, "exit")
     error = run(shell, capsys, "%disconnect_pssession $s")[1]
     assert "CannotDisconnectVMContainerSession" == type(error).__name__
     assert "virtual machine web 01, which keeps no sessions" in str(error)
