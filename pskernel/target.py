@@ -162,10 +162,10 @@ class Target:
             self.host,
             self.port,
             self.user,
-            self.path if self.scheme != "container" else self.machine,
+            {"container": self.machine, "vm": (self.path or "").casefold()}.get(self.scheme, self.path),
             options.uri_query,
         )
-        machine = (options.vm, options.vm_user, options.vm_configuration)
+        machine = ((options.vm or "").casefold(), options.vm_user, options.vm_configuration)
         return *where, options.subsystem, options.configuration, *inside, options.administrator, *machine
 
     @classmethod

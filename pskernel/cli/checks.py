@@ -326,7 +326,7 @@ _STEPS: Final[tuple[tuple[str, frozenset[str], Callable[[Visit], Awaitable[_Find
     ("service", _WINRM, _ask_service),
     ("engine", _CONTAINER, _ask_engine),
     ("container", _CONTAINER, _find_container),
-    ("virtual machine", _VM, _find_machine),
+    ("machine", _VM, _find_machine),
     ("connection", _ALL - _SSH, _connect),
     ("runspace", _ALL, _open_runspace),
     ("PowerShell", _ALL, _ask_facts),

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
-from pskernel.errors import ConnectError, TargetUnreachable
+from pskernel.errors import ConnectError, TargetUnreachable, TransportClosed
 from pskernel.protocol.powershelldirect import Handshake, HandshakeFailed, Login, to_broker, to_server
 from pskernel.threads import in_thread
 from pskernel.transports.base import Secret
@@ -158,12 +158,23 @@ async def _introduce(endpoint: VMEndpoint, connect: Connect, handshake: Handshak
 
 
 async def _shake_hands(line: HyperVStream, handshake: Handshake) -> None:
+    try:
+        await _converse(line, handshake)
+    except TransportClosed:
+        # Whoever says no need not wait for this side's last word.
+        if handshake.refusal is None and not handshake.is_old:
+            raise handshake.cut() from None
+    if handshake.refusal is not None:
+        raise handshake.refusal
+
+
+async def _converse(line: HyperVStream, handshake: Handshake) -> None:
     reply = handshake.start()
     while True:
         if reply:
             await line.send(reply)
         if handshake.over:
-            break
+            return
         try:
             async with asyncio.timeout(_SILENCE_SECONDS if handshake.awaits_silence else None):
                 data = await line.receive(_ANSWER_BYTES)
@@ -173,8 +184,6 @@ async def _shake_hands(line: HyperVStream, handshake: Handshake) -> None:
         if not data:
             raise handshake.cut()
         reply = handshake.feed(data)
-    if handshake.refusal is not None:
-        raise handshake.refusal
 
 
 async def _reach(endpoint: VMEndpoint, connect: Connect, service: UUID) -> HyperVStream:

@@ -158,12 +158,12 @@ def test_doctor_goes_step_by_step(hyperv_host: Hosts, pwsh: str) -> None:
     words = ["doctor", "--json", URL, "--option", "credential=env:VM_PASSWORD"]
     found = CliRunner().invoke(app, words)
     steps = {step["name"]: step for step in json.loads(found.stdout)["steps"]}
-    assert list(steps) == ["target", "virtual machine", "connection", "runspace", "PowerShell", "line", "speed"]
+    assert list(steps) == ["target", "machine", "connection", "runspace", "PowerShell", "line", "speed"]
     assert {"ok"} == {step["state"] for step in steps.values()}
-    assert [f"It is Web 01 ({machine.id}, Running)."] == steps["virtual machine"]["lines"]
+    assert [f"It is Web 01 ({machine.id}, Running)."] == steps["machine"]["lines"]
     host.set_up("")
     last = json.loads(CliRunner().invoke(app, words).stdout)["steps"][-1]
-    assert ("virtual machine", "failed") == (last["name"], last["state"])
+    assert ("machine", "failed") == (last["name"], last["state"])
     assert "winrm://HOST?vm=web%2001" in last["lines"][0]
 
 

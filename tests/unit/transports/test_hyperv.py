@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from pskernel.credentials import Secret
-from pskernel.errors import AuthenticationFailed, ConnectError, TransportClosed
+from pskernel.errors import AuthenticationFailed, ConnectError
 from pskernel.protocol.powershelldirect import CredentialRefused, HandshakeFailed
 from pskernel.transports import hyperv
 from pskernel.transports.hyperv import BROKER, SERVER, VMEndpoint, VMUnreachable, open_vm
@@ -108,19 +108,39 @@ def test_a_service_that_is_not_there(service: UUID, what: str) -> None:
             echoed(machine)
 
 
-def test_a_connection_that_is_cut_in_the_handshake() -> None:
+def opened_to(*answers: bytes) -> None:
+    """Open a machine whose broker says all this at once, and is gone."""
+
     def connect(*_: object) -> socket.socket:
         near, far = socket.socketpair()
-        far.sendall(b"VERSION_2")
-        far.close()
+        with far:
+            threads.append(threading.Thread(target=serve, args=(far.dup(),)))
+        threads[-1].start()
         return near
 
-    async def main() -> None:
-        made = VMEndpoint(UUID(int=1), "web", "admin", Secret("x"))
-        with pytest.raises((HandshakeFailed, TransportClosed)):
-            await open_vm(made, connect=connect)
+    def serve(far: socket.socket) -> None:
+        with far:
+            for answer in answers:
+                far.recv(100)
+                far.sendall(answer)
 
-    asyncio.run(main())
+    threads: list[threading.Thread] = []
+    try:
+        asyncio.run(open_vm(VMEndpoint(UUID(int=1), "web", "admin", Secret("x")), connect=connect))
+    finally:
+        for thread in threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("answers", [(), (b"VERSION_2",), (b"VERSION_2", b"PASS", b"PA")])
+def test_a_connection_that_is_cut_in_the_handshake(answers: tuple[bytes, ...]) -> None:
+    with pytest.raises(HandshakeFailed, match=r"It ended the connection before its \w+ response"):
+        opened_to(*answers)
+
+
+def test_a_broker_that_refuses_and_is_gone() -> None:
+    with pytest.raises(CredentialRefused, match="The credential is invalid"):
+        opened_to(b"VERSION_2", b"PASS", b"PASS", b"PASS", b"PASS", b"FAIL")
 
 
 def test_a_token_without_an_end_is_over_when_the_line_is_silent() -> None:
