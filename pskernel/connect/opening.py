@@ -116,9 +116,9 @@ async def open_transport(
         TargetError, ConnectError: as :func:`connect`.
     """
     if target.options.vm is not None:
-        from pskernel.connect.machines import refuse_through_host
+        from pskernel.connect.machines import open_through_host
 
-        refuse_through_host(target)
+        await open_through_host(target)
     if target.scheme == "replay":
         from pskernel.transports.cassette import Cassette
         from pskernel.transports.replay import ReplayTransport

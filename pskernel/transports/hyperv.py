@@ -39,6 +39,8 @@ _GONE = "The Hyper-V socket target process has ended."
 # An answer without an end of its own comes in one piece; this is for one that does not.
 _SILENCE_SECONDS: Final = 0.2
 _CLOSE_SECONDS: Final = 1.0
+# More than five minutes are no value of the option.
+_LONGEST_CONNECT: Final = 300
 _ANSWER_BYTES: Final = 1024
 
 
@@ -102,7 +104,9 @@ def connect_hyperv(machine: UUID, service: UUID, seconds: float) -> socket.socke
     if sys.platform == "win32" and sys.version_info >= (3, 12):
         line = socket.socket(socket.AF_HYPERV, socket.SOCK_STREAM, socket.HV_PROTOCOL_RAW)
         try:
-            line.setsockopt(socket.HV_PROTOCOL_RAW, socket.HVSOCKET_CONNECT_TIMEOUT, int(seconds * 1000))
+            line.setsockopt(
+                socket.HV_PROTOCOL_RAW, socket.HVSOCKET_CONNECT_TIMEOUT, int(min(seconds, _LONGEST_CONNECT) * 1000)
+            )
             line.connect((str(machine), str(service)))
         except BaseException:
             line.close()

@@ -197,6 +197,11 @@ def test_nothing_is_taken_after_the_end() -> None:
         handshake.feed(b"PASS")
 
 
+def test_a_password_that_is_no_proper_unicode_is_sent_as_it_is() -> None:
+    said = talk(to_broker(login(password="a\ud800b"), version=1), [b"PASS", b"PASS", b"PASS", b"CONF"])
+    assert b"a\0\0\xd8b\0" == said[3]
+
+
 def test_the_password_is_in_no_repr() -> None:
     assert "pässword" not in repr(login()) + repr(to_broker(login())) + repr(vars(to_broker(login())))
 
