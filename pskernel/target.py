@@ -1,5 +1,5 @@
-"""What to connect to, as a value: an ``ssh://``, ``winrm://``, ``container://``, ``process:``, ``unix:``, ``pid:``
-or ``replay:`` URL.
+"""What to connect to, as a value: an ``ssh://``, ``winrm://``, ``container://``, ``vm://``, ``process:``, ``unix:``,
+``pid:`` or ``replay:`` URL.
 
 Nothing here does I/O. A :class:`Target` that exists is valid: hosts and users cannot be mistaken for options
 or shell syntax further down, and no password can be in it, so it may be shown and logged as it is.
@@ -8,15 +8,15 @@ or shell syntax further down, and no password can be in it, so it may be shown a
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import os.path
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
+from pskernel.address import canonical_host, check_login_user, split_login
 from pskernel.errors import TargetError
-from pskernel.options import CREDENTIAL_ADVICE, ENGINES, Options, check_option, read_options
+from pskernel.options import CREDENTIAL_ADVICE, ENGINES, Options, check_option, read_machine, read_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,26 +28,23 @@ SCHEMES: Final = {
     "winrm": "winrm://[user@]host[:port][/application]",
     "winrm+https": "winrm+https://[user@]host[:port][/application]",
     "container": "container://[engine/]name-or-id",
+    "vm": "vm://[user@]name-or-id",
     "process": "process: or process:/path/to/pwsh",
     "unix": "unix:/path/to/socket",
     "pid": "pid:NUMBER",
     "replay": "replay:recording.jsonl",
 }
-_LATER: Final = ("vm",)
 # Those with a host.
 _HOSTS: Final = ("ssh", "winrm", "winrm+https")
 _WINRM: Final = ("winrm", "winrm+https")
+# Those with a user, who is never followed by a password.
+_USERS: Final = (*_HOSTS, "vm")
 _MAX_TEXT: Final = 16_384
 
-_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
-_ZONE = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,31}")
 _PLAIN_LOGIN = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
-# What OpenSSH's own valid_ruser() refuses (ssh.c): an option, shell syntax, an option after a space.
 _APPLICATION = re.compile(r"[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)*")
 # What the engines take for a name, or the beginning of an id: nothing that could be an option.
 _CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,252}")
-_BAD_USER = re.compile(r"""^-|['`";&<>|(){}]|\s-|\\\Z""")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -59,9 +56,10 @@ class Target:
         host: for ssh and winrm: the DNS name in lower case, or the IP address, IPv6 without brackets.
         port: for those: 1 to 65535, or None for what the SSH configuration says (else 22); WinRM's is 5985 or 5986.
         user: for those: the login name (``DOMAIN\user``, ``user@REALM``), or None for what the SSH configuration says
-            (else the local user), for WinRM whom the Kerberos ticket is for.
-        path: for winrm: the application, None for ``wsman``; for a container: ``[engine/]name-or-id``; for the others:
-            of pwsh (None: found on PATH), of the socket, of the recording; the process id.
+            (else the local user), for WinRM whom the Kerberos ticket is for; for a virtual machine: the user in it.
+        path: for winrm: the application, None for ``wsman``; for a container: ``[engine/]name-or-id``; for a virtual
+            machine: its name or id; for the others: of pwsh (None: found on PATH), of the socket, of the recording;
+            the process id.
         options: all options.
 
     Raises:
@@ -80,6 +78,8 @@ class Target:
         _check_scheme(self.scheme)
         if self.scheme in _HOSTS:
             self._check_login()
+        elif self.scheme == "vm":
+            self._check_vm()
         elif self.host is not None or self.port is not None or self.user is not None:
             raise TargetError(f"A {self.scheme} target has no host, port or user. Write {SCHEMES[self.scheme]}.")
         elif self.scheme == "container":
@@ -88,15 +88,18 @@ class Target:
             self._check_path()
         for name in self.options.changed():
             check_option(name, self.scheme)
+        inside = [name for name in self.options.changed() if name.startswith("vm_")]
+        if inside and self.scheme in _HOSTS and self.options.vm is None:
+            raise TargetError(f"The option {inside[0]} is of a virtual machine: say which one with the option vm.")
 
     def _check_login(self) -> None:
         if self.path is not None and self.scheme == "ssh":
             raise TargetError(f"An ssh target has no path. Write {SCHEMES['ssh']}?option=value.")
         if self.path is not None and not _APPLICATION.fullmatch(self.path):
             raise TargetError("The application of a WinRM endpoint is letters, digits, and any of . _ - / in between.")
-        object.__setattr__(self, "host", _canonical_host(self.host or ""))
+        object.__setattr__(self, "host", canonical_host(self.host or ""))
         if self.user is not None:
-            _check_user(self.user)
+            check_login_user(self.user)
         if self.port is not None and not 1 <= self.port <= 65535:
             raise TargetError("The port must be a whole number from 1 to 65535.")
 
@@ -119,6 +122,20 @@ class Target:
                 "kubectl has no way to choose the user: PowerShell in a pod is whom the pod's securityContext says. "
                 "Leave user and administrator (-RunAsAdministrator) out."
             )
+
+    def _check_vm(self) -> None:
+        if self.host is not None or self.port is not None:
+            raise TargetError(f"A vm target has no host or port. Write {SCHEMES['vm']}.")
+        if self.user is not None:
+            check_login_user(self.user)
+        try:
+            object.__setattr__(self, "path", read_machine(self.path))
+        except ValueError:
+            raise TargetError(
+                "The virtual machine's name or id is missing, or is none: it is at most 256 characters that can be "
+                f"seen, with no spaces around them. Write {SCHEMES['vm']}; in a name, write '@' as %40, '/' as %2F and "
+                "'?' as %3F."
+            ) from None
 
     def _check_path(self) -> None:
         shape = f"Write {SCHEMES[self.scheme]}."
@@ -145,10 +162,11 @@ class Target:
             self.host,
             self.port,
             self.user,
-            self.path if self.scheme != "container" else self.machine,
+            {"container": self.machine, "vm": (self.path or "").casefold()}.get(self.scheme, self.path),
             options.uri_query,
         )
-        return *where, options.subsystem, options.configuration, *inside, options.administrator
+        machine = ((options.vm or "").casefold(), options.vm_user, options.vm_configuration)
+        return *where, options.subsystem, options.configuration, *inside, options.administrator, *machine
 
     @classmethod
     def parse(
@@ -172,7 +190,7 @@ class Target:
         scheme, rest = _split_scheme(text.strip())
         below = read_options((defaults or {}).items(), scheme)
         above = read_options((overrides or {}).items(), scheme)
-        if scheme in _HOSTS:
+        if scheme in _USERS:
             _refuse_password(rest)
         try:
             _refuse_fragment(rest)
@@ -191,12 +209,20 @@ class Target:
             if not body.startswith("//"):
                 raise TargetError(f"An {scheme} target begins with {scheme}://. Write {SCHEMES[scheme]}.")
             login, _, path = body[2:].partition("/")
-            user, host, port = _split_login(login)
+            user, host, port = split_login(login)
             return cls(scheme, host, port, None if user is None else _decode(user), path or None, options)
         if scheme == "container":
             if not body.startswith("//"):
                 raise TargetError(f"A container target begins with container://. Write {SCHEMES[scheme]}.")
             return cls(scheme, path=_decode(body[2:]) or None, options=options)
+        if scheme == "vm":
+            user, at, name = body.removeprefix("//").rpartition("@")
+            if "/" in name:
+                raise TargetError(
+                    f"A vm target names a machine of this Hyper-V host. Write {SCHEMES['vm']}, with %2F for a '/' in "
+                    "the name; through another host, write winrm://HOST?vm=NAME."
+                )
+            return cls(scheme, user=_decode(user) if at else None, path=_decode(name) or None, options=options)
         if body.startswith("//"):
             body = body[2:]
             if not body.startswith("/"):
@@ -225,16 +251,23 @@ class Target:
 
     @property
     def machine(self) -> str | None:
-        """What the machine is called: the host, or the container; None for this one."""
-        return (self.path or "").rpartition("/")[2] if self.scheme == "container" else self.host
+        """What the machine is called: the host, the container, or the virtual machine; None for this one."""
+        if self.scheme == "vm":
+            return self.path
+        if self.scheme == "container":
+            return (self.path or "").rpartition("/")[2]
+        return self.options.vm or self.host
 
     @property
     def label(self) -> str:
         """A short name for people, without options: ``admin@web01``, ``process 1234``."""
         if self.scheme in _HOSTS:
-            return ("" if self.user is None else f"{self.user}@") + self._host_and_port()
+            inside = f" \N{RIGHTWARDS ARROW} {self.options.vm}" if self.options.vm else ""
+            return ("" if self.user is None else f"{self.user}@") + self._host_and_port() + inside
         if self.scheme == "container":
             return self._container_label()
+        if self.scheme == "vm":
+            return f"virtual machine {self.path}"
         if self.scheme == "process":
             return "local PowerShell" + ("" if self.path is None else f" ({self.path})")
         if self.scheme in ("unix", "pid"):
@@ -259,6 +292,9 @@ class Target:
             body = "//" + user + self._host_and_port(encoded=True) + (f"/{self.path}" if self.path else "")
         elif self.scheme == "container":
             body = f"//{self.path}"
+        elif self.scheme == "vm":
+            user = "" if self.user is None else quote(self.user, safe="") + "@"
+            body = f"//{user}{quote(self.path or '', safe='')}"
         else:
             # A "~" at the beginning would be expanded when read back.
             body = re.sub(r"^~", "%7E", quote(self.path or "", safe="/:@,+=~"))
@@ -304,8 +340,6 @@ def _check_scheme(scheme: str) -> None:
     if scheme in SCHEMES:
         return
     known = f"This version of pskernel knows {', '.join(SCHEMES)}."
-    if scheme in _LATER:
-        raise TargetError(f"A {scheme} target is not supported by this version. {known}")
     near = difflib.get_close_matches(scheme, SCHEMES, n=1)
     hint = f"Did you mean {SCHEMES[near[0]]}?" if near else f"For a host name and a port, write {SCHEMES['ssh']}."
     raise TargetError(f"{scheme[:40]!r} is not a kind of target. {hint} {known}")
@@ -340,56 +374,3 @@ def _refuse_password(rest: str) -> None:
 def _refuse_fragment(rest: str) -> None:
     if "#" in rest:
         raise TargetError("A target has no fragment. Write a '#' that belongs to it as %23.")
-
-
-def _split_login(login: str) -> tuple[str | None, str, int | None]:
-    """Split ``[user@]host[:port]``; only the port is checked."""
-    user, at, address = login.rpartition("@")
-    match = re.fullmatch(r"(?:\[([^\[\]]*)\]|([^:\[\]]*))(?::([^:]*))?", address)
-    if match is None:
-        raise TargetError(f"The host cannot be read. Write {SCHEMES['ssh']}, with an IPv6 address in brackets.")
-    inner, name, port = match.groups()
-    if inner is not None and ":" not in inner:
-        raise TargetError("Only an IPv6 address is written in brackets.")
-    if port is not None and not re.fullmatch(r"[0-9]{1,5}", port):
-        raise TargetError("The port must be a whole number from 1 to 65535.")
-    # People also paste a zone with a plain "%".
-    host = name if inner is None else inner.replace("%25", "%", 1)
-    return (user if at else None), host, (None if port is None else int(port))
-
-
-def _canonical_host(host: str) -> str:
-    if not host:
-        raise TargetError(f"The host is missing. Write {SCHEMES['ssh']}.")
-    if ":" in host:
-        address, percent, zone = host.partition("%")
-        try:
-            canonical = str(ipaddress.IPv6Address(address))
-        except ValueError:
-            raise TargetError("The IPv6 address is not valid. Write it as in ssh://[2001:db8::1].") from None
-        if percent and not _ZONE.fullmatch(zone):
-            raise TargetError("The zone of the IPv6 address must be the name of a network interface, as in %25eth0.")
-        return canonical + percent + zone
-    # The Kelvin sign, for one, becomes an ASCII letter in lower case.
-    name = host.lower() if host.isascii() else ""
-    if len(name) > 253 or not _HOST.fullmatch(name):
-        raise TargetError(
-            f"{host[:80]!r} is not a host name or an IP address. A host name is made of letters, digits, "
-            "'-', '_' and '.', and begins with a letter or digit; write other names in their xn-- form."
-        )
-    if name.replace(".", "").isdigit():
-        try:
-            ipaddress.IPv4Address(name)
-        except ValueError:
-            raise TargetError(f"{name[:80]!r} is not a valid IPv4 address; it needs four numbers.") from None
-    return name
-
-
-def _check_user(user: str) -> None:
-    if ":" in user:
-        raise TargetError(CREDENTIAL_ADVICE)
-    if not user or len(user) > 256 or not user.isprintable() or _BAD_USER.search(user):
-        raise TargetError(
-            "The user name is not acceptable: it must not be empty, begin with '-', end in '\\', or contain "
-            "control characters or any of ' ` \" ; & < > | ( ) { }."
-        )

@@ -43,6 +43,7 @@ def test_the_remote_scripts_and_the_type_marker_are_shipped(wheel: zipfile.ZipFi
     names = set(wheel.namelist())
 
     assert {"pskernel/py.typed", "pskernel/session/scripts/facts.ps1", "pskernel/session/scripts/where.ps1"} <= names
+    assert "pskernel/transports/scripts/machines.ps1" in names
     assert "pskernel/runbook/data/nbval_sanitize.cfg" in names
 
 

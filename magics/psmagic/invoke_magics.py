@@ -190,7 +190,7 @@ def _require_one_way(bound: Bound) -> None:
             "command.",
             "InvalidOperationException",
         )
-    if bound.get("Session") or bound.get("HostName") or bound.get("ContainerId"):
+    if any(bound.get(name) for name in ("Session", "HostName", "ContainerId", "VMId", "VMName")):
         raise ArgumentError("-InDisconnectedSession is for -ComputerName and -ConnectionUri.", "AmbiguousParameterSet")
 
 

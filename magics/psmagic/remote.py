@@ -196,7 +196,7 @@ class Remote:
         if named is None:
             return
         other = Target.parse(named)
-        parts = ("scheme", "user", "host", "port")
+        parts = ("scheme", "user", "host", "port", "machine")
         same = all(getattr(other, part) == getattr(self.target, part) for part in parts)
         if not same or (other.scheme == "container" and not other.is_same_place(self.target)):
             raise TargetError(

@@ -49,7 +49,8 @@ class SessionMagics(PowerShellMagics):
         targets, names = targets_of(bound), bound.get("Name") or []
         if not targets:
             raise ArgumentError(
-                "Say where: -HostName [user@]host[:port], -ComputerName or -ContainerId.", "MissingMandatoryParameter"
+                "Say where: -HostName [user@]host[:port], -ComputerName, -ContainerId or -VMName.",
+                "MissingMandatoryParameter",
             )
         credential = credential_of(bound, ask=self.can_ask())
         pump = Pump(LOOP, interactive=self.can_ask())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 
+from pskernel.options import Options
 from pskernel.target import Target
 from psmagic.arguments import ArgumentError
 from psmagic.binding import Bound
@@ -23,21 +24,19 @@ _SSH_OPTIONS = {
 }
 # What a target's option can be.
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 0.1, 3600
-_NOT_YET = {
-    "VMId": "a virtual machine's socket",
-    "VMName": "a virtual machine's socket",
-}
 
 
 def target_of(bound: Bound) -> Target:
     """The target that a set with one host names.
 
     Raises:
-        ArgumentError: the host is none, or this version cannot reach such targets.
+        ArgumentError: the host is none.
         TargetError: a value cannot be part of a target.
     """
     require_one_login(bound)
     match bound.set_name:
+        case "VMId" | "VMName":
+            return _vm_target(bound, bound.get(bound.set_name))
         case "SSHHost":
             return _ssh_target(bound, bound.get("HostName"))
         case "ContainerId":
@@ -46,11 +45,7 @@ def target_of(bound: Bound) -> Target:
             return wsman_target(bound, bound.get("ComputerName"))
         case "Uri" if bound.get("ConnectionUri"):
             return uri_target(bound, bound.get("ConnectionUri"))
-        case "Uri":
-            raise ArgumentError(
-                "Say where: -ConnectionUri http(s)://host:port/application.", "MissingMandatoryParameter"
-            )
-    raise ArgumentError(f"This version cannot reach {_NOT_YET[bound.set_name]} yet.", "NotSupported")
+    raise ArgumentError("Say where: -ConnectionUri http(s)://host:port/application.", "MissingMandatoryParameter")
 
 
 def targets_of(bound: Bound) -> list[Target]:
@@ -65,6 +60,7 @@ def targets_of(bound: Bound) -> list[Target]:
         *(uri_target(bound, uri) for uri in bound.get("ConnectionUri") or []),
         *(_ssh_target(bound, host) for host in bound.get("HostName") or []),
         *(_container_target(bound, each) for each in bound.get("ContainerId") or []),
+        *(_vm_target(bound, each) for name in ("VMId", "VMName") for each in bound.get(name) or []),
     ]
 
 
@@ -114,6 +110,18 @@ def _container_target(bound: Bound, container: str) -> Target:
     if configuration:
         options["configuration_file"] = configuration
     return Target.parse(f"container://{container}", options)
+
+
+def _vm_target(bound: Bound, machine: object) -> Target:
+    """A machine of this Hyper-V host, for which PowerShell wants a credential."""
+    credential = credential_of(bound, ask=False)
+    if credential is None:
+        raise ArgumentError(
+            "Cannot process command because of one or more missing mandatory parameters: Credential.",
+            "MissingMandatoryParameter",
+        )
+    options = Options(vm_configuration=bound.get("ConfigurationName") or None)
+    return Target("vm", user=credential.user, path=str(machine), options=options)
 
 
 def _ssh_option(name: str, value: object) -> tuple[str, str]:

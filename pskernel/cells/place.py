@@ -15,8 +15,9 @@ from pskernel.target import Target
 
 __all__ = ["Place", "is_program", "not_from_files"]
 
-# Schemes that lead to a host or into a container, or only read a file. The others are programs of this machine.
-_SCHEMES_FROM_FILES = {"ssh", "winrm", "winrm+https", "container", "replay"}
+# Schemes that lead to a host, or into a container or virtual machine, or only read a file. The others are programs of
+# this machine.
+_SCHEMES_FROM_FILES = {"ssh", "winrm", "winrm+https", "container", "vm", "replay"}
 
 # What a `#% target` line may choose: how to talk to the host, not whom to trust.
 _FROM_CELLS = {
@@ -42,11 +43,14 @@ _FROM_CELLS = {
     "subsystem",
     "ui_culture",
     "user",
+    "vm",
+    "vm_configuration",
+    "vm_user",
     "width",
 }
 _WITH_SECRETS = {
     "accept_certificate", "accept_host_key", "allow_redirection", "allow_unencrypted", "answers", "certificate",
-    "credential", "delegate", "no_encryption", "skip_ca_check", "skip_cn_check",
+    "credential", "delegate", "no_encryption", "skip_ca_check", "skip_cn_check", "vm_credential",
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from pskernel.cli import network, winrm
 from pskernel.cli.console import clean
 from pskernel.connect import open_transport
 from pskernel.connect.containers import Container, ask_engine, find_container
+from pskernel.connect.machines import find_machine
 from pskernel.errors import (
     ConnectError,
     HostKeyRejected,
@@ -202,6 +203,11 @@ async def _find_container(visit: Visit) -> _Finding:
     return _Finding((f"It is {found.name}: {found.status}.",))
 
 
+async def _find_machine(visit: Visit) -> _Finding:
+    found = await find_machine(_target(visit))
+    return _Finding((f"It is {found}.",))
+
+
 async def _log_in(visit: Visit) -> _Finding:
     subsystem = _target(visit).options.subsystem
     news = await _reach(visit, None)
@@ -308,6 +314,7 @@ _ALL = frozenset(SCHEMES)
 _SSH = frozenset({"ssh"})
 _WINRM = frozenset({"winrm", "winrm+https"})
 _CONTAINER = frozenset({"container"})
+_VM = frozenset({"vm"})
 _LIVE = _ALL - {"replay"}
 
 # Name, for which targets, and what is done. They run in this order.
@@ -319,6 +326,7 @@ _STEPS: Final[tuple[tuple[str, frozenset[str], Callable[[Visit], Awaitable[_Find
     ("service", _WINRM, _ask_service),
     ("engine", _CONTAINER, _ask_engine),
     ("container", _CONTAINER, _find_container),
+    ("machine", _VM, _find_machine),
     ("connection", _ALL - _SSH, _connect),
     ("runspace", _ALL, _open_runspace),
     ("PowerShell", _ALL, _ask_facts),

@@ -115,6 +115,10 @@ async def open_transport(
     Raises:
         TargetError, ConnectError: as :func:`connect`.
     """
+    if target.options.vm is not None:
+        from pskernel.connect.machines import open_through_host
+
+        await open_through_host(target)
     if target.scheme == "replay":
         from pskernel.transports.cassette import Cassette
         from pskernel.transports.replay import ReplayTransport
@@ -153,6 +157,8 @@ async def open_stream(
         from pskernel.connect.containers import open_container
 
         return await open_container(target)
+    if target.scheme == "vm":
+        return await _open_vm(target, asker, credential)
     from pskernel.transports.unix import find_pipe, open_unix
 
     return await open_unix(find_pipe(target.pid) if target.pid is not None else target.path or "")
@@ -181,6 +187,18 @@ async def _open_ssh(
     from pskernel.transports.ssh import open_ssh
 
     return await open_ssh(endpoint, asker=asker, secret=secret, tell=tell)
+
+
+async def _open_vm(target: Target, asker: Asker, credential: GivenCredential | None) -> ByteStream:
+    from pskernel.connect import machines
+
+    user = machines.require_vm_user(target)
+    # Before anybody is asked for a password: it has to be there, and to run.
+    machine = await machines.find_machine(target)
+    secret = await _secret(target, asker, credential)
+    if secret is None:
+        secret = Secret(await asker.ask(machines.password_question(target, user)))
+    return await machines.open_machine(target, machine, user, secret)
 
 
 async def reopen(

@@ -282,8 +282,10 @@ def canonical(target: Target) -> str:
         options = target.options
         inside = (target.engine, options.context, options.namespace, target.machine, options.container, options.user)
         return f"container {' '.join(str(part) for part in inside)}"
+    if target.scheme == "vm":
+        return f"vm {(target.path or '').casefold()}"
     port = target.port or _PORTS.get(target.scheme)
-    return f"{target.scheme} {target.user or ''} {target.host} {port} {target.path or ''}"
+    return f"{target.scheme} {target.user or ''} {target.host} {port} {target.path or ''} {target.options.vm or ''}"
 
 
 def settings_from(options: Mapping[str, Any], parameters: Mapping[str, Any]) -> Settings:

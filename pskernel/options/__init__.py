@@ -2,5 +2,15 @@
 
 from pskernel.options.container import ENGINES
 from pskernel.options.table import CREDENTIAL_ADVICE, OptionInfo, Options, check_option, describe, read_options
+from pskernel.options.vm import read_machine
 
-__all__ = ["CREDENTIAL_ADVICE", "ENGINES", "OptionInfo", "Options", "check_option", "describe", "read_options"]
+__all__ = [
+    "CREDENTIAL_ADVICE",
+    "ENGINES",
+    "OptionInfo",
+    "Options",
+    "check_option",
+    "describe",
+    "read_machine",
+    "read_options",
+]

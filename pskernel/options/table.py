@@ -32,6 +32,7 @@ from pskernel.options.kinds import (
     whole,
 )
 from pskernel.options.ssh import SSHOptions
+from pskernel.options.vm import VMOptions
 from pskernel.options.winrm import WINRM, WinRMOptions
 
 __all__ = ["CREDENTIAL_ADVICE", "OptionInfo", "Options", "check_option", "describe", "read_options"]
@@ -56,7 +57,7 @@ def _read_arguments(value: object) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Options(ContainerOptions, WinRMOptions, SSHOptions):
+class Options(VMOptions, ContainerOptions, WinRMOptions, SSHOptions):
     """All options of a target, each at its default unless given.
 
     Every value, also of a directly made instance, passes through its reader: text such as ``"30"`` becomes a
@@ -73,8 +74,11 @@ class Options(ContainerOptions, WinRMOptions, SSHOptions):
         "Where the password or passphrase is. Without it, you are asked if one is needed.",
         "ssh",
         *WINRM,
+        "vm",
     )
-    connect_timeout: float = option(30.0, SECONDS, "Time to reach the target and log in.", "ssh", *WINRM, "container")
+    connect_timeout: float = option(
+        30.0, SECONDS, "Time to reach the target and log in.", "ssh", *WINRM, "container", "vm"
+    )
     open_timeout: float = option(60.0, SECONDS, "Time from the connection to an open runspace.")
     stop_timeout: float = option(
         5.0,

@@ -48,9 +48,10 @@ async def disconnect(
     """
     if session.state == "Disconnected":
         return
-    if session.computer_type == "Container":
+    if session.computer_type != "RemoteMachine":
+        what = "container" if session.computer_type == "Container" else "virtual machine"
         raise RemotingError(
-            f"The session {session.name} cannot be disconnected: it ends with its connection to the container "
+            f"The session {session.name} cannot be disconnected: it ends with its connection to the {what} "
             f"{session.computer_name}, which keeps no sessions.",
             "CannotDisconnectVMContainerSession",
         )

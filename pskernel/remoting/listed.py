@@ -28,11 +28,13 @@ _TRANSPORTS = {
     "winrm": "WSMan",
     "winrm+https": "WSMan",
     "container": "Container",
+    "vm": "VMBus",
     "process": "Process",
     "unix": "NamedPipe",
     "pid": "NamedPipe",
     "replay": "Recording",
 }
+_COMPUTER_TYPES = {"container": "Container", "vm": "VirtualMachine"}
 # A server that keeps sessions keeps this one for hours if it does not hear of its end, and that may need another login.
 # Others end with their connection.
 _AT_SERVER_SECONDS: Final = 15.0
@@ -92,19 +94,21 @@ class ListedSession:
 
     @property
     def transport(self) -> str:
-        """``SSH``, ``WSMan``, ``Container``, ``Process``, ``NamedPipe`` or ``Recording``."""
+        """``SSH``, ``WSMan``, ``Container``, ``VMBus``, ``Process``, ``NamedPipe`` or ``Recording``."""
         return _TRANSPORTS[self.target.scheme]
 
     @property
     def computer_type(self) -> str:
-        """``RemoteMachine`` or ``Container``."""
-        return "Container" if self.target.scheme == "container" else "RemoteMachine"
+        """``RemoteMachine``, ``VirtualMachine`` or ``Container``."""
+        return _COMPUTER_TYPES.get(self.target.scheme, "RemoteMachine")
 
     @property
     def configuration_name(self) -> str:
         """WinRM's; the SSH subsystem where one was chosen, else ``DefaultShell``, as PowerShell has it for such."""
         if self.target.is_winrm:
             return self.target.options.configuration
+        if self.target.options.vm_configuration is not None:
+            return self.target.options.vm_configuration
         chosen = self.target.options.changed()
         return self.target.options.subsystem if "subsystem" in chosen else "DefaultShell"
 

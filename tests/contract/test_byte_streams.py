@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -19,6 +20,7 @@ from pskernel.errors import TransportClosed
 from pskernel.questions import NobodyToAsk
 from pskernel.transports.base import ByteStream
 from pskernel.transports.container import ContainerEndpoint, open_container
+from pskernel.transports.hyperv import HyperVStream
 from pskernel.transports.openssh import open_openssh
 from pskernel.transports.process import open_process
 from pskernel.transports.ssh import SSHEndpoint, open_ssh
@@ -250,12 +252,19 @@ def make_opener(kind: str, folder: Path, request: pytest.FixtureRequest) -> Open
             container=container.name,
         )
 
+    async def open_at(path: str) -> ByteStream:
+        if kind == "unix":
+            return await open_unix(path)
+        line = socket.socket(socket.AF_UNIX)
+        line.connect(path)
+        return HyperVStream(line)
+
     async def open_socket(far: PeerFar, behaviour: str, *arguments: str) -> ByteStream:
         command = [PEER, behaviour, f"{folder}/control", *arguments, "--listen", f"{folder}/peer"]
         peer = await asyncio.create_subprocess_exec(sys.executable, *command, stdin=asyncio.subprocess.DEVNULL)
         peers.append(peer)
         await far.hear("listening")
-        return await open_unix(f"{folder}/peer")
+        return await open_at(f"{folder}/peer")
 
     peers: list[asyncio.subprocess.Process] = []
     opener_of_sockets = peer_opener(folder, open_socket, cut_shows=False)
@@ -274,9 +283,9 @@ def make_opener(kind: str, folder: Path, request: pytest.FixtureRequest) -> Open
 
 def cases() -> Iterator[object]:
     """Every check for every kind of stream. A pair in memory and a socket have no diagnostics to check."""
-    for kind in ("memory", "process", "unix", "ssh", "openssh", "container"):
+    for kind in ("memory", "process", "unix", "ssh", "openssh", "container", "hyperv"):
         for name, check in vars(check_byte_stream).items():
-            if name.startswith("check_") and not (name == "check_diagnostics" and kind in {"memory", "unix"}):
+            if name.startswith("check_") and not (name == "check_diagnostics" and kind in {"memory", "unix", "hyperv"}):
                 marks = [pytest.mark.sshd] if "ssh" in kind else []
                 yield pytest.param(kind, check, id=f"{kind}-{name.removeprefix('check_')}", marks=marks)
 

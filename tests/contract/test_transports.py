@@ -15,6 +15,7 @@ import pytest
 from pskernel.credentials import Secret
 from pskernel.questions import NobodyToAsk
 from pskernel.transports.container import ContainerEndpoint, open_container
+from pskernel.transports.hyperv import VMEndpoint, open_vm
 from pskernel.transports.outofproc import OutOfProcTransport
 from pskernel.transports.process import open_process
 from pskernel.transports.ssh import SSHEndpoint, open_ssh
@@ -23,6 +24,7 @@ from pskernel.transports.winrm.endpoint import WinRMEndpoint, WinRMLogin
 from pskernel.transports.winrm.transport import WinRMTransport
 from tests.contract import check_transport
 from tests.contract.check_transport import Opener, Subject
+from tests.fakes.hyperv import VirtualMachine
 from tests.fakes.wsman_bridge import Cut, WsmanBridge
 from tests.parts.container import Container, podman
 from tests.parts.sshd import Sshd
@@ -137,6 +139,24 @@ def over_a_container(container: Container) -> Opener:
     return open_with
 
 
+def over_hyperv(pwsh: str, version: int) -> Opener:
+    @contextlib.asynccontextmanager
+    async def open_with() -> AsyncIterator[Subject]:
+        with VirtualMachine([pwsh, *SERVER], version=version) as machine:
+            endpoint = VMEndpoint(machine.id, "web", "admin", Secret("pässword"))
+            stream = await open_vm(endpoint, connect=machine.connect)
+
+            async def cut() -> None:
+                machine.children[0].kill()
+
+            try:
+                yield Subject(OutOfProcTransport(stream), cut)
+            finally:
+                await stream.aclose()
+
+    return open_with
+
+
 @pytest.fixture(scope="module")
 def engine_sshd(sshd_factory: Callable[..., Sshd], pwsh: str) -> Sshd:
     server: Sshd = sshd_factory({"powershell": f"{pwsh} -sshs -NoLogo -NoProfile"})
@@ -144,7 +164,7 @@ def engine_sshd(sshd_factory: Callable[..., Sshd], pwsh: str) -> Sshd:
 
 
 def cases() -> Iterator[object]:
-    for kind in ("process", "unix", "ssh", "winrm", "container"):
+    for kind in ("process", "unix", "ssh", "winrm", "container", "hyperv-1", "hyperv-2"):
         for name, check in vars(check_transport).items():
             if name.startswith("check_"):
                 marks = [pytest.mark.sshd] if kind == "ssh" else []
@@ -161,6 +181,8 @@ def test_contract(
         "ssh": lambda: over_ssh(request.getfixturevalue("engine_sshd")),
         "winrm": lambda: over_winrm(pwsh),
         "container": lambda: over_a_container(request.getfixturevalue("container")),
+        "hyperv-1": lambda: over_hyperv(pwsh, 1),
+        "hyperv-2": lambda: over_hyperv(pwsh, 2),
     }[kind]()
 
     async def main() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.parts.certificates import authority
 from tests.parts.container import container, container_factory, container_url
+from tests.parts.hyperv import hyperv_host
 from tests.parts.ipython import ctrl_c, entering, shell
 from tests.parts.kdc import kerberos_realm
 from tests.parts.sshd import Sshd, sshd_factory
@@ -24,6 +25,7 @@ __all__ = [
     "ctrl_c",
     "engine_sshd",
     "entering",
+    "hyperv_host",
     "kerberos_realm",
     "shell",
     "sshd_factory",

@@ -59,6 +59,10 @@ DEFAULTS = {
     "administrator": False,
     "exe": "pwsh",
     "configuration_file": None,
+    "vm": None,
+    "vm_user": None,
+    "vm_credential": None,
+    "vm_configuration": None,
     "credential": None,
     "connect_timeout": 30.0,
     "open_timeout": 60.0,
@@ -84,6 +88,11 @@ ACCEPTED = [
     ("administrator", "yes", True),
     ("exe", "/opt/ps/pwsh", "/opt/ps/pwsh"),
     ("configuration_file", "/etc/jea.pssc", "/etc/jea.pssc"),
+    ("vm", "Web Server 'é' (1)", "Web Server 'é' (1)"),
+    ("vm", "{7C1A3B2E-0000-4000-8000-000000000000}", "7c1a3b2e-0000-4000-8000-000000000000"),
+    ("vm_user", "CORP\\ops", "CORP\\ops"),
+    ("vm_credential", "Keyring:guest", "keyring:guest"),
+    ("vm_configuration", "PowerShell.7", "PowerShell.7"),
     ("key_file", "~/.ssh/id_x", str(Path("~/.ssh/id_x").expanduser())),
     ("key_file", "~no-such-user-here/id", "~no-such-user-here/id"),
     ("key_file", None, None),
@@ -164,6 +173,13 @@ REFUSED = [
     ("exe", "-c"),
     ("exe", "a\nb"),
     ("configuration_file", "-x"),
+    ("vm", ""),
+    ("vm", " a"),
+    ("vm", "a\nb"),
+    ("vm", "x" * 257),
+    ("vm_user", "a:b"),
+    ("vm_credential", "hunter2"),
+    ("vm_configuration", "a b"),
     ("key_file", ""),
     ("key_file", 3),
     ("key_file", "a\nb"),
@@ -328,7 +344,7 @@ def test_unknown_options(name: str, expected: str) -> None:
 
 @pytest.mark.parametrize("info", describe(), ids=lambda info: info.name)
 def test_an_option_applies_to_its_schemes_alone(info: OptionInfo) -> None:
-    for scheme in ("ssh", "winrm", "winrm+https", "container", "process", "unix", "pid", "replay"):
+    for scheme in ("ssh", "winrm", "winrm+https", "container", "vm", "process", "unix", "pid", "replay"):
         if not info.schemes or scheme in info.schemes:
             check_option(info.name, scheme)
         else:
@@ -348,7 +364,7 @@ def test_describe_says_everything_about_every_option() -> None:
     assert rows["strict"].default == "false"
     assert rows["key_file"].default == ""
     assert rows["output_limit"].schemes == ()
-    assert rows["connect_timeout"].schemes == ("ssh", "winrm", "winrm+https", "container")
+    assert rows["connect_timeout"].schemes == ("ssh", "winrm", "winrm+https", "container", "vm")
 
 
 def test_the_described_defaults_read_back_as_the_defaults() -> None:

@@ -91,6 +91,26 @@ ACCEPTED: list[tuple[str, str, str, dict[str, Any]]] = [
     ),
     ("unix:/run/ps/a.sock", "unix:/run/ps/a.sock", "socket /run/ps/a.sock", {"path": "/run/ps/a.sock"}),
     ("unix:~/a.sock", f"unix:{HOME}/a.sock", f"socket {HOME}/a.sock", {"path": f"{HOME}/a.sock"}),
+    ("vm://web", "vm://web", "virtual machine web", {"path": "web"}),
+    ("VM:Web 01", "vm://Web%2001", "virtual machine Web 01", {"path": "Web 01"}),
+    (
+        "vm://CORP%5Cadmin@b%C3%A4r%20(1)%40x%2Fy?vm_configuration=jea",
+        "vm://CORP%5Cadmin@b%C3%A4r%20%281%29%40x%2Fy?vm_configuration=jea",
+        "virtual machine bär (1)@x/y",
+        {"user": "CORP\\admin", "path": "bär (1)@x/y", "options": Options(vm_configuration="jea")},
+    ),
+    (
+        "vm://{7C1A3B2E-0000-4000-8000-000000000000}",
+        "vm://7c1a3b2e-0000-4000-8000-000000000000",
+        "virtual machine 7c1a3b2e-0000-4000-8000-000000000000",
+        {"path": "7c1a3b2e-0000-4000-8000-000000000000"},
+    ),
+    (
+        "winrm://ops@hyperv01?vm=Web%2001&vm_user=admin",
+        "winrm://ops@hyperv01?vm=Web%2001&vm_user=admin",
+        "ops@hyperv01 \N{RIGHTWARDS ARROW} Web 01",
+        {"user": "ops", "host": "hyperv01", "options": Options(vm="Web 01", vm_user="admin")},
+    ),
     ("container://web", "container://web", "container web", {"path": "web"}),
     ("CONTAINER://podman/Web_1", "container://podman/Web_1", "podman container Web_1", {"path": "podman/Web_1"}),
     (
@@ -132,6 +152,14 @@ REFUSED = [
     ("web 01", "ssh://[user@]host[:port]"),
     ("shh://web01", "Did you mean ssh://"),
     ("https://web01", "'https' is not a kind of target"),
+    ("vm:", "The virtual machine's name or id is missing"),
+    ("vm://admin@", "The virtual machine's name or id is missing"),
+    ("vm://%20a", "The virtual machine's name or id is missing"),
+    ("vm://hyperv01/web", "names a machine of this Hyper-V host"),
+    ("vm://-l@web", "The user name is not acceptable"),
+    ("vm://web?user=a", "The option user is for container targets"),
+    ("vm://web?vm=b", "The option vm is for ssh and winrm"),
+    ("ssh://web?vm_credential=env:X", "The option vm_credential is of a virtual machine"),
     ("container://", "The container's name or id is missing"),
     ("container://podman/", "The container's name or id is missing"),
     ("container://-x", "The container's name or id is missing"),
@@ -151,7 +179,6 @@ REFUSED = [
     ("winrm://web01?ca_file=x", "The option ca_file is for winrm+https targets"),
     ("winrm+https://web01?no_encryption=1", "The option no_encryption is for winrm targets"),
     ("container:abc", "A container target begins with container://"),
-    ("VM:abc", "A vm target is not supported"),
     ("ssh:web01", "begins with ssh://"),
     ("ssh:/web01", "begins with ssh://"),
     ("ssh://", "host is missing"),
@@ -268,6 +295,17 @@ def test_a_plain_password_gets_the_plain_advice(tail: str) -> None:
     assert str(caught.value) == CREDENTIAL_ADVICE
 
 
+def test_virtual_machines_are_one_place_or_not() -> None:
+    web = Target.parse("vm://admin@Web")
+    assert web.is_same_place(Target.parse("vm:admin@web?width=80"))
+    assert not web.is_same_place(Target.parse("vm://web"))
+    assert not web.is_same_place(Target.parse("vm://admin@web?vm_configuration=jea"))
+    behind = Target.parse("winrm://ops@hyperv01?vm=Web")
+    assert "Web" == behind.machine
+    assert behind.is_same_place(Target.parse("winrm://ops@hyperv01?vm=web"))
+    assert not behind.is_same_place(Target.parse("winrm://ops@hyperv01"))
+
+
 def test_containers_are_one_place_or_not() -> None:
     web = Target.parse("container://podman/web")
     assert ("podman", "web") == (web.engine, web.machine)
@@ -314,6 +352,11 @@ def test_a_line_end_behind_a_target_is_no_part_of_it() -> None:
         {"scheme": "container"},
         {"scheme": "container", "path": "-x"},
         {"scheme": "container", "host": "a", "path": "a"},
+        {"scheme": "vm"},
+        {"scheme": "vm", "path": " a"},
+        {"scheme": "vm", "host": "a", "path": "a"},
+        {"scheme": "vm", "path": "a", "user": "b:secret"},
+        {"scheme": "ssh", "host": "a", "options": Options(vm_user="x")},
         {"scheme": "telnet", "host": "a"},
     ],
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from psmagic.parameters import Kind, Parameter, Place
 
-__all__ = ["AUTHENTICATIONS", "container_parameters", "ssh_parameters", "wsman_parameters"]
+__all__ = ["AUTHENTICATIONS", "container_parameters", "ssh_parameters", "vm_parameters", "wsman_parameters"]
 
 
 AUTHENTICATIONS = (
@@ -15,11 +15,15 @@ AUTHENTICATIONS = (
 
 
 def wsman_parameters(
-    computers: Mapping[str, Place], uris: Mapping[str, Place], *, configurations: Iterable[str] = ()
+    computers: Mapping[str, Place],
+    uris: Mapping[str, Place],
+    *,
+    configurations: Iterable[str] = (),
+    credentials: Mapping[str, Place] | None = None,
 ) -> tuple[Parameter, ...]:
     """-ComputerName and -ConnectionUri, with their places in each set, and what belongs to them, over WinRM.
 
-    -ConfigurationName is also for the sets ``configurations``.
+    -ConfigurationName is also for the sets ``configurations``, -Credential for ``credentials``.
     """
     both = dict.fromkeys([*computers, *uris], Place())
     by_name, by_uri = dict.fromkeys(computers, Place()), dict.fromkeys(uris, Place())
@@ -33,7 +37,7 @@ def wsman_parameters(
             not_empty=True, many=True,
         ),
         Parameter(
-            "Credential", Kind.CREDENTIAL, both,
+            "Credential", Kind.CREDENTIAL, {**both, **(credentials or {})},
             "A user, who is asked for the password; keyring:NAME; or a credential: $name.",
         ),
         Parameter(
@@ -78,3 +82,13 @@ def container_parameters(sets: Mapping[str, Place]) -> tuple[Parameter, ...]:
             "RunAsAdministrator", Kind.SWITCH, dict.fromkeys(sets, Place()), "As administrator of the container.",
         ),
     )  # fmt: skip
+
+
+def vm_parameters(ids: Mapping[str, Place], names: Mapping[str, Place]) -> tuple[Parameter, ...]:
+    """-VMId and -VMName, with their places in each set."""
+    return (
+        Parameter("VMId", Kind.GUID, ids, "The ids of virtual machines on this host.", ("VMGuid",), many=True),
+        Parameter(
+            "VMName", Kind.STRING, names, "The names of virtual machines on this host.", not_empty=True, many=True
+        ),
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from psmagic.commands.connecting import container_parameters, ssh_parameters, wsman_parameters
+from psmagic.commands.connecting import container_parameters, ssh_parameters, vm_parameters, wsman_parameters
 from psmagic.parameters import ERROR_ACTIONS, Command, Kind, Parameter, Place
 
 __all__ = ["INVOKE_COMMAND"]
@@ -21,6 +21,7 @@ INVOKE_COMMAND = Command(
         *wsman_parameters({"Session": Place(), "ComputerName": Place(0)}, _NAMED),
         *ssh_parameters(_NAMED),
         *container_parameters(_NAMED),
+        *vm_parameters(_NAMED, _NAMED),
         Parameter(
             "ScriptBlock", Kind.SCRIPT_BLOCK, dict.fromkeys(_SETS, Place(1)), "{ the script }; a cell's is its text.",
             ("Command",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from psmagic.commands.connecting import container_parameters, ssh_parameters, wsman_parameters
+from psmagic.commands.connecting import container_parameters, ssh_parameters, vm_parameters, wsman_parameters
 from psmagic.parameters import Command, Kind, Parameter, Place
 
 __all__ = [
@@ -10,7 +10,8 @@ __all__ = [
     "REMOVE_PSSESSION",
 ]  # fmt: skip
 
-_NEW_SETS = ("ComputerName", "Uri", "SSHHost", "ContainerId")
+_NEW_SETS = ("ComputerName", "Uri", "SSHHost", "VMId", "VMName", "ContainerId")
+_NAMED_MUST = Place(mandatory=True)
 NEW_PSSESSION = Command(
     "%new_pssession",
     "New-PSSession",
@@ -18,10 +19,14 @@ NEW_PSSESSION = Command(
     "ComputerName",
     (
         *wsman_parameters(
-            {"ComputerName": Place(0)}, {"Uri": Place(0, mandatory=True)}, configurations=["ContainerId"]
+            {"ComputerName": Place(0)},
+            {"Uri": Place(0, mandatory=True)},
+            configurations=["ContainerId", "VMId", "VMName"],
+            credentials={"VMId": _NAMED_MUST, "VMName": _NAMED_MUST},
         ),
         *ssh_parameters({"SSHHost": Place(0, mandatory=True)}, ports=["ComputerName"]),
-        *container_parameters({"ContainerId": Place(mandatory=True)}),
+        *container_parameters({"ContainerId": _NAMED_MUST}),
+        *vm_parameters({"VMId": Place(0, mandatory=True)}, {"VMName": _NAMED_MUST}),
         Parameter("Name", Kind.STRING, dict.fromkeys(_NEW_SETS, Place()), "The names of the sessions.", many=True),
     ),
 )
