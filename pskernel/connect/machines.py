@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from pskernel.errors import TargetError
 from pskernel.questions import Question
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pskernel.credentials import Secret
     from pskernel.target import Target
 
-__all__ = ["Machine", "find_machine", "open_machine", "open_through_host", "password_question", "require_vm_user"]
+__all__ = ["Machine", "find_machine", "open_machine", "password_question", "require_vm_user"]
 
 
 async def open_machine(target: Target, machine: Machine, user: str, secret: Secret) -> HyperVStream:
@@ -54,11 +54,3 @@ def require_vm_user(target: Target) -> str:
 def password_question(target: Target, user: str) -> Question:
     """What the user is asked for the password."""
     return Question(f"Password for {user} in the {target.label}: ")
-
-
-async def open_through_host(target: Target) -> NoReturn:
-    """Enter a machine (option ``vm``) from a session on its host. Not yet: raises TargetError."""
-    raise TargetError(
-        f"This version does not enter a virtual machine through its host ({target.label}) by itself yet. Leave the "
-        "option vm out, and run Enter-PSSession -VMName NAME in a cell of its own."
-    )

@@ -69,7 +69,12 @@ async def connect(
         target.options.max_received_object,
         json.loads(target.options.application_arguments or "{}"),
     )
-    return await Runspace.open(transport, settings=settings, open_timeout=target.options.open_timeout)
+    runspace = await Runspace.open(transport, settings=settings, open_timeout=target.options.open_timeout)
+    if target.options.vm is not None:
+        from pskernel.connect.throughhost import enter_machine
+
+        await enter_machine(runspace, target, asker or NobodyToAsk())
+    return runspace
 
 
 def opener(
@@ -115,10 +120,6 @@ async def open_transport(
     Raises:
         TargetError, ConnectError: as :func:`connect`.
     """
-    if target.options.vm is not None:
-        from pskernel.connect.machines import open_through_host
-
-        await open_through_host(target)
     if target.scheme == "replay":
         from pskernel.transports.cassette import Cassette
         from pskernel.transports.replay import ReplayTransport

@@ -62,10 +62,11 @@ async def disconnect(
             f"{session.state}.",
             "CannotDisconnectSessionWhenNotOpened",
         )
-    if session.session.is_away:
+    if session.session.is_behind:
+        how = "Come back with Exit-PSSession first." if session.session.is_away else "It ends with its connection."
         raise RemotingError(
-            f"The session {session.name} cannot be disconnected while Enter-PSSession has taken it to another host "
-            f"({session.session.place}). Come back with Exit-PSSession first.",
+            f"The session {session.name} cannot be disconnected, because it runs behind another host "
+            f"({session.session.place}). {how}",
             "PSSessionDisconnectFailed",
         )
     try:

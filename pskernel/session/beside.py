@@ -11,6 +11,9 @@ class Beside:
     """A part of :class:`pskernel.session.runspace.Runspace`."""
 
     _transport: Transport
+    # The id of the host in front of the one that runs the pipelines, where it was reached through another. What the
+    # connection offers is that one's.
+    in_front: str = ""
 
     @property
     def peer(self) -> Peer:
@@ -19,4 +22,5 @@ class Beside:
 
     async def open_files(self) -> FileAccess | None:
         """The remote's files, where the connection reaches them."""
-        return await self._transport.open_files() if isinstance(self._transport, OffersFiles) else None
+        offered = isinstance(self._transport, OffersFiles) and not self.in_front
+        return await self._transport.open_files() if offered else None  # type: ignore[attr-defined] # it is one

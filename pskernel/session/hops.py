@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pskernel.errors import PipelineFailed, RemoteProtocolError
+from pskernel.errors import PipelineFailed, PSKernelError, RemoteProtocolError
 from pskernel.protocol.pipelines import Command
 from pskernel.records import HostCall
 from pskernel.session.facts import Facts, ask_facts, is_no_language, script
@@ -21,7 +21,7 @@ from pskernel.session.pipeline import collect
 if TYPE_CHECKING:
     from pskernel.session.runspace import Runspace
 
-__all__ = ["CHECK_SECONDS", "EXIT", "Hops", "Move", "is_exit", "may_move"]
+__all__ = ["CHECK_SECONDS", "EXIT", "Hops", "LeftTarget", "Move", "is_exit", "may_move", "whereabouts"]
 
 EXIT = "Exit-PSSession"
 # PowerShell runs event handlers within our question; a session is not worth less than the patience for them. An
@@ -51,16 +51,22 @@ class Move:
     wanted: bool = False
 
 
+class LeftTarget(PSKernelError):
+    """The session is on the host through which its target was reached: the session on the target is over."""
+
+
 class Hops:
     """The hosts of one runspace, one behind the other; the last one runs what is sent.
 
     Args:
         home: the host the runspace was opened on.
         label: how messages name the target.
+        in_front: the id of the host through which that was reached, if it was; nothing may run there.
     """
 
-    def __init__(self, home: Facts, label: str) -> None:
+    def __init__(self, home: Facts, label: str, in_front: str = "") -> None:
         self._label = label
+        self._in_front = in_front
         self._levels = [home]
         self._count = 0
         self._numbers = [0]
@@ -79,6 +85,11 @@ class Hops:
     def is_away(self) -> bool:
         """Whether it is another host than the one the session was opened on."""
         return len(self._levels) > 1
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is a host in front, on which cells would run if this one were lost."""
+        return self.is_away or bool(self._in_front)
 
     @property
     def place(self) -> str:
@@ -106,10 +117,13 @@ class Hops:
             what the user must know, or None if it is where it was.
 
         Raises:
+            LeftTarget: it is on none of them any more.
             PSKernelError: it does not say, or does not come back.
         """
-        found = await _whereabouts(runspace)
+        found = await whereabouts(runspace)
         here = self.facts.host_id
+        if found and found == self._in_front:
+            raise LeftTarget(f"The session on {self.place} has ended: its variables, functions and location are gone.")
         if found == here:
             return None
         if self._knows(found):
@@ -147,7 +161,7 @@ class Hops:
     async def _undone(self, runspace: Runspace) -> Move:
         """Come back from a host that is not to be stayed on."""
         for _ in range(_MAX_LEVELS):
-            found = await _whereabouts(runspace)
+            found = await whereabouts(runspace)
             if found == self.facts.host_id:
                 return Move(
                     f"Enter-PSSession took this session to another host, where it cannot stay. It is on {self.place} "
@@ -190,7 +204,7 @@ def _name(facts: Facts) -> str:
     return facts.computer[:_MAX_NAME] or "a host that does not tell its name"
 
 
-async def _whereabouts(runspace: Runspace) -> str:
+async def whereabouts(runspace: Runspace) -> str:
     """The id of the host that runs what is sent; empty where it does not tell."""
     for pause in _PAUSES:
         await asyncio.sleep(pause)

@@ -16,7 +16,7 @@ from pskernel.errors import PromptUnavailable, PSKernelError
 from pskernel.questions import NobodyToAsk
 from pskernel.session import debugger
 from pskernel.session.facts import Facts, ask_facts
-from pskernel.session.hops import CHECK_SECONDS, Hops, Move, may_move
+from pskernel.session.hops import CHECK_SECONDS, Hops, LeftTarget, Move, may_move
 from pskernel.session.pipeline import Pipeline
 from pskernel.session.runspace import Runspace, RunspaceState
 
@@ -92,6 +92,11 @@ class InteractiveSession:
         return self._hops.is_away
 
     @property
+    def is_behind(self) -> bool:
+        """Whether it runs behind another host, by a hop or because its target is reached through that."""
+        return self._hops.is_behind
+
+    @property
     def place(self) -> str:
         """Where cells run: the target, and the hosts behind it, as in ``admin@web01 → DB01``."""
         return self._hops.place
@@ -132,7 +137,7 @@ class InteractiveSession:
         """
         if self._closed:
             raise SessionLost(f"The session on {self.label} is being closed. This cell was not run.")
-        if self.is_away and by_user and self._check is None and self.is_open and self.stopped is None:
+        if self.is_behind and by_user and self._check is None and self.is_open and self.stopped is None:
             # A host behind the own one may be lost while nothing runs; what is meant for it is for no other.
             self._check = asyncio.create_task(self._look(named=False, follow=True))
         if self._check is not None:
@@ -192,7 +197,7 @@ class InteractiveSession:
             return None
         named = may_move(text)
         self._check = asyncio.create_task(self._look(named=named, follow=follow))
-        if not named and not self.is_away:
+        if not named and not self.is_behind:
             return None
         try:
             return await self._check
@@ -273,7 +278,7 @@ class InteractiveSession:
             self._hops = Hops(Facts(), self.label)
             # A session that is taken over may be at work: then nothing can be asked.
             if not runspace.is_busy:
-                self._hops = Hops(await ask_facts(runspace, self.label), self.label)
+                self._hops = Hops(await ask_facts(runspace, self.label), self.label, runspace.in_front)
                 await debugger.enable(runspace)
         except BaseException:
             await runspace.abandon("The session was not wanted any more.")
@@ -317,6 +322,9 @@ class InteractiveSession:
         try:
             async with asyncio.timeout(CHECK_SECONDS):
                 return await self._hops.look(runspace, named=named, follow=follow)
+        except LeftTarget as error:
+            await self.abandon(str(error))
+            return Move(str(error), wanted=named)
         except TimeoutError:
             why = f"The session did not say within {CHECK_SECONDS:g} seconds which host it is on."
         except PSKernelError as error:

@@ -21,7 +21,7 @@ from pskernel.errors import TargetUnreachable, TransportClosed
 from pskernel.transports.process import Child, ProcessStream, start
 from pskernel.transports.streams import plain_text
 
-__all__ = ["Machine", "NoMachine", "choose", "list_machines"]
+__all__ = ["Machine", "NoMachine", "choose", "list_machines", "list_script", "read_machines"]
 
 _PROGRAM: Final = "powershell.exe"
 _SHOWN: Final = 10
@@ -64,9 +64,8 @@ async def list_machines(wanted: str, timeout: float) -> list[Machine]:  # noqa: 
     """
     if shutil.which(_PROGRAM) is None:
         raise _no_hyperv(wanted)
-    script = resources.files("pskernel.transports").joinpath("scripts", "machines.ps1").read_text("utf-8")
     child = Child(_PROGRAM)
-    await start([_PROGRAM, "-NoLogo", "-NoProfile", "-NonInteractive", "-Command", script], child)
+    await start([_PROGRAM, "-NoLogo", "-NoProfile", "-NonInteractive", "-Command", list_script()], child)
     try:
         async with asyncio.timeout(timeout):
             answer = await _all_of(ProcessStream(child))
@@ -80,7 +79,15 @@ async def list_machines(wanted: str, timeout: float) -> list[Machine]:  # noqa: 
         await child.end(patience=0)
     if child.status and not answer:
         raise _refused(child.tail.text() or f"status {child.status}", _PROGRAM)
-    return _read(answer, wanted)
+    machines = read_machines(answer)
+    if machines is None:
+        raise _no_hyperv(wanted)
+    return machines
+
+
+def list_script() -> str:
+    """PowerShell that lists the machines of the host it runs on, for :func:`read_machines`."""
+    return resources.files("pskernel.transports").joinpath("scripts", "machines.ps1").read_text("utf-8")
 
 
 def choose(wanted: str, machines: Sequence[Machine]) -> Machine:
@@ -123,11 +130,16 @@ async def _all_of(stream: ProcessStream) -> bytes:
     return bytes(answer)
 
 
-def _read(answer: bytes, wanted: str) -> list[Machine]:
+def read_machines(answer: bytes | str) -> list[Machine] | None:
+    """Read what the script said; None from a host without Hyper-V's commands.
+
+    Raises:
+        NoMachine: the host does not tell.
+    """
     try:
         found = json.loads(answer)
         if found is None:
-            raise _no_hyperv(wanted)
+            return None
         if isinstance(found, dict):
             raise _refused(plain_text(str(found["error"])), "Get-VM")
         return [
@@ -146,7 +158,7 @@ def _refused(said: str, who: str) -> NoMachine:
 
 
 def _unreadable(what: str) -> NoMachine:
-    return NoMachine(f"The answer of {_PROGRAM} cannot be read: {what}.", "CreateRemoteRunspaceForVMFailed")
+    return NoMachine(f"The list of virtual machines cannot be read: {what}.", "CreateRemoteRunspaceForVMFailed")
 
 
 def _no_hyperv(wanted: str) -> NoMachine:
