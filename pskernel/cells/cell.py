@@ -54,8 +54,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Cell"]
 
-_SET_SHOULD_EXIT, _POP_RUNSPACE = "SetShouldExit", "PopRunspace"
-_STOPPED = "PipelineStopped"
+_SET_SHOULD_EXIT, _POP_RUNSPACE, _STOPPED = "SetShouldExit", "PopRunspace", "PipelineStopped"
 _END_SECONDS = 1.0
 _MAX_ERROR = 500
 
@@ -186,11 +185,13 @@ class Cell:
 
     async def _note_move(self, outcome: Outcome, text: str) -> None:
         moved = await self._check_host(text)
-        if moved is not None and moved.wanted:
-            if outcome.error is not None and outcome.error.name == _STOPPED and not self._interrupted:
-                outcome.error = None  # the host that was left ends so what had left it
+        if moved is None:
+            return
+        if outcome.error is not None and outcome.error.name == _STOPPED and not self._interrupted:
+            outcome.error = None  # the host that was left ends so what had left it
+        if moved.wanted:
             await self._say(moved.text)
-        elif moved is not None:
+        else:
             outcome.error = with_second_hop(outcome.error, moved.text)
 
     async def _leave(self, outcome: Outcome, how: str, code: int) -> None:

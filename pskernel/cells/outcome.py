@@ -54,7 +54,9 @@ def own_error(name: str, message: str) -> CellError:
 def with_second_hop(error: CellError | None, text: str) -> CellError:
     """A hop must be told even where the cell failed on its own: its user believes to be on the other host."""
     hop = own_error("SecondHop", text)
-    return hop if error is None else CellError(error.name, error.message, [*error.traceback, *hop.traceback], own=True)
+    if error is None:
+        return hop
+    return CellError(error.name, f"{error.message} {hop.message}", [*error.traceback, *hop.traceback], own=True)
 
 
 def session_abandoned(place: str, seconds: float) -> CellError:

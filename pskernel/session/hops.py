@@ -180,13 +180,15 @@ class Hops:
 
     def _returned(self, host_id: str, *, named: bool) -> Move:
         depth = next(index for index, level in enumerate(self._levels) if level.host_id == host_id)
-        gone = ", ".join(map(_name, self._levels[depth + 1 :]))
+        lost = self._levels[depth + 1 :]
         del self._levels[depth + 1 :], self._numbers[depth + 1 :]
         if named:
+            lost.pop()
+        if not lost:
             return Move(f"Cells run on {self.place} again.", wanted=True)
         return Move(
-            f"The session on {gone} has ended: its variables, functions and location are gone. Cells run on "
-            f"{self.place} again."
+            f"The session on {', '.join(map(_name, lost))} has ended: its variables, functions and location are gone. "
+            f"Cells run on {self.place} again."
         )
 
 

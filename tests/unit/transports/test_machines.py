@@ -114,12 +114,12 @@ NO_HYPERV = (
             "CreateRemoteRunspaceForVMFailed",
             "The virtual machines of this host cannot be listed. Get-VM says: no rights",
         ),
-        ("print('{')", "CreateRemoteRunspaceForVMFailed", "The answer of powershell.exe cannot be read: "),
-        ("print('[1]')", "CreateRemoteRunspaceForVMFailed", "The answer of powershell.exe cannot be read: "),
+        ("print('{')", "CreateRemoteRunspaceForVMFailed", "The list of virtual machines cannot be read: "),
+        ("print('[1]')", "CreateRemoteRunspaceForVMFailed", "The list of virtual machines cannot be read: "),
         (
             "print('x' * 9_000_000)",
             "CreateRemoteRunspaceForVMFailed",
-            "The answer of powershell.exe cannot be read: more",
+            "The list of virtual machines cannot be read: more",
         ),
     ],
 )
