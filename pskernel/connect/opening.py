@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pskernel.target import Target
     from pskernel.transports.base import ByteStream, KeptPool, Transport
+    from pskernel.transports.sshlogin import SSHEndpoint
     from pskernel.transports.winrm.endpoint import WinRMEndpoint
 
 __all__ = ["connect", "find_shells", "open_stream", "open_transport", "opener", "recorded_cells", "reopen"]
@@ -153,9 +154,13 @@ async def open_stream(
         from pskernel.connect.containers import open_container
 
         return await open_container(target)
-    from pskernel.transports.unix import find_pipe, open_unix
+    if target.is_attached:
+        from pskernel.connect.processes import attach_to
 
-    return await open_unix(find_pipe(target.pid) if target.pid is not None else target.path or "")
+        return await attach_to(target)
+    from pskernel.transports.unix import open_unix
+
+    return await open_unix(target.path or "")
 
 
 def recorded_cells(path: str) -> list[str]:
@@ -168,19 +173,30 @@ def recorded_cells(path: str) -> list[str]:
 async def _open_ssh(
     target: Target, asker: Asker, secret: Secret | None, tell: Callable[[str], None] | None
 ) -> ByteStream:
-    from pskernel.transports.sshlogin import SSHEndpoint
-
-    options = target.options
-    # What the user did not choose is left to their ssh configuration.
-    chosen = {name: getattr(options, name) for name in _SSH_OPTIONS if name in options.changed()}
-    endpoint = SSHEndpoint(target.host or "", target.port, target.user, **chosen)
-    if options.backend == "openssh":
+    endpoint = ssh_endpoint(target)
+    if target.options.backend == "openssh":
         from pskernel.transports.openssh import open_openssh
 
         return await open_openssh(endpoint, asker=asker, secret=secret, tell=tell)
+    if target.is_attached:
+        from pskernel.transports.sshprocess import open_ssh_process
+
+        options = target.options
+        return await open_ssh_process(
+            endpoint, options.pid or options.pipe or "", asker=asker, secret=secret, tell=tell
+        )
     from pskernel.transports.ssh import open_ssh
 
     return await open_ssh(endpoint, asker=asker, secret=secret, tell=tell)
+
+
+def ssh_endpoint(target: Target) -> SSHEndpoint:
+    """Where an ``ssh://`` target leads. What the user did not choose is left to their ssh configuration."""
+    from pskernel.transports.sshlogin import SSHEndpoint
+
+    options = target.options
+    chosen = {name: getattr(options, name) for name in _SSH_OPTIONS if name in options.changed()}
+    return SSHEndpoint(target.host or "", target.port, target.user, **chosen)
 
 
 async def reopen(
@@ -216,7 +232,7 @@ async def _endpoint(
 
 
 async def _secret(target: Target, asker: Asker, credential: GivenCredential | None) -> Secret | None:
-    question = Question(f"Password for {target.label}: ")
+    question = Question(f"Password for {target.login}: ")
     if credential is not None:
         return await credential.password(asker, question)
     if target.options.credential is None:
