@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
+    "MAX_COMM",
+    "PREFIX",
     "CannotAttach",
     "HostProcess",
     "choose",
@@ -45,7 +47,7 @@ _TICKS = 10_000_000
 _UNIX_EPOCH = 11_644_473_600
 _LEFT_OUT_BITS = 24
 # Linux keeps so much of a program's name.
-_MAX_COMM = 15
+MAX_COMM = 15
 # A temporary folder can be anybody's, and full.
 _MAX_ENTRIES = 50_000
 
@@ -250,7 +252,7 @@ def _is_running(pipe: HostProcess) -> bool:
         _check_alive(pipe.pid)
         if os.lstat(pipe.path).st_uid != os.geteuid():
             return False
-        return sys.platform != "linux" or _comm(pipe.pid) == pipe.name[:_MAX_COMM]
+        return sys.platform != "linux" or _comm(pipe.pid) == pipe.name[:MAX_COMM]
     return False
 
 

@@ -16,6 +16,7 @@ import asyncssh
 from pskernel.errors import ConnectError
 from pskernel.transports.attach import AttachedStream, attach
 from pskernel.transports.pipes import (
+    MAX_COMM,
     PREFIX,
     CannotAttach,
     HostProcess,
@@ -33,7 +34,7 @@ from pskernel.transports.sshstream import ChannelSession, SSHStream
 from pskernel.transports.streams import plain_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pskernel.questions import Asker
     from pskernel.transports.base import ByteStream, Secret
@@ -93,12 +94,24 @@ async def open_ssh_process(
     return AttachedStream(stream, lambda: there.fate(place))
 
 
-async def list_ssh_processes(endpoint: SSHEndpoint, *, asker: Asker, secret: Secret | None = None) -> list[HostProcess]:
-    """The PowerShell processes of the user who logs in, in the server's folder ``/tmp``. Raises ConnectError."""
+async def list_ssh_processes(
+    endpoint: SSHEndpoint, ids: Sequence[int] = (), *, asker: Asker, secret: Secret | None = None
+) -> list[HostProcess]:
+    """The PowerShell processes of the user who logs in, in the server's folder ``/tmp``.
+
+    Args:
+        endpoint: where, and as whom.
+        ids: looked for also in the temporary folders of these processes.
+        asker: who answers for passwords, codes and passphrases.
+        secret: the password to try first.
+
+    Raises:
+        ConnectError: the login failed, or the server has no SFTP.
+    """
     route = Route(asker, None)
     try:
         await route.reach(endpoint, secret)
-        return await _There(route.connections[-1], endpoint.host).list_all()
+        return await _There(route.connections[-1], endpoint.host).list_all(ids)
     finally:
         await route.abandon()
 
@@ -137,19 +150,24 @@ class _There:
             await self._check_owner(path, found)
             return path
 
-    async def list_all(self) -> list[HostProcess]:
+    async def list_all(self, ids: Sequence[int]) -> list[HostProcess]:
         """Those that run, and are the user's own, by their ids."""
         async with self._bounded():
             if await self._files() is None:
                 raise self._no_files()
+            pipes = await self._pipes_in(_TEMP)
+            for folder in {await self._folder_of(pid) for pid in ids} - {_TEMP}:
+                pipes += await self._pipes_in(folder)
             ours = await self._own_id()
-            pipes = [
-                pipe
-                for pipe in await self._pipes_in(_TEMP)
-                if (status := await self._status(pipe.path)) is not None and ours in (None, status.uid)
-            ]
-            chosen = [choose(pipes, pid) for pid in sorted({pipe.pid for pipe in pipes})]
-            return [pipe for pipe in chosen if pipe is not None and await self._is_running(pipe.pid) is not False]
+            found = []
+            for pid in sorted({pipe.pid for pipe in pipes}):
+                pipe = choose(pipes, pid)
+                if pipe is None or await self._program(pid) not in (None, pipe.name[:MAX_COMM]):
+                    continue
+                status = await self._status(pipe.path)
+                if status is not None and ours in (None, status.uid):
+                    found.append(pipe)
+            return found
 
     async def connect(self, path: str, seconds: float, port: int) -> ChannelSession:
         """A channel to the socket at ``path``.
@@ -197,8 +215,7 @@ class _There:
             raise self._no_files()
         if await self._is_running(pid) is False:
             raise no_process(pid, self._host)
-        environment = await self._environment(pid)
-        folder = read_temp_folder(environment).rstrip("/") or "/"
+        folder = await self._folder_of(pid)
         found = choose(await self._pipes_in(folder), pid)
         if found is None:
             raise no_powershell(pid, f"{folder} on {self._host}")
@@ -225,12 +242,23 @@ class _There:
             return True
         return False if await self._status("/proc/self/stat") is not None else None
 
-    async def _environment(self, pid: int) -> bytes:
+    async def _program(self, pid: int) -> str | None:
+        """The program of a process that runs; None where the server has no /proc that tells."""
+        if await self._is_running(pid) is None:
+            return None
+        return (await self._read(f"/proc/{pid}/comm", MAX_COMM + 1) or b"").decode(errors="replace").rstrip("\n")
+
+    async def _folder_of(self, pid: int) -> str:
+        """The temporary folder of a process, which Linux tells its own user."""
+        environment = await self._read(f"/proc/{pid}/environ", _MAX_ENVIRONMENT)
+        return _TEMP if environment is None else read_temp_folder(environment).rstrip("/") or "/"
+
+    async def _read(self, path: str, size: int) -> bytes | None:
         try:
-            async with self._sftp.open(f"/proc/{pid}/environ", "rb", block_size=0) as file:
-                data: bytes = await file.read(_MAX_ENVIRONMENT)
+            async with self._sftp.open(path, "rb", block_size=0) as file:
+                data: bytes = await file.read(size)
         except (asyncssh.Error, OSError):
-            return b""
+            return None
         return data
 
     async def _check_owner(self, path: str, status: Any) -> None:
