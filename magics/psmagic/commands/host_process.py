@@ -35,7 +35,7 @@ ENTER_PSHOSTPROCESS = Command(
         Parameter("HostProcessInfo", Kind.HOST_PROCESS, {_INFO: _FIRST_MUST},
             "One that %get_pshostprocessinfo has found: $name.", not_empty=True),
         Parameter("CustomPipeName", Kind.STRING, {_PIPE: Place(mandatory=True)},
-            "What it was started with, as in pwsh -CustomPipeName; or the path of its socket.", not_empty=True),
+            "What it was started with, as in pwsh -CustomPipeName; or the path of its socket."),
         Parameter("AppDomainName", Kind.STRING, dict.fromkeys((_PROCESS, _ID, _NAME, _INFO), _SECOND),
             "Its application domain, if it is another than the one it has.", not_empty=True),
         *_at_a_host(_ID, _NAME, _PIPE),
