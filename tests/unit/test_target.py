@@ -108,8 +108,18 @@ ACCEPTED: list[tuple[str, str, str, dict[str, Any]]] = [
     ("pid:1234", "pid:1234", "process 1234", {"path": "1234"}),
     ("pipe:mine", "pipe:mine", "pipe mine", {"path": "mine"}),
     ("pipe:/tmp/a", "pipe:/tmp/a", "pipe /tmp/a", {"path": "/tmp/a"}),
-    ("ssh://a@h?pid=12", "ssh://a@h?pid=12", "process 12 on a@h", {"host": "h"}),
-    ("ssh://h?pipe=/tmp/a", "ssh://h?pipe=/tmp/a", "pipe /tmp/a on h", {"host": "h"}),
+    (
+        "ssh://a@h?pid=12",
+        "ssh://a@h?pid=12",
+        "process 12 on a@h",
+        {"host": "h", "user": "a", "options": Options(pid=12)},
+    ),
+    (
+        "ssh://h?pipe=/tmp/a",
+        "ssh://h?pipe=/tmp/a",
+        "pipe /tmp/a on h",
+        {"host": "h", "options": Options(pipe="/tmp/a")},
+    ),
     ("replay:quickstart.jsonl", "replay:quickstart.jsonl", "recording quickstart.jsonl", {"path": "quickstart.jsonl"}),
     (
         "replay:a/my file.jsonl?speed=0&strict=yes",
