@@ -8,7 +8,7 @@ from IPython.core.magic import line_magic, magics_class, no_var_expand
 
 from pskernel.questions import Asker, NobodyToAsk
 from pskernel.remoting.errors import RemotingError
-from pskernel.remoting.hostprocesses import PSHostProcessInfo, PSHostProcessInfos, find_host_processes
+from pskernel.remoting.hostprocesses import PSHostProcessInfo, PSHostProcessInfos, find_by_name, find_host_processes
 from pskernel.remoting.loop import LOOP
 from pskernel.target import Target
 from pskernel.wildcards import matcher
@@ -88,8 +88,9 @@ class HostProcessMagics(PowerShellMagics):
         return Target.parse(f"pid:{pid}") if host is None else Target.parse(str(host), {"pid": pid})
 
     def _named(self, name: str, host: Target | None) -> PSHostProcessInfo:
-        is_it = matcher(name)[0]
-        found = [each for each in self._found(host) if is_it(each.process_name)]
+        pump = Pump(LOOP, interactive=self.can_ask())
+        asker: Asker = pump if self.can_ask() else NobodyToAsk()
+        found: PSHostProcessInfos = pump.run(find_by_name(host, asker, matcher(name)[0]))
         if not found:
             raise RemotingError(
                 f"No process was found with Name: {name}. %get_pshostprocessinfo lists those that can be entered.",
@@ -104,10 +105,10 @@ class HostProcessMagics(PowerShellMagics):
             )
         return found[0]
 
-    def _found(self, host: Target | None, ids: list[int] | None = None) -> PSHostProcessInfos:
+    def _found(self, host: Target | None, ids: list[int]) -> PSHostProcessInfos:
         pump = Pump(LOOP, interactive=self.can_ask())
         asker: Asker = pump if self.can_ask() else NobodyToAsk()
-        return pump.run(find_host_processes(host, asker, ids or ()))
+        return pump.run(find_host_processes(host, asker, ids))
 
 
 def _host(bound: Bound) -> Target | None:

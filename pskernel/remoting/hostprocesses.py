@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,9 @@ from pskernel.target import Target
 if TYPE_CHECKING:
     from pskernel.questions import Asker
 
-__all__ = ["PSHostProcessInfo", "PSHostProcessInfos", "find_host_processes"]
+__all__ = ["PSHostProcessInfo", "PSHostProcessInfos", "find_by_name", "find_host_processes"]
 
+_PASSING_SECONDS, _PAUSE_SECONDS = 1.5, 0.1
 _COLUMNS = ("ProcessName", "ProcessId", "AppDomainName", "MainWindowTitle")
 
 
@@ -81,6 +83,26 @@ async def find_host_processes(host: Target | None, asker: Asker, ids: Sequence[i
     return PSHostProcessInfos(
         PSHostProcessInfo(each.name, each.pid, each.domain, _target(host, each.pid)) for each in found
     )
+
+
+async def find_by_name(host: Target | None, asker: Asker, is_it: Callable[[str], object]) -> PSHostProcessInfos:
+    """Those whose program is meant. A process of this machine has no pipe for a moment when a client has left it.
+
+    Args:
+        host: as for :func:`find_host_processes`; so ``asker``.
+        asker: whom to ask for passwords there.
+        is_it: tells whether a name is meant.
+
+    Raises:
+        ConnectError: they cannot be looked for.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _PASSING_SECONDS
+    while True:
+        found = PSHostProcessInfos(each for each in await find_host_processes(host, asker) if is_it(each.process_name))
+        if found or host is not None or loop.time() > until:
+            return found
+        await asyncio.sleep(_PAUSE_SECONDS)
 
 
 def _target(host: Target | None, pid: int) -> Target:

@@ -30,6 +30,7 @@ __all__ = [
     "custom_pipe",
     "find_pipe",
     "has_ended",
+    "is_over",
     "list_pipes",
     "no_process",
     "read_pipe_name",
@@ -125,6 +126,11 @@ def read_temp_folder(environment: bytes) -> str:
     return "/tmp"  # noqa: S108 - it is where PowerShell puts them
 
 
+def is_over(stat: bytes) -> bool:
+    """Whether a process has ended, by its ``/proc/PID/stat``: it has none, or only waits to be noticed."""
+    return stat.rpartition(b")")[2].split()[:1] in ([], [b"Z"], [b"X"])
+
+
 # ---- this machine ----
 
 
@@ -173,7 +179,7 @@ def has_ended(pid: int) -> bool:
         except OSError as error:
             return isinstance(error, ProcessLookupError)
         return False
-    return _stat(pid)[:1] in ([], ["Z"], ["X"])
+    return is_over(_stat(pid))
 
 
 def no_process(pid: int, where: str = "this machine") -> CannotAttach:
@@ -242,6 +248,8 @@ def _check_alive(pid: int) -> None:
         raise ConnectError(
             f"Process {pid} belongs to another user. PowerShell lets only its own user attach: run as that user."
         ) from None
+    if has_ended(pid):
+        raise no_process(pid)
 
 
 def _is_running(pipe: HostProcess) -> bool:
@@ -263,19 +271,18 @@ def _comm(pid: int) -> str:
         return ""
 
 
-def _stat(pid: int) -> list[str]:
-    """What Linux says of a process, from its state on; nothing of one that is gone."""
+def _stat(pid: int) -> bytes:
     try:
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
-        return []
+        return b""
 
 
 def _start_of(pid: int) -> int | None:
     """When a process began, as its pipe's name has it; None where the system does not tell."""
     if sys.platform != "linux":
         return None
-    fields = _stat(pid)
+    fields = _stat(pid).rpartition(b")")[2].split()
     if not fields:
         return None
     booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)

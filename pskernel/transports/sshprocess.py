@@ -21,6 +21,7 @@ from pskernel.transports.pipes import (
     CannotAttach,
     HostProcess,
     choose,
+    is_over,
     no_custom_pipe,
     no_powershell,
     no_process,
@@ -46,7 +47,9 @@ _FILE_SECONDS = 15.0
 # A temporary folder can be anybody's, and full; an environment can be large.
 _MAX_ENTRIES = 50_000
 _MAX_ENVIRONMENT = 2_097_152
-_LOOK_SECONDS = 5.0
+# A process is gone a moment after its socket is.
+_LOOK_SECONDS, _PAUSE_SECONDS = 1.0, 0.1
+_MAX_STAT = 4_096
 
 
 async def open_ssh_process(
@@ -204,8 +207,10 @@ class _There:
             return ""
         with contextlib.suppress(ConnectError, TimeoutError):
             async with asyncio.timeout(_LOOK_SECONDS):
-                if await self._files() is not None and await self._is_running(place) is False:
-                    return f"Process {place} on {self._host} has ended."
+                while await self._files() is not None and (running := await self._is_running(place)) is not None:
+                    if not running:
+                        return f"Process {place} on {self._host} has ended."
+                    await asyncio.sleep(_PAUSE_SECONDS)
         return ""
 
     # ---- files ----
@@ -238,9 +243,9 @@ class _There:
 
     async def _is_running(self, pid: int) -> bool | None:
         """Whether a process runs; None where the server has no /proc that tells."""
-        if await self._status(f"/proc/{pid}") is not None:
+        if not is_over(await self._read(f"/proc/{pid}/stat", _MAX_STAT) or b""):
             return True
-        return False if await self._status("/proc/self/stat") is not None else None
+        return False if await self._read("/proc/self/stat", _MAX_STAT) else None
 
     async def _program(self, pid: int) -> str | None:
         """The program of a process that runs; None where the server has no /proc that tells."""

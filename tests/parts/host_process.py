@@ -12,7 +12,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-__all__ = ["HostProcess", "host_process", "host_process_factory", "host_process_url"]
+from tests.parts.sshd import Sshd
+
+__all__ = [
+    "HostProcess",
+    "forwarded",
+    "forwarded_url",
+    "forwarding_sshd",
+    "host_process",
+    "host_process_factory",
+    "host_process_url",
+]
 
 
 class HostProcess:
@@ -32,16 +42,12 @@ class HostProcess:
         # Its pipes are made before the command runs.
         assert b"up\n" == self._process.stdout.readline()
         self.pid = self._process.pid
+        # The one that is named after the process. It is away for a moment when a client has left.
+        (self.socket,) = self.folder.glob(f"CoreFxPipe_PSHost.*.{self.pid}.*")
 
     @property
     def url(self) -> str:
         return f"pid:{self.pid}"
-
-    @property
-    def socket(self) -> Path:
-        """The socket that is named after the process."""
-        (found,) = self.folder.glob(f"CoreFxPipe_PSHost.*.{self.pid}.*")
-        return found
 
     @property
     def is_running(self) -> bool:
@@ -70,6 +76,35 @@ def host_process(pwsh: str) -> Iterator[HostProcess]:
 def host_process_url(host_process: HostProcess) -> str:
     """Its target."""
     return host_process.url
+
+
+@pytest.fixture(scope="session")
+def forwarding_sshd(sshd_factory: Callable[..., Sshd]) -> Sshd:
+    """An SSH server with files and no PowerShell: processes there are reached by their sockets."""
+    server: Sshd = sshd_factory({"sftp": "internal-sftp"})
+    return server
+
+
+@pytest.fixture(scope="session")
+def forwarded(forwarding_sshd: Sshd) -> Callable[[object], str]:
+    """The target for a process of that server: by its id, or by its pipe."""
+
+    def url(place: object) -> str:
+        server = forwarding_sshd
+        what = f"pid={place}" if isinstance(place, int) else f"pipe={place}"
+        return (
+            f"ssh://{server.user}@{server.host}:{server.port}?{what}&key_file={server.key}&ssh_config={server.config}"
+        )
+
+    return url
+
+
+@pytest.fixture(scope="session")
+def forwarded_url(pwsh: str, forwarded: Callable[[object], str]) -> Iterator[str]:
+    """One process for a whole session, behind the server."""
+    process = HostProcess(pwsh)
+    yield forwarded(process.pid)
+    process.remove()
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from pskernel.transports.pipes import (
     custom_pipe,
     find_pipe,
     has_ended,
+    is_over,
     list_pipes,
     read_pipe_name,
     read_temp_folder,
@@ -118,6 +119,14 @@ def test_the_temporary_folder_of_an_environment() -> None:
     assert "/var/x" == read_temp_folder(b"A=1\0TMPDIR=/var/x\0B=TMPDIR=/no\0")
     assert "/tmp" == read_temp_folder(b"A=1\0TMPDIR=\0XTMPDIR=/no\0")
     assert "/tmp" == read_temp_folder(b"")
+
+
+@pytest.mark.parametrize(
+    ("stat", "over"),
+    [(b"1 (a) b) S 1 2", False), (b"1 (a) Z 1 2", True), (b"1 (Z) R 1", False), (b"1 (a) X 1", True), (b"", True)],
+)
+def test_whether_it_is_over_as_linux_says(stat: bytes, over: bool) -> None:
+    assert over == is_over(stat)
 
 
 # ---- this machine ----
