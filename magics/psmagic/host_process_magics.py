@@ -19,6 +19,8 @@ from psmagic.pump import Pump
 from psmagic.targets import ssh_target
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from psmagic.magics import EnterMagics
 
 __all__ = ["HostProcessMagics"]
@@ -88,9 +90,7 @@ class HostProcessMagics(PowerShellMagics):
         return Target.parse(f"pid:{pid}") if host is None else Target.parse(str(host), {"pid": pid})
 
     def _named(self, name: str, host: Target | None) -> PSHostProcessInfo:
-        pump = Pump(LOOP, interactive=self.can_ask())
-        asker: Asker = pump if self.can_ask() else NobodyToAsk()
-        found: PSHostProcessInfos = pump.run(find_by_name(host, asker, matcher(name)[0]))
+        found = self._waited(lambda asker: find_by_name(host, asker, matcher(name)[0]))
         if not found:
             raise RemotingError(
                 f"No process was found with Name: {name}. %get_pshostprocessinfo lists those that can be entered.",
@@ -106,9 +106,11 @@ class HostProcessMagics(PowerShellMagics):
         return found[0]
 
     def _found(self, host: Target | None, ids: list[int]) -> PSHostProcessInfos:
+        return self._waited(lambda asker: find_host_processes(host, asker, ids))
+
+    def _waited(self, look: Callable[[Asker], Coroutine[Any, Any, PSHostProcessInfos]]) -> PSHostProcessInfos:
         pump = Pump(LOOP, interactive=self.can_ask())
-        asker: Asker = pump if self.can_ask() else NobodyToAsk()
-        return pump.run(find_host_processes(host, asker, ids))
+        return pump.run(look(pump if self.can_ask() else NobodyToAsk()))
 
 
 def _host(bound: Bound) -> Target | None:

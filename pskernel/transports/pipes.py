@@ -173,6 +173,8 @@ def custom_pipe(name: str) -> str:
 
 def has_ended(pid: int) -> bool:
     """Whether a process is gone, or only waits to be noticed."""
+    if sys.platform == "win32":
+        return False  # it cannot be asked without a signal
     if sys.platform != "linux":
         try:
             os.kill(pid, 0)
@@ -194,7 +196,7 @@ def no_powershell(pid: int, folder: str) -> CannotAttach:
     return CannotAttach(
         f"Cannot enter process with Id '{pid}' because it has not loaded the PowerShell engine or the named-pipe "
         f"listener was disabled: there is no pipe of it in {folder}. PowerShell 6 or newer has one, unless "
-        "POWERSHELL_DIAGNOSTICS_OPTOUT=1 is set; if it is elsewhere, give its path as in pipe:/path.",
+        "POWERSHELL_DIAGNOSTICS_OPTOUT=1 is set. If its socket is elsewhere, give that one's path as the pipe.",
         "NoPowerShell",
         passing=True,
     )
@@ -239,7 +241,7 @@ def _pipes_in(folder: str) -> list[HostProcess]:
 
 def _check_alive(pid: int) -> None:
     if sys.platform == "win32":
-        return  # os.kill would end it
+        return  # os.kill would send it a signal
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import asyncssh
 
-from pskernel.errors import ConnectError
+from pskernel.errors import ConnectError, TargetUnreachable
 from pskernel.transports.attach import AttachedStream, attach
 from pskernel.transports.pipes import (
     MAX_COMM,
     PREFIX,
-    CannotAttach,
     HostProcess,
     choose,
     is_over,
@@ -176,7 +175,7 @@ class _There:
         """A channel to the socket at ``path``.
 
         Raises:
-            CannotAttach: the server does not open it.
+            TargetUnreachable: the server does not open it, now or ever.
         """
         session = ChannelSession(self._host, "")
         try:
@@ -190,12 +189,10 @@ class _There:
         except TimeoutError:
             raise Unreached(self._host, port).slow_login(seconds) from None
         except asyncssh.ChannelOpenError:
-            raise CannotAttach(
+            raise TargetUnreachable(
                 f"The SSH server {self._host} did not open {path}. Either nobody listens on it, because the process is "
                 "gone, or the server forwards no sockets: its sshd_config must not say AllowStreamLocalForwarding no "
-                "or DisableForwarding yes, nor the key's line in authorized_keys restrict or no-port-forwarding.",
-                "CannotConnectToProcess",
-                passing=True,
+                "or DisableForwarding yes, nor the key's line in authorized_keys restrict or no-port-forwarding."
             ) from None
         except (asyncssh.Error, OSError):
             raise Unreached(self._host, port).no_session() from None
@@ -305,8 +302,8 @@ class _There:
 
     def _no_files(self) -> ConnectError:
         return ConnectError(
-            f"{self._host} offers no SFTP, by which a process's socket is found. Give its path, as in "
-            "?pipe=/tmp/CoreFxPipe_PSHost.….None.pwsh."
+            f"{self._host} offers no SFTP, by which a process's socket is found. Give the path of the socket as the "
+            "pipe instead."
         )
 
     @contextlib.asynccontextmanager

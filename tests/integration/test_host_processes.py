@@ -142,7 +142,7 @@ def test_a_server_that_forwards_no_sockets(sshd_factory: Callable[..., Sshd], ho
 
 def test_a_server_without_sftp(sshd_factory: Callable[..., Sshd], host_process: HostProcess) -> None:
     server = sshd_factory({})
-    with pytest.raises(ConnectError, match=r"offers no SFTP, by which a process's socket is found\. Give its path"):
+    with pytest.raises(ConnectError, match=r"offers no SFTP, by which a process's socket is found\. Give the path"):
         asked(at(server, f"pid={host_process.pid}"), "1")
     assert [host_process.pid] == asked(at(server, f"pipe={host_process.socket}"), "$PID")
 

@@ -190,7 +190,7 @@ def test_process_without_a_pipe(folder: Path) -> None:
     assert str(caught.value) == (
         f"Cannot enter process with Id '{pid}' because it has not loaded the PowerShell engine or the named-pipe "
         f"listener was disabled: there is no pipe of it in {folder}. PowerShell 6 or newer has one, unless "
-        "POWERSHELL_DIAGNOSTICS_OPTOUT=1 is set; if it is elsewhere, give its path as in pipe:/path."
+        "POWERSHELL_DIAGNOSTICS_OPTOUT=1 is set. If its socket is elsewhere, give that one's path as the pipe."
     )
 
 
