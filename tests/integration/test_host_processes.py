@@ -83,6 +83,7 @@ def test_a_second_client_is_told_so(host_process_factory: Factory, forwarded: Ca
             assert "EnterPSHostProcessCannotConnectToProcess" == caught.value.error_id
 
     asyncio.run(main())
+    assert [process.pid] == asked(forwarded(process.pid), "$PID")
 
 
 @pytest.mark.parametrize("answer", [b"hello\n", b"<Data PSGuid='x", b"x" * 100_000])
@@ -290,7 +291,11 @@ def test_what_stands_below_is_refused(
 
 
 def test_sessions_and_files(
-    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], listed: HostProcess, tmp_path: Path
+    shell: InteractiveShell,
+    capsys: pytest.CaptureFixture[str],
+    listed: HostProcess,
+    tmp_path: Path,
+    forwarded: Callable[[object], str],
 ) -> None:
     import pskernel  # noqa: PLC0415 - as a user would
 
@@ -303,6 +308,9 @@ def test_sessions_and_files(
         )
         assert (tmp_path / "there").read_bytes() == (tmp_path / "here").read_bytes()
         assert [listed.pid] == list(session.invoke("$PID"))
+    with pskernel.new_pssession(forwarded(listed.pid)) as session:  # whose files go by SFTP
+        session.send(str(tmp_path / "here"), str(tmp_path / "again"))
+        assert (tmp_path / "again").read_bytes() == (tmp_path / "here").read_bytes()
     assert listed.is_running
 
 

@@ -64,7 +64,7 @@ def test_the_process_ends_in_mid_cell(
     assert gone.stdout == ""
 
 
-@pytest.mark.parametrize("leaving", ["exit 3", "Exit-PSHostProcess", "Exit-PSSession"])
+@pytest.mark.parametrize("leaving", ["exit 3", "Exit-PSHostProcess"])
 def test_leaving_leaves_the_process(
     start: Starter, host_process_factory: Callable[..., HostProcess], leaving: str
 ) -> None:
@@ -78,23 +78,10 @@ def test_leaving_leaves_the_process(
     assert process.is_running
 
 
-def test_a_second_kernel_is_told_that_the_process_is_taken(
-    start: Starter, host_process_factory: Callable[..., HostProcess]
-) -> None:
-    process = host_process_factory()
-    first, second = start(process.url), start(process.url)
-    assert f"{process.pid}\n" in first.run("$PID").stdout
-    refused = second.run("'here'")
-    assert "takes one client at a time: somebody else is attached to it" in refused.evalue
-    assert refused.stdout == ""
-    assert "1\n" == first.run("1").stdout
-    start.end(first)
-    assert f"{process.pid}\n" in second.run("$PID").stdout
-
-
 def test_a_cell_names_no_process(start: Starter, host_process: HostProcess) -> None:
+    kernel = start()
     for target in (f"pid:{host_process.pid}", "pipe:mine"):
-        refused = start().run(f"#% target {target}\n1")
+        refused = kernel.run(f"#% target {target}\n1")
         assert "it is a program of this machine" in refused.evalue
-    refused = start().run(f"#% target ssh://web01?pid={host_process.pid}\n1")
+    refused = kernel.run(f"#% target ssh://web01?pid={host_process.pid}\n1")
     assert "A cell may not set pid" in refused.evalue

@@ -115,6 +115,21 @@ def test_of_several_the_nearest_or_the_newest(starts: list[tuple[int, int]], sta
         assert best == (found.start if start is None else abs(found.start - start))
 
 
+def test_the_process_among_the_pipes_of_windows() -> None:
+    names = (
+        "PSHost.13.7.DefaultAppDomain.pwsh",
+        "PSHost.12.7.DefaultAppDomain.powershell",
+        "mojo.7.1",
+        "PSHost.99.8.x.y",
+    )
+    pipes = [pipe for name in names if (pipe := read_pipe_name(rf"\\.\pipe\{name}", windows=True)) is not None]
+    assert [7, 7, 8] == [pipe.pid for pipe in pipes]
+    found = choose(pipes, 7)
+    assert found is not None
+    assert (r"\\.\pipe\PSHost.13.7.DefaultAppDomain.pwsh", "pwsh") == (found.path, found.name)
+    assert choose(pipes, 9) is None
+
+
 def test_the_temporary_folder_of_an_environment() -> None:
     assert "/var/x" == read_temp_folder(b"A=1\0TMPDIR=/var/x\0B=TMPDIR=/no\0")
     assert "/tmp" == read_temp_folder(b"A=1\0TMPDIR=\0XTMPDIR=/no\0")
