@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PSHostProcessInfo", "PSHostProcessInfos", "find_by_name", "find_host_processes"]
 
-_PASSING_SECONDS, _PAUSE_SECONDS = 1.5, 0.1
+_PASSING_SECONDS, _PAUSE_SECONDS = 2.5, 0.1
 _COLUMNS = ("ProcessName", "ProcessId", "AppDomainName", "MainWindowTitle")
 
 

@@ -25,7 +25,7 @@ __all__ = ["AttachedStream", "attach"]
 # An answer to a packet takes milliseconds, on the process's own thread for its pipe.
 _ANSWER_SECONDS = 5.0
 # How long a process may be without a pipe, or closing the one before.
-_PASSING_SECONDS = 1.5
+_PASSING_SECONDS = 2.5
 _PAUSE_SECONDS = 0.1
 # The answer has 60 characters.
 _MAX_ANSWER = 4_096
@@ -114,6 +114,7 @@ class AttachedStream:
         self._inner = inner
         self._fate = fate
         self._ended = ""
+        self._is_left = False
 
     @property
     def peer(self) -> Peer:
@@ -129,10 +130,10 @@ class AttachedStream:
         try:
             data = await self._inner.receive(max_bytes)
         except TransportClosed:
-            self._ended = await self._fate()
+            await self._look()
             raise
         if not data:
-            self._ended = await self._fate()
+            await self._look()
         return data
 
     async def send(self, data: bytes) -> None:
@@ -141,8 +142,13 @@ class AttachedStream:
 
     async def aclose(self) -> None:
         """Leave the process, which goes on."""
+        self._is_left = True
         await self._inner.aclose()
 
     def diagnostics(self) -> str:
         """What became of the process."""
         return f"{self._inner.diagnostics()} {self._ended}".strip()
+
+    async def _look(self) -> None:
+        if not self._is_left:
+            self._ended = await self._fate()
