@@ -5,11 +5,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import Final
+from urllib.parse import unquote
 
 from pskernel.errors import TargetError
 from pskernel.options import CREDENTIAL_ADVICE
 
-__all__ = ["canonical_host", "check_login_user", "split_login"]
+__all__ = ["canonical_host", "check_login_user", "decode", "refuse_password", "split_login"]
 
 _SSH: Final = "ssh://[user@]host[:port]"
 
@@ -73,3 +74,20 @@ def check_login_user(user: str) -> None:
             "The user name is not acceptable: it must not be empty, begin with '-', end in '\\', or contain "
             "control characters or any of ' ` \" ; & < > | ( ) { }."
         )
+
+
+def decode(text: str) -> str:
+    """Text with its percent codes read. Raises TargetError for what is none."""
+    if not re.search(r"%(?![0-9A-Fa-f]{2})", text):
+        try:
+            return unquote(text, errors="strict")
+        except UnicodeDecodeError:  # it holds the bytes
+            pass
+    raise TargetError("A '%' in a target begins a two-digit code of UTF-8. Write a '%' that is meant as such as %25.")
+
+
+def refuse_password(rest: str) -> None:
+    """Raise TargetError if what follows the scheme has a password beside its user."""
+    login = re.split("[/?#]", rest.removeprefix("//"), maxsplit=1)[0]
+    if ":" in login.rpartition("@")[0]:
+        raise TargetError(CREDENTIAL_ADVICE)

@@ -1,5 +1,5 @@
 """What to connect to, as a value: an ``ssh://``, ``winrm://``, ``container://``, ``vm://``, ``process:``, ``unix:``,
-``pid:`` or ``replay:`` URL.
+``pid:``, ``pipe:`` or ``replay:`` URL.
 
 Nothing here does I/O. A :class:`Target` that exists is valid: hosts and users cannot be mistaken for options
 or shell syntax further down, and no password can be in it, so it may be shown and logged as it is.
@@ -14,9 +14,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
-from pskernel.address import canonical_host, check_login_user, split_login
+from pskernel.address import canonical_host, check_login_user, decode, refuse_password, split_login
 from pskernel.errors import TargetError
-from pskernel.options import CREDENTIAL_ADVICE, ENGINES, Options, check_option, read_machine, read_options
+from pskernel.options import (
+    CREDENTIAL_ADVICE,
+    ENGINES,
+    Options,
+    check_option,
+    is_pipe_name,
+    read_machine,
+    read_options,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +40,7 @@ SCHEMES: Final = {
     "process": "process: or process:/path/to/pwsh",
     "unix": "unix:/path/to/socket",
     "pid": "pid:NUMBER",
+    "pipe": "pipe:NAME or pipe:/path/to/socket",
     "replay": "replay:recording.jsonl",
 }
 # Those with a host.
@@ -39,6 +48,7 @@ _HOSTS: Final = ("ssh", "winrm", "winrm+https")
 _WINRM: Final = ("winrm", "winrm+https")
 # Those with a user, who is never followed by a password.
 _USERS: Final = (*_HOSTS, "vm")
+_LABELS: Final = {"unix": "socket", "pid": "process", "pipe": "pipe"}
 _MAX_TEXT: Final = 16_384
 
 _PLAIN_LOGIN = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
@@ -59,7 +69,7 @@ class Target:
             (else the local user), for WinRM whom the Kerberos ticket is for; for a virtual machine: the user in it.
         path: for winrm: the application, None for ``wsman``; for a container: ``[engine/]name-or-id``; for a virtual
             machine: its name or id; for the others: of pwsh (None: found on PATH), of the socket, of the recording;
-            the process id.
+            the process id; the name of the pipe.
         options: all options.
 
     Raises:
@@ -91,6 +101,7 @@ class Target:
         inside = [name for name in self.options.changed() if name.startswith("vm_")]
         if inside and self.scheme in _HOSTS and self.options.vm is None:
             raise TargetError(f"The option {inside[0]} is of a virtual machine: say which one with the option vm.")
+        _ = self.is_attached  # which looks at the options that say so
 
     def _check_login(self) -> None:
         if self.path is not None and self.scheme == "ssh":
@@ -149,6 +160,10 @@ class Target:
             raise TargetError(f"The path of a socket must be absolute. {shape}")
         if self.scheme == "pid" and not re.fullmatch(r"[1-9][0-9]{0,9}", self.path):
             raise TargetError(f"A process id is a positive whole number. {shape}")
+        if self.scheme == "pipe" and not is_pipe_name(self.path):
+            raise TargetError(
+                f"A pipe's name has letters, digits, and any of . _ - in it; a socket's path is absolute. {shape}"
+            )
 
     def is_same_place(self, other: Target) -> bool:
         """Whether cells run on the same PowerShell there, however it is reached."""
@@ -164,6 +179,8 @@ class Target:
             self.user,
             {"container": self.machine, "vm": (self.path or "").casefold()}.get(self.scheme, self.path),
             options.uri_query,
+            options.pid,
+            options.pipe,
         )
         machine = ((options.vm or "").casefold(), options.vm_user, options.vm_configuration)
         return *where, options.subsystem, options.configuration, *inside, options.administrator, *machine
@@ -191,7 +208,7 @@ class Target:
         below = read_options((defaults or {}).items(), scheme)
         above = read_options((overrides or {}).items(), scheme)
         if scheme in _USERS:
-            _refuse_password(rest)
+            refuse_password(rest)
         try:
             _refuse_fragment(rest)
             body, _, query = rest.partition("?")
@@ -210,11 +227,11 @@ class Target:
                 raise TargetError(f"An {scheme} target begins with {scheme}://. Write {SCHEMES[scheme]}.")
             login, _, path = body[2:].partition("/")
             user, host, port = split_login(login)
-            return cls(scheme, host, port, None if user is None else _decode(user), path or None, options)
+            return cls(scheme, host, port, None if user is None else decode(user), path or None, options)
         if scheme == "container":
             if not body.startswith("//"):
                 raise TargetError(f"A container target begins with container://. Write {SCHEMES[scheme]}.")
-            return cls(scheme, path=_decode(body[2:]) or None, options=options)
+            return cls(scheme, path=decode(body[2:]) or None, options=options)
         if scheme == "vm":
             user, at, name = body.removeprefix("//").rpartition("@")
             if "/" in name:
@@ -222,12 +239,12 @@ class Target:
                     f"A vm target names a machine of this Hyper-V host. Write {SCHEMES['vm']}, with %2F for a '/' in "
                     "the name; through another host, write winrm://HOST?vm=NAME."
                 )
-            return cls(scheme, user=_decode(user) if at else None, path=_decode(name) or None, options=options)
+            return cls(scheme, user=decode(user) if at else None, path=decode(name) or None, options=options)
         if body.startswith("//"):
             body = body[2:]
             if not body.startswith("/"):
                 raise TargetError(f"A {scheme} target has no host. Write {SCHEMES[scheme]}.")
-        path = _decode(body)
+        path = decode(body)
         if body.startswith("~"):
             path = os.path.expanduser(path)  # noqa: PTH111 - pathlib would raise for an unknown user
         return cls(scheme, path=path or None, options=options)
@@ -236,6 +253,11 @@ class Target:
     def pid(self) -> int | None:
         """The process id of a ``pid:`` target."""
         return int(self.path or 0) if self.scheme == "pid" else None
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether it is a PowerShell process that runs already, and goes on when it is left."""
+        return self.scheme in ("pid", "pipe") or self.options.attaches
 
     @property
     def is_winrm(self) -> bool:
@@ -263,17 +285,27 @@ class Target:
         """A short name for people, without options: ``admin@web01``, ``process 1234``."""
         if self.scheme in _HOSTS:
             inside = f" \N{RIGHTWARDS ARROW} {self.options.vm}" if self.options.vm else ""
-            return ("" if self.user is None else f"{self.user}@") + self._host_and_port() + inside
+            return self._process_label() + self.login + inside
         if self.scheme == "container":
             return self._container_label()
         if self.scheme == "vm":
             return f"virtual machine {self.path}"
         if self.scheme == "process":
             return "local PowerShell" + ("" if self.path is None else f" ({self.path})")
-        if self.scheme in ("unix", "pid"):
-            return f"{'socket' if self.scheme == 'unix' else 'process'} {self.path}"
+        if self.scheme in _LABELS:
+            return f"{_LABELS[self.scheme]} {self.path}"
         path = self.path or ""
         return f"recording {os.path.basename(path) or path}"  # noqa: PTH119 - a question about the text
+
+    @property
+    def login(self) -> str:
+        """For those with a host: ``user@host:port``, as it was given."""
+        return ("" if self.user is None else f"{self.user}@") + self._host_and_port()
+
+    def _process_label(self) -> str:
+        if self.options.pid is not None:
+            return f"process {self.options.pid} on "
+        return "" if self.options.pipe is None else f"pipe {self.options.pipe} on "
 
     def _container_label(self) -> str:
         if self.engine == "kubectl":
@@ -352,23 +384,8 @@ def _read_query(query: str, scheme: str) -> dict[str, object]:
         if not equals:
             raise TargetError("Options in a target are written ?name=value&name=value.")
         # Not parse_qsl, which would read the "+" of a base64 fingerprint as a space.
-        pairs.append((name, _decode(value)))
+        pairs.append((name, decode(value)))
     return read_options(pairs, scheme)
-
-
-def _decode(text: str) -> str:
-    if not re.search(r"%(?![0-9A-Fa-f]{2})", text):
-        try:
-            return unquote(text, errors="strict")
-        except UnicodeDecodeError:  # it holds the bytes
-            pass
-    raise TargetError("A '%' in a target begins a two-digit code of UTF-8. Write a '%' that is meant as such as %25.")
-
-
-def _refuse_password(rest: str) -> None:
-    login = re.split("[/?#]", rest.removeprefix("//"), maxsplit=1)[0]
-    if ":" in login.rpartition("@")[0]:
-        raise TargetError(CREDENTIAL_ADVICE)
 
 
 def _refuse_fragment(rest: str) -> None:

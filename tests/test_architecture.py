@@ -127,6 +127,7 @@ AT_HOME = {
         "transports.sshfiles",
         "transports.sshconfig",
         "transports.sshkeys",
+        "transports.sshprocess",
         "transports.hostkeys",
     },
     "distributed": {"fleet.cluster"},

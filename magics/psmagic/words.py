@@ -28,6 +28,8 @@ _PARAMETERS = {
     "subsystem": "-Subsystem",
     "proxy_jump": "ProxyJump in -Options",
     "keepalive": "ServerAliveInterval in -Options",
+    "pid": "-Id",
+    "pipe": "-CustomPipeName",
     "known_hosts": "UserKnownHostsFile in -Options",
     "configuration": "-ConfigurationName",
     "auth": "-Authentication",

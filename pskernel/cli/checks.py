@@ -16,6 +16,7 @@ from pskernel.cli.console import clean
 from pskernel.connect import open_transport
 from pskernel.connect.containers import Container, ask_engine, find_container
 from pskernel.connect.machines import find_machine
+from pskernel.connect.processes import CannotAttach, describe_process
 from pskernel.errors import (
     ConnectError,
     HostKeyRejected,
@@ -126,6 +127,8 @@ def _stage(name: str, error: PSKernelError) -> str:
         HostKeyRejected: "host key",
         NotPowerShell: "subsystem",
     }
+    if isinstance(error, CannotAttach):
+        return "process"
     return next((stage for kind, stage in stages.items() if isinstance(error, kind)), name)
 
 
@@ -146,6 +149,7 @@ _RUNSPACE_ADVICE: Final = {
     "process": "Check that the program is PowerShell 7 (pwsh), and the option arguments if you changed it.",
     "unix": "Check that the socket belongs to a PowerShell 7 process.",
     "pid": "Check that the process is PowerShell 7.",
+    "pipe": "Check that the pipe belongs to a PowerShell 7 process.",
 }
 
 
@@ -208,10 +212,17 @@ async def _find_machine(visit: Visit) -> _Finding:
     return _Finding((f"It is {found}.",))
 
 
+async def _find_process(visit: Visit) -> _Finding:
+    return _Finding(await describe_process(_target(visit)))
+
+
 async def _log_in(visit: Visit) -> _Finding:
-    subsystem = _target(visit).options.subsystem
+    target = _target(visit)
     news = await _reach(visit, None)
-    good = f"The host key is known, the login was accepted, and the subsystem {subsystem} was started."
+    begun = f"the subsystem {target.options.subsystem} was started"
+    if target.is_attached:
+        begun = f"the socket of {target.label} was found and opened; PowerShell answers there"
+    good = f"The host key is known, the login was accepted, and {begun}."
     return _Finding((*news, good))
 
 
@@ -315,6 +326,7 @@ _SSH = frozenset({"ssh"})
 _WINRM = frozenset({"winrm", "winrm+https"})
 _CONTAINER = frozenset({"container"})
 _VM = frozenset({"vm"})
+_PROCESS = frozenset({"pid", "pipe"})
 _LIVE = _ALL - {"replay"}
 
 # Name, for which targets, and what is done. They run in this order.
@@ -327,6 +339,7 @@ _STEPS: Final[tuple[tuple[str, frozenset[str], Callable[[Visit], Awaitable[_Find
     ("engine", _CONTAINER, _ask_engine),
     ("container", _CONTAINER, _find_container),
     ("machine", _VM, _find_machine),
+    ("process", _PROCESS, _find_process),
     ("connection", _ALL - _SSH, _connect),
     ("runspace", _ALL, _open_runspace),
     ("PowerShell", _ALL, _ask_facts),

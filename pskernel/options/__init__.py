@@ -1,6 +1,7 @@
 """The options of a target."""
 
 from pskernel.options.container import ENGINES
+from pskernel.options.ssh import is_pipe_name
 from pskernel.options.table import CREDENTIAL_ADVICE, OptionInfo, Options, check_option, describe, read_options
 from pskernel.options.vm import read_machine
 
@@ -11,6 +12,7 @@ __all__ = [
     "Options",
     "check_option",
     "describe",
+    "is_pipe_name",
     "read_machine",
     "read_options",
 ]

@@ -32,6 +32,7 @@ _TRANSPORTS = {
     "process": "Process",
     "unix": "NamedPipe",
     "pid": "NamedPipe",
+    "pipe": "NamedPipe",
     "replay": "Recording",
 }
 _COMPUTER_TYPES = {"container": "Container", "vm": "VirtualMachine"}

@@ -6,6 +6,7 @@ import pytest
 
 from tests.parts.certificates import authority
 from tests.parts.container import container, container_factory, container_url
+from tests.parts.host_process import forwarded, forwarding_sshd, host_process, host_process_factory
 from tests.parts.hyperv import hyperv_host
 from tests.parts.ipython import ctrl_c, entering, shell
 from tests.parts.kdc import kerberos_realm
@@ -25,6 +26,10 @@ __all__ = [
     "ctrl_c",
     "engine_sshd",
     "entering",
+    "forwarded",
+    "forwarding_sshd",
+    "host_process",
+    "host_process_factory",
     "hyperv_host",
     "kerberos_realm",
     "shell",

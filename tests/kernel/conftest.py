@@ -10,11 +10,33 @@ from pathlib import Path
 import pytest
 
 from tests.parts.container import container, container_url
+from tests.parts.host_process import (
+    forwarded,
+    forwarded_url,
+    forwarding_sshd,
+    host_process,
+    host_process_factory,
+    host_process_url,
+)
 from tests.parts.ipython import ctrl_c
 from tests.parts.kernels import Gate, Kernel, Relay, Starter
+from tests.parts.sshd import sshd_factory
 from tests.parts.winrm import winrm, winrm_url
 
-__all__ = ["container", "container_url", "ctrl_c", "winrm", "winrm_url"]
+__all__ = [
+    "container",
+    "container_url",
+    "ctrl_c",
+    "forwarded",
+    "forwarded_url",
+    "forwarding_sshd",
+    "host_process",
+    "host_process_factory",
+    "host_process_url",
+    "sshd_factory",
+    "winrm",
+    "winrm_url",
+]
 
 
 @pytest.fixture
@@ -26,12 +48,14 @@ def start(tmp_path: Path) -> Iterator[Starter]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """What a cell is, is the same over WinRM and in a container."""
+    """What a cell is, is the same over WinRM, in a container and in a process that runs already."""
     if "kernel" in metafunc.fixturenames and metafunc.module.__name__.rpartition(".")[2] in {
         "test_cells",
         "test_prompts",
     }:
-        metafunc.parametrize("kernel", ["process", "winrm", "container"], indirect=True, scope="module")
+        metafunc.parametrize(
+            "kernel", ["process", "winrm", "container", "host_process", "forwarded"], indirect=True, scope="module"
+        )
 
 
 @pytest.fixture(scope="module")

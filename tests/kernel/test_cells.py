@@ -251,7 +251,7 @@ def test_what_the_kernel_says_of_itself(kernel: Kernel) -> None:
 def test_the_reply_says_where_the_cell_ran(kernel: Kernel, pwsh: str) -> None:
     record = kernel.run("1").record
     assert record["target"].startswith(
-        (f"process:{pwsh}", "winrm://CORP%5Cadmin@127.0.0.1:", "container://podman/psk-")
+        (f"process:{pwsh}", "winrm://CORP%5Cadmin@127.0.0.1:", "container://podman/psk-", "pid:", "ssh://")
     )
     assert record["sent"] is True
     assert record["exit_code"] is None
