@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
 from pskernel.errors import TargetError
-from pskernel.options import CREDENTIAL_ADVICE, ENGINES, Options, check_option, read_options
+from pskernel.options import CREDENTIAL_ADVICE, ENGINES, Options, check_elevation, check_option, read_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,6 +88,7 @@ class Target:
             self._check_path()
         for name in self.options.changed():
             check_option(name, self.scheme)
+        check_elevation(self.options.changed(), self.options, self.scheme)
 
     def _check_login(self) -> None:
         if self.path is not None and self.scheme == "ssh":
@@ -140,14 +141,8 @@ class Target:
     def _place(self) -> tuple[object, ...]:
         options = self.options
         inside = (self.engine, options.context, options.namespace, options.container, options.user)
-        where = (
-            self.scheme,
-            self.host,
-            self.port,
-            self.user,
-            self.path if self.scheme != "container" else self.machine,
-            options.uri_query,
-        )
+        path = self.path if self.scheme != "container" else self.machine
+        where = (self.scheme, self.host, self.port, self.user, path, options.uri_query, options.elevated_as)
         return *where, options.subsystem, options.configuration, *inside, options.administrator
 
     @classmethod
@@ -230,7 +225,12 @@ class Target:
 
     @property
     def label(self) -> str:
-        """A short name for people, without options: ``admin@web01``, ``process 1234``."""
+        """A short name for people, with who one is there: ``admin@web01 (sudo root)``, ``process 1234``."""
+        return self.login + self.options.elevated_as
+
+    @property
+    def login(self) -> str:
+        """The same of the way there: without what sudo makes of one."""
         if self.scheme in _HOSTS:
             return ("" if self.user is None else f"{self.user}@") + self._host_and_port()
         if self.scheme == "container":

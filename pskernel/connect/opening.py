@@ -145,10 +145,7 @@ async def open_stream(
     if target.scheme == "ssh":
         return await _open_ssh(target, asker, await _secret(target, asker, credential), tell)
     if target.scheme == "process":
-        from pskernel.transports.process import open_process
-
-        program = target.path or shutil.which("pwsh") or "pwsh"
-        return await open_process([program, _SERVER_MODE, *target.options.arguments])
+        return await _open_process(target, asker)
     if target.scheme == "container":
         from pskernel.connect.containers import open_container
 
@@ -165,6 +162,16 @@ def recorded_cells(path: str) -> list[str]:
     return [recording.key.cell for recording in Cassette.load(path).recordings if recording.key.cell is not None]
 
 
+async def _open_process(target: Target, asker: Asker) -> ByteStream:
+    from pskernel.connect.elevation import elevation_of, server_arguments
+    from pskernel.transports.process import open_elevated, open_process
+
+    if target.options.sudo:
+        return await open_elevated(await elevation_of(target, asker))
+    program = target.path or shutil.which("pwsh") or "pwsh"
+    return await open_process([program, _SERVER_MODE, *server_arguments(target)])
+
+
 async def _open_ssh(
     target: Target, asker: Asker, secret: Secret | None, tell: Callable[[str], None] | None
 ) -> ByteStream:
@@ -174,13 +181,18 @@ async def _open_ssh(
     # What the user did not choose is left to their ssh configuration.
     chosen = {name: getattr(options, name) for name in _SSH_OPTIONS if name in options.changed()}
     endpoint = SSHEndpoint(target.host or "", target.port, target.user, **chosen)
+    handover = None
+    if options.sudo:
+        from pskernel.connect.elevation import elevation_of
+
+        handover = await elevation_of(target, asker)
     if options.backend == "openssh":
         from pskernel.transports.openssh import open_openssh
 
-        return await open_openssh(endpoint, asker=asker, secret=secret, tell=tell)
+        return await open_openssh(endpoint, asker=asker, secret=secret, tell=tell, handover=handover)
     from pskernel.transports.ssh import open_ssh
 
-    return await open_ssh(endpoint, asker=asker, secret=secret, tell=tell)
+    return await open_ssh(endpoint, asker=asker, secret=secret, tell=tell, handover=handover)
 
 
 async def reopen(
@@ -216,7 +228,7 @@ async def _endpoint(
 
 
 async def _secret(target: Target, asker: Asker, credential: GivenCredential | None) -> Secret | None:
-    question = Question(f"Password for {target.label}: ")
+    question = Question(f"Password for {target.login}: ")
     if credential is not None:
         return await credential.password(asker, question)
     if target.options.credential is None:

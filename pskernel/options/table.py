@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from pskernel.errors import TargetError
 from pskernel.options.container import ContainerOptions
+from pskernel.options.elevation import ElevationOptions
 from pskernel.options.kinds import (
     BYTES,
     CREDENTIAL,
@@ -44,6 +45,20 @@ CREDENTIAL_ADVICE = (
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _PASSWORD_NAMES = frozenset({"pass", "passphrase", "passwd", "password", "pwd"})
+# What other targets have instead of session configurations by name.
+_CONFIGURATION_FILE = (
+    "A {} target starts PowerShell as a process, which knows no session configurations by name. Name a session "
+    "configuration file, as in configuration_file=/etc/jea.pssc."
+)
+_INSTEAD = {
+    ("configuration", "ssh"): (
+        "SSH knows no session configurations by name. On the server, make a subsystem for each, with a line such as "
+        "this in sshd_config, restart sshd, and name it as in subsystem=jea:\n"
+        "Subsystem jea /usr/bin/pwsh -sshs -NoLogo -NoProfile -ConfigurationFile /etc/jea.pssc"
+    ),
+    ("configuration", "process"): _CONFIGURATION_FILE.format("process"),
+    ("configuration", "container"): _CONFIGURATION_FILE.format("container"),
+}
 
 
 def _read_arguments(value: object) -> tuple[str, ...]:
@@ -56,7 +71,7 @@ def _read_arguments(value: object) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Options(ContainerOptions, WinRMOptions, SSHOptions):
+class Options(ElevationOptions, ContainerOptions, WinRMOptions, SSHOptions):
     """All options of a target, each at its default unless given.
 
     Every value, also of a directly made instance, passes through its reader: text such as ``"30"`` becomes a
@@ -108,6 +123,7 @@ class Options(ContainerOptions, WinRMOptions, SSHOptions):
         "Arguments of the PowerShell process.",
         "process",
         "container",
+        "ssh",
     )
     strict: bool = option(
         False,
@@ -174,6 +190,8 @@ def check_option(name: str, scheme: str) -> None:
         hint = f" Did you mean {near[0]}?" if near else ""
         raise TargetError(f"There is no option {name}.{hint} `pskernel options` lists all of them.")
     schemes = _FIELDS[name].metadata["schemes"]
+    if (name, scheme) in _INSTEAD:
+        raise TargetError(_INSTEAD[name, scheme])
     if schemes and scheme not in schemes:
         raise TargetError(
             f"The option {name} is for {' and '.join(schemes)} targets and means nothing to {scheme} targets. "

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
-__all__ = ["Deadline", "Login", "SSHEndpoint", "Unreached", "how_it_left", "in_configuration"]
+__all__ = ["Deadline", "Login", "SSHEndpoint", "Unreached", "how_it_left", "in_configuration", "parse_jump"]
 
 # As OpenSSH's NumberOfPasswordPrompts.
 _MAX_ASKS = 3
@@ -99,6 +99,15 @@ class SSHEndpoint:
         if self.port is not None:
             words += ["-p", str(self.port)]
         return shlex.join([*words, f"{self.user}@{self.host}" if self.user else self.host])
+
+
+def parse_jump(text: str) -> SSHEndpoint:
+    """Read one ``[user@]host[:port]`` of a ProxyJump, which may also be written as an ssh:// URI."""
+    match = re.fullmatch(r"(?:ssh://)?(?:(.+)@)?(?:\[([^\]]+)\]|([^:@]+))(?::(\d+))?/?", text.strip())
+    if match is None:
+        raise TargetError(f"The ProxyJump {text!r} of the ssh configuration is not [user@]host[:port].")
+    user, address, name, port = match.groups()
+    return SSHEndpoint(address or name, port=int(port) if port else None, user=user)
 
 
 def in_configuration(path: str) -> str:
@@ -267,11 +276,11 @@ def is_password_prompt(prompt: str) -> bool:
 
 
 def how_it_left(status: int, subsystem: str) -> str:
-    """Say what the exit status of the program that a subsystem starts means; nothing if it ended well."""
+    """Say what the exit status of the program that a subsystem (empty: sudo) starts means; nothing if it is good."""
     if not status:
         return ""
     left = f"The remote program exited with status {status}."
-    if status != _NOT_FOUND:
+    if status != _NOT_FOUND or not subsystem:
         return left
     return (
         f"{left} That is how the server's shell says that it did not find the program. Install PowerShell 7 there, and "
