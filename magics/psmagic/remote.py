@@ -223,7 +223,7 @@ class Remote:
         if self.target.scheme == "container" and len(name) > _MAX_CONTAINER:
             # As PowerShell shortens them.
             name = f"{name[: _MAX_CONTAINER - 1]}\N{HORIZONTAL ELLIPSIS}"
-        return f"[{name}]: {text}"
+        return f"[{name}{self.target.options.elevated_as}]: {text}"
 
     async def _leave(self) -> None:
         await self._language.begin_cell()  # which ends what it is fetching

@@ -46,7 +46,7 @@ _FROM_CELLS = {
 }
 _WITH_SECRETS = {
     "accept_certificate", "accept_host_key", "allow_redirection", "allow_unencrypted", "answers", "certificate",
-    "credential", "delegate", "no_encryption", "skip_ca_check", "skip_cn_check",
+    "credential", "delegate", "no_encryption", "skip_ca_check", "skip_cn_check", "sudo_credential",
 }  # fmt: skip
 
 

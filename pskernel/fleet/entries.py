@@ -283,7 +283,7 @@ def canonical(target: Target) -> str:
         inside = (target.engine, options.context, options.namespace, target.machine, options.container, options.user)
         return f"container {' '.join(str(part) for part in inside)}"
     port = target.port or _PORTS.get(target.scheme)
-    return f"{target.scheme} {target.user or ''} {target.host} {port} {target.path or ''}"
+    return f"{target.scheme} {target.user or ''} {target.host} {port} {target.path or ''}{target.options.elevated_as}"
 
 
 def settings_from(options: Mapping[str, Any], parameters: Mapping[str, Any]) -> Settings:

@@ -38,8 +38,6 @@ _MAX_ASKS = 3
 _MAX_PASSWORD = 255
 _MAX_SAID_LINES = 2
 _MAX_SAID = 400
-# More than sudo's prompt, with a name in it, or the report of a missing program, with a PATH.
-_MAX_WORD = 4_000
 # A shell's exit status for a program that is not there.
 _NOT_FOUND = 127
 
@@ -103,8 +101,13 @@ class Handover:
         self._asks = 0
         self._answers = 0
         self._begin, self._end = secrets.token_hex(12), secrets.token_hex(12)
+        begin, end = self._begin, self._end
         self._word = re.compile(
-            rf"{self._begin}(?:%(?P<who>[^%\n]*)%{self._end}|\+{self._end}\n|-{self._end} ?(?P<path>[^\n]*)\n)".encode()
+            rf"{begin}(?:%(?P<who>[^%\n]{{0,256}})%{end}|\+{end}\n|-{end} ?(?P<path>[^\n]{{0,4000}})\n)".encode()
+        )
+        # What may be the beginning of one.
+        self._part = re.compile(
+            rf"{begin}(?:%[^%\n]{{0,256}}(?:%\w{{0,24}})?|[+-]\w{{0,24}}(?: [^\n]{{0,4000}})?)?\Z".encode()
         )
         self._held = b""
         self._wanted = False
@@ -172,10 +175,9 @@ class Handover:
 
     def _begun(self, data: bytes) -> int:
         """How many bytes at the end may be the beginning of a word."""
+        if (found := self._part.search(data)) is not None:
+            return len(data) - found.start()
         begin = self._begin.encode()
-        at = data.find(begin)
-        if at >= 0:
-            return len(data) - at if len(data) - at <= _MAX_WORD else 0
         return next((n for n in range(len(begin) - 1, 0, -1) if data.endswith(begin[:n])), 0)
 
     def _read(self, found: re.Match[bytes]) -> None:

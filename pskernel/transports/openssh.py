@@ -6,7 +6,7 @@ accept_host_key names them; then every other key is refused, known or not. (For 
 through an ssh of its own, StrictHostKeyChecking counts, and its question is answered with no.)
 
 ssh tells what it is doing on standard error only: the lines read here are OpenSSH's, at its log level DEBUG2, which
-shows no secrets. They are not kept.
+shows no secrets. They are not kept. With sudo it is DEBUG1: lines of DEBUG2 would stand in the midst of its words.
 """
 
 from __future__ import annotations
@@ -61,8 +61,11 @@ _CHANGED = re.compile(
 _AUTHENTICATED = re.compile(r'Authenticated to .* using "(?P<method>[\w-]+)"')
 _KEY = re.compile(r"(\S+) (SHA256:[\w+/=]+)")
 _READY = re.compile(
-    r"debug2: (?:subsystem|exec) request accepted|debug1: mux_client_request_session: master session id"
+    r"debug2: subsystem request accepted|debug1: Sending command: |"
+    r"debug1: mux_client_request_session: master session id"
 )
+# Lines of ssh's that stand in the midst of what a program wrote in pieces.
+_NOISE = re.compile(rb"debug1: (?:client_input_channel_req|channel \d+): [^\n]*\n")
 
 
 async def open_openssh(
@@ -157,7 +160,7 @@ class _SSH(Child):
         return super().how_left()
 
     def stderr_received(self, data: bytes) -> None:
-        *lines, self._line = (self._line + data).split(b"\n")
+        *lines, self._line = (self._line + _NOISE.sub(b"", data)).split(b"\n")
         for line in lines:
             self._read_line(line)
         if len(self._line) > _MAX_LINE:

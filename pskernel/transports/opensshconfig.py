@@ -40,7 +40,7 @@ def command_line(endpoint: SSHEndpoint, config: SSHConfig, command: str | None =
     What may be in the configuration is only given if the endpoint says so.
     """
     options = {
-        "LogLevel": "DEBUG2",
+        "LogLevel": "DEBUG2" if command is None else "DEBUG1",
         "FingerprintHash": "sha256",
         "ControlMaster": "no",
         "StrictHostKeyChecking": "ask" if endpoint.accept_host_key and sys.platform != "win32" else "yes",

@@ -36,6 +36,7 @@ _MAX_PROMPTS = 10
 _MAX_PROMPT_CHARS = 1_000
 # A POSIX shell's exit status for a command that is not there; sshd has the user's shell start the subsystem.
 _NOT_FOUND = 127
+_SUBSYSTEM = "powershell"
 
 # Prompts that a stored password answers, and those that look like it but want a code of the moment.
 _PASSWORD_PROMPT = re.compile(r"pass|kennwort|contrase|senha|lösenord|wachtwoord|парол|密码|パスワード", re.IGNORECASE)
@@ -65,7 +66,7 @@ class SSHEndpoint:
     port: int | None = None
     user: str | None = None
     key_file: str | None = None
-    subsystem: str = "powershell"
+    subsystem: str = _SUBSYSTEM
     ssh_config: str | None = None
     known_hosts: str | None = None
     proxy_jump: str | None = None
@@ -358,7 +359,10 @@ class Unreached:
 
     def no_subsystem(self, subsystem: str) -> NotPowerShell:
         """The login worked, but sshd does not know the subsystem, or could not start it."""
+        # Under another name, people expect what a session configuration makes of it.
+        restricted = " -ConfigurationFile FILE.pssc" if subsystem != _SUBSYSTEM else ""
+        advice = " (without -ConfigurationFile if it is to be unrestricted)" if restricted else ""
         return NotPowerShell(
             f"The login to {self._host} worked, but its SSH server has no subsystem {subsystem}. Add this line to "
-            f"sshd_config there and restart sshd:\n{_subsystem_line(subsystem)}"
+            f"sshd_config there{advice} and restart sshd:\n{_subsystem_line(subsystem)}{restricted}"
         )
