@@ -219,9 +219,9 @@ class Handover:
                     self._happened.clear()
         except TimeoutError:
             raise ElevationFailed(
-                f"{it.program} on {it.place} had not started PowerShell after {it.timeout:g} seconds.{_words(said())} "
-                "It may want what cannot be answered here, as a code beside the password. The option "
-                "open_timeout=SECONDS waits longer."
+                f"{it.program} on {it.place} had not started PowerShell after {it.timeout:g} seconds. It may want "
+                "what cannot be answered here, as a code beside the password. The option open_timeout=SECONDS waits "
+                f"longer.{_words(said())}"
             ) from None
 
     async def _answer(self, deadline: Deadline, write: Callable[[bytes], object]) -> None:
