@@ -190,12 +190,11 @@ def check_option(name: str, scheme: str) -> None:
         hint = f" Did you mean {near[0]}?" if near else ""
         raise TargetError(f"There is no option {name}.{hint} `pskernel options` lists all of them.")
     schemes = _FIELDS[name].metadata["schemes"]
-    if (name, scheme) in _INSTEAD:
-        raise TargetError(_INSTEAD[name, scheme])
     if schemes and scheme not in schemes:
+        advice = "Remove it; `pskernel options` says which options are for which targets."
         raise TargetError(
             f"The option {name} is for {' and '.join(schemes)} targets and means nothing to {scheme} targets. "
-            "Remove it; `pskernel options` says which options are for which targets."
+            f"{_INSTEAD.get((name, scheme), advice)}"
         )
 
 

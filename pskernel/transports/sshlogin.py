@@ -360,9 +360,8 @@ class Unreached:
     def no_subsystem(self, subsystem: str) -> NotPowerShell:
         """The login worked, but sshd does not know the subsystem, or could not start it."""
         # Under another name, people expect what a session configuration makes of it.
-        restricted = " -ConfigurationFile FILE.pssc" if subsystem != _SUBSYSTEM else ""
-        advice = " (without -ConfigurationFile if it is to be unrestricted)" if restricted else ""
+        restricted = "" if subsystem == _SUBSYSTEM else "\nFor a restricted endpoint, add -ConfigurationFile FILE.pssc."
         return NotPowerShell(
             f"The login to {self._host} worked, but its SSH server has no subsystem {subsystem}. Add this line to "
-            f"sshd_config there{advice} and restart sshd:\n{_subsystem_line(subsystem)}{restricted}"
+            f"sshd_config there and restart sshd:\n{_subsystem_line(subsystem)}{restricted}"
         )

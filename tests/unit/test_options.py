@@ -59,6 +59,10 @@ DEFAULTS = {
     "administrator": False,
     "exe": "pwsh",
     "configuration_file": None,
+    "sudo": False,
+    "sudo_user": "root",
+    "sudo_program": "sudo",
+    "sudo_credential": None,
     "credential": None,
     "connect_timeout": 30.0,
     "open_timeout": 60.0,
@@ -84,6 +88,10 @@ ACCEPTED = [
     ("administrator", "yes", True),
     ("exe", "/opt/ps/pwsh", "/opt/ps/pwsh"),
     ("configuration_file", "/etc/jea.pssc", "/etc/jea.pssc"),
+    ("sudo", "1", True),
+    ("sudo_user", "svc-web@corp.example", "svc-web@corp.example"),
+    ("sudo_program", "DOAS", "doas"),
+    ("sudo_credential", "env:SUDO", "env:SUDO"),
     ("key_file", "~/.ssh/id_x", str(Path("~/.ssh/id_x").expanduser())),
     ("key_file", "~no-such-user-here/id", "~no-such-user-here/id"),
     ("key_file", None, None),
@@ -164,6 +172,12 @@ REFUSED = [
     ("exe", "-c"),
     ("exe", "a\nb"),
     ("configuration_file", "-x"),
+    ("sudo", "doas"),
+    ("sudo_user", "-u"),
+    ("sudo_user", "a;b"),
+    ("sudo_user", "#0"),
+    ("sudo_program", "su"),
+    ("sudo_credential", "hunter2"),
     ("key_file", ""),
     ("key_file", 3),
     ("key_file", "a\nb"),
@@ -334,6 +348,20 @@ def test_an_option_applies_to_its_schemes_alone(info: OptionInfo) -> None:
         else:
             with pytest.raises(TargetError, match=f"The option {info.name} is for {re.escape(info.schemes[0])} "):
                 check_option(info.name, scheme)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "told"),
+    [
+        ("ssh", "Subsystem jea /usr/bin/pwsh -sshs -NoLogo -NoProfile -ConfigurationFile /etc/jea.pssc"),
+        ("process", "configuration_file=/etc/jea.pssc"),
+        ("container", "configuration_file=/etc/jea.pssc"),
+        ("unix", "Remove it"),
+    ],
+)
+def test_a_session_configuration_by_name_elsewhere(scheme: str, told: str) -> None:
+    with pytest.raises(TargetError, match=re.escape(told)):
+        check_option("configuration", scheme)
 
 
 def test_describe_says_everything_about_every_option() -> None:
