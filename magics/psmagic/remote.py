@@ -193,6 +193,7 @@ class Remote:
         other = Target.parse(named)
         parts = ("scheme", "user", "host", "port")
         same = all(getattr(other, part) == getattr(self.target, part) for part in parts)
+        same = same and other.options.elevated_as == self.target.options.elevated_as
         if not same or (other.scheme == "container" and not other.is_same_place(self.target)):
             raise TargetError(
                 f"The session on {self.target.label} is entered, and the cell asks for {other.redacted}. "
