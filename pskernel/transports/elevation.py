@@ -200,7 +200,8 @@ class Handover:
             said: what came on standard error, without our words.
 
         Raises:
-            ElevationFailed: it was not started.
+            PromptUnavailable: it wants a password, and nobody can be asked.
+            ElevationFailed: it was not started for another reason.
         """
         it = self.elevation
         deadline = Deadline(it.timeout)
@@ -257,7 +258,7 @@ class Handover:
                 await asyncio.wait({asking, over}, return_when=asyncio.FIRST_COMPLETED)
             return await asking if asking.done() else None
         except PromptUnavailable:
-            raise ElevationFailed(self._unanswered()) from None
+            raise PromptUnavailable(self._unanswered()) from None
         finally:
             asking.cancel()
             over.cancel()

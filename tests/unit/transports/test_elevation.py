@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pskernel.credentials import Secret
-from pskernel.errors import ElevationFailed, TargetError
+from pskernel.errors import ElevationFailed, PromptUnavailable, TargetError
 from pskernel.questions import Asker, NobodyToAsk
 from pskernel.transports.elevation import Elevation, Handover
 from tests.parts.sshd import Answers
@@ -135,11 +135,11 @@ def test_three_questions_and_no_more() -> None:
 def test_nobody_to_ask() -> None:
     it = handover()
     with pytest.raises(
-        ElevationFailed, match=r"wants the password of ann, and nobody gave it. Name one with the option"
+        PromptUnavailable, match=r"wants the password of ann, and nobody gave it. Name one with the option"
     ):
         settle(it, prompt_of(it))
     it = handover(secret=Secret("wrong"))
-    with pytest.raises(ElevationFailed, match="did not accept the password of ann that it was given"):
+    with pytest.raises(PromptUnavailable, match="did not accept the password of ann that it was given"):
         settle(it, prompt_of(it), then=lambda _: it.heard(prompt_of(it)) and None)
 
 
