@@ -248,23 +248,28 @@ def test_a_process_of_this_machine(account: Account, pwsh: str) -> None:
         asked("process:/nowhere/pwsh?sudo=1", "1")
 
 
-@pytest.mark.parametrize("more", ["", "&sudo=1"])
-def test_a_configuration_file_restricts_it(pwsh: str, tmp_path: Path, account: Account, more: str) -> None:
+@pytest.mark.parametrize("where", ["process", "process with sudo", "ssh with sudo"])
+def test_a_configuration_file_restricts_it(url: str, pwsh: str, tmp_path: Path, account: Account, where: str) -> None:
     file = tmp_path / "jea.pssc"
     file.write_text(
         "@{ SchemaVersion = '2.0.0.0'; SessionType = 'RestrictedRemoteServer'; LanguageMode = 'NoLanguage' }"
     )
+    targets = {
+        "process": f"process:{pwsh}",
+        "process with sudo": f"process:{pwsh}?sudo=1",
+        "ssh with sudo": url,
+    }
 
     async def main() -> None:
-        async with await connect(Target.parse(f"process:{pwsh}?configuration_file={file}{more}")) as opened:
+        async with await connect(Target.parse(targets[where], {"configuration_file": str(file)})) as opened:
             pipeline = await opened.run_cell("$x = 1")
             assert [] == [record async for record in pipeline if isinstance(record, Output)]
             assert pipeline.end is not None
             assert pipeline.end.error is not None
             assert "ScriptsNotAllowed" in pipeline.end.error.fully_qualified_error_id
 
-    asyncio.run(main())
-    assert account.name  # sudo is there
+    with sudo_rules(account, NO_PASSWORD):
+        asyncio.run(main())
 
 
 # ---- the command ----
