@@ -19,8 +19,8 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pskernel.errors import ElevationFailed, PromptUnavailable, TargetError
-from pskernel.questions import Question
+from pskernel.errors import ConnectError, ElevationFailed, PromptUnavailable, TargetError
+from pskernel.questions import NobodyToAsk, Question
 from pskernel.transports.base import Secret
 from pskernel.transports.sshlogin import Deadline
 from pskernel.transports.streams import plain_text
@@ -97,6 +97,8 @@ class Handover:
         self.elevation = elevation
         self._asker = asker
         self._secret = secret
+        # A question that nobody can answer would be a failed login in the server's log, and may lock the account.
+        self._silent = secret is None and isinstance(asker, NobodyToAsk)
         self._who = ""
         self._asks = 0
         self._answers = 0
@@ -130,7 +132,8 @@ class Handover:
         if it.program == "doas":
             return ["doas", "-n", "-u", it.user, *start]
         # sudo makes one % of two, and of %p the name of whoever is to give a password.
-        return ["sudo", "-S", "-H", "-p", f"{begin}%%%p%%{end}", "-u", it.user, "--", *start]
+        asks = ["-n"] if self._silent else ["-S", "-p", f"{begin}%%%p%%{end}"]
+        return ["sudo", *asks, "-H", "-u", it.user, "--", *start]
 
     @property
     def command_line(self) -> str:
@@ -211,7 +214,7 @@ class Handover:
                     if self._path is not None:
                         raise ElevationFailed(self._no_program())
                     if self._over.is_set():
-                        raise ElevationFailed(self._refusal(said()))
+                        raise self._refused(said())
                     if self._wanted:
                         self._wanted = False
                         await self._answer(deadline, write)
@@ -271,7 +274,7 @@ class Handover:
         advice = "Name one with the option sudo_credential=keyring:NAME, env:NAME or file:PATH, or allow it NOPASSWD."
         if self._answers:
             return f"{it.program} on {it.place} did not accept the password of {self._who} that it was given. {advice}"
-        return f"{it.program} on {it.place} wants the password of {self._who}, and nobody gave it. {advice}"
+        return f"{it.program} on {it.place} wants a password, and nobody gave it. {advice}"
 
     def _no_program(self) -> str:
         it = self.elevation
@@ -280,16 +283,21 @@ class Handover:
             "it is: " + ("process:/path/to/pwsh" if it.place == "this machine" else "exe=/path/to/pwsh") + "."
         )
 
-    def _refusal(self, said: str) -> str:
+    def _refused(self, said: str) -> ConnectError:
         it = self.elevation
         if self._status == _NOT_FOUND:
-            return f"There is no program {it.program} on {it.place}, or it is not on PATH.{_words(said)}"
+            return ElevationFailed(
+                f"There is no program {it.program} on {it.place}, or it is not on PATH.{_words(said)}"
+            )
         for pattern, meaning in _CAUSES:
             if re.search(pattern, said):
                 meant = meaning.format(user=it.user, who=self._who or "the user")
-                return f"{it.program} on {it.place} {meant}{_words(said)}"
+                return ElevationFailed(f"{it.program} on {it.place} {meant}{_words(said)}")
+        if self._silent and self._status == 1 and it.program == "sudo":
+            # Most likely, whatever the language of its words: the same is tried again where somebody can be asked.
+            return PromptUnavailable(f"{self._unanswered()}{_words(said)}")
         left = "" if self._status is None else f" (it exited with status {self._status})"
-        return f"{it.program} on {it.place} did not start PowerShell{left}.{_words(said)}"
+        return ElevationFailed(f"{it.program} on {it.place} did not start PowerShell{left}.{_words(said)}")
 
 
 def _line(password: str) -> bytes | None:

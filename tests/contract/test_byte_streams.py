@@ -22,7 +22,7 @@ from pskernel.transports.base import ByteStream
 from pskernel.transports.container import ContainerEndpoint, open_container
 from pskernel.transports.elevation import Elevation, Handover
 from pskernel.transports.openssh import open_openssh
-from pskernel.transports.process import open_elevated, open_process
+from pskernel.transports.process import open_process
 from pskernel.transports.ssh import SSHEndpoint, open_ssh
 from pskernel.transports.unix import open_unix
 from tests.contract import check_byte_stream
@@ -219,13 +219,6 @@ def sudoer(account: Account) -> Iterator[Account]:
         yield account
 
 
-def elevated(handover_of: str, folder: Path, behaviour: str, *arguments: str, password: str = "") -> Handover:
-    """peer.py under sudo. Python takes the first argument, -s, too."""
-    words = (PEER, behaviour, f"{folder}/control", *arguments)
-    elevation = Elevation(handover_of, exe=sys.executable, arguments=words)
-    return Handover(elevation, asker=Answers(password) if password else NobodyToAsk())
-
-
 def endpoint(server: Sshd, subsystem: str) -> SSHEndpoint:
     return SSHEndpoint(
         server.host, server.port, server.user, str(server.key), subsystem=subsystem, ssh_config=str(server.config)
@@ -238,8 +231,10 @@ def sudo_opener(open_it: Callable[..., Awaitable[ByteStream]], request: pytest.F
     sudoer: Account = request.getfixturevalue("sudoer")
 
     def open_with(_far: PeerFar, behaviour: str, *_: str) -> Awaitable[ByteStream]:
-        arguments = [argument for argument in (SUBSYSTEMS[behaviour],) if argument]
-        handover = elevated("there", control, behaviour, *arguments, password=sudoer.password)
+        # Python takes the first argument, -s, too.
+        words = (PEER, behaviour, f"{control}/control", *filter(None, (SUBSYSTEMS[behaviour],)))
+        elevation = Elevation("there", exe=sys.executable, arguments=words)
+        handover = Handover(elevation, asker=Answers(sudoer.password))
         to = dataclasses.replace(endpoint(server, behaviour), user=sudoer.name)
         return open_it(to, asker=NobodyToAsk(), handover=handover)
 
@@ -261,12 +256,6 @@ def make_opener(kind: str, folder: Path, request: pytest.FixtureRequest) -> Open
         )
     if kind in {"sudo-ssh", "sudo-openssh"}:
         return sudo_opener(open_ssh if kind == "sudo-ssh" else open_openssh, request)
-    if kind == "sudo":
-        request.getfixturevalue("account")
-        return peer_opener(
-            folder,
-            lambda _far, behaviour, *arguments: open_elevated(elevated("here", folder, behaviour, *arguments)),
-        )
     if kind == "process":
         return peer_opener(
             folder,
@@ -317,7 +306,7 @@ def make_opener(kind: str, folder: Path, request: pytest.FixtureRequest) -> Open
 
 def cases() -> Iterator[object]:
     """Every check for every kind of stream. A pair in memory and a socket have no diagnostics to check."""
-    for kind in ("memory", "process", "unix", "ssh", "openssh", "container", "sudo", "sudo-ssh", "sudo-openssh"):
+    for kind in ("memory", "process", "unix", "ssh", "openssh", "container", "sudo-ssh", "sudo-openssh"):
         for name, check in vars(check_byte_stream).items():
             if name.startswith("check_") and not (name == "check_diagnostics" and kind in {"memory", "unix"}):
                 marks = [pytest.mark.sshd] if "ssh" in kind else []

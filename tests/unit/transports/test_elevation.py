@@ -23,7 +23,7 @@ RUNNING = b"running"
 
 
 def handover(asker: Asker | None = None, secret: Secret | None = None, **changes: object) -> Handover:
-    return Handover(Elevation("web01", **changes), asker=asker or NobodyToAsk(), secret=secret)  # type: ignore[arg-type]
+    return Handover(Elevation("web01", **changes), asker=asker or Answers(), secret=secret)  # type: ignore[arg-type]
 
 
 def prompt_of(it: Handover, who: str = "ann") -> bytes:
@@ -135,9 +135,16 @@ def test_three_questions_and_no_more() -> None:
 def test_nobody_to_ask() -> None:
     it = handover()
     with pytest.raises(
-        PromptUnavailable, match=r"wants the password of ann, and nobody gave it. Name one with the option"
+        PromptUnavailable, match=r"sudo on web01 wants a password, and nobody gave it\. Name one with the option"
     ):
         settle(it, prompt_of(it))
+    # It is not even asked, so that no failed login is counted.
+    it = handover(NobodyToAsk())
+    it.over(1)
+    with pytest.raises(
+        PromptUnavailable, match=r"wants a password, and nobody gave it.* It says: sudo: Passwort n\u00f6tig"
+    ):
+        settle(it, "sudo: Passwort n\u00f6tig\n".encode())
     it = handover(secret=Secret("wrong"))
     with pytest.raises(PromptUnavailable, match="did not accept the password of ann that it was given"):
         settle(it, prompt_of(it), then=lambda _: it.heard(prompt_of(it)) and None)
@@ -224,9 +231,11 @@ def test_refusals_in_one_sentence_with_its_own_words(program: str, status: int |
 
 def test_command_lines() -> None:
     at_sudo = handover(user="bob", arguments=("-NoLogo",)).argv
-    assert ["sudo", "-S", "-H", "-p"] == at_sudo[:4]
-    assert ["-u", "bob", "--", "/bin/sh", "-c"] == at_sudo[5:10]
+    assert ["sudo", "-S", "-p"] == at_sudo[:3]
+    assert ["-H", "-u", "bob", "--", "/bin/sh", "-c"] == at_sudo[4:10]
     assert ["sh", "pwsh", "-s", "-NoLogo"] == at_sudo[11:]
+    assert ["sudo", "-n", "-H", "-u", "root", "--"] == handover(NobodyToAsk()).argv[:6]
+    assert "-S" in handover(NobodyToAsk(), Secret("x")).argv
     assert ["doas", "-n", "-u", "root", "/bin/sh", "-c"] == handover(program="doas").argv[:6]
 
 
