@@ -224,8 +224,8 @@ class Handover:
         except TimeoutError:
             raise ElevationFailed(
                 f"{it.program} on {it.place} had not started PowerShell after {it.timeout:g} seconds. It may want "
-                "what cannot be answered here, as a code beside the password. The option open_timeout=SECONDS waits "
-                f"longer.{_words(said())}"
+                "what cannot be answered here, as a code beside the password, or the server may start something else "
+                f"(ForceCommand). The option open_timeout=SECONDS waits longer.{_words(said())}"
             ) from None
 
     async def _answer(self, deadline: Deadline, write: Callable[[bytes], object]) -> None:

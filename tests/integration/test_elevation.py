@@ -238,12 +238,15 @@ def test_doas_without_a_password_and_with_one(url: str, account: Account) -> Non
 # ---- this machine ----
 
 
-def test_a_process_of_this_machine(account: Account, pwsh: str) -> None:
+def test_a_process_of_this_machine(account: Account, pwsh: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Who runs the tests is root, and may become anybody.
     url = f"process:{pwsh}?sudo=1&sudo_user={account.name}"
     assert [account.name, account.name, f"/home/{account.name}"] == asked(url, WHO)
     with pytest.raises(ElevationFailed, match="Say where it is: process:/path/to/pwsh"):
         asked("process:/nowhere/pwsh?sudo=1", "1")
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ElevationFailed, match="There is no program sudo on this machine, or it is not on PATH"):
+        asked(url, "1")
 
 
 @pytest.mark.parametrize("where", ["process", "process with sudo", "ssh with sudo"])
