@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import pytest
-from typer.testing import CliRunner
 
-from pskernel.cli.app import app
 from pskernel.connect import connect, opener
 from pskernel.questions import NobodyToAsk
 from pskernel.records import HostText
@@ -40,16 +36,8 @@ def sshd(sshd_factory: Callable[..., Sshd], pwsh: str, tmp_path_factory: pytest.
         "@{ SchemaVersion = '2.0.0.0'; GUID = 'a1f2c3d4-0000-4000-8000-000000000001'; LanguageMode = 'NoLanguage'\n"
         "SessionType = 'RestrictedRemoteServer'; VisibleCmdlets = 'Get-Date' }\n"
     )
-    constrained = folder / "constrained.pssc"
-    constrained.write_text("@{ SchemaVersion = '2.0.0.0'; LanguageMode = 'ConstrainedLanguage' }\n")
     server = f"{pwsh} -sshs -NoLogo -NoProfile"
-    return sshd_factory(
-        {
-            "powershell": server,
-            "restricted": f"{server} -ConfigurationFile {configuration}",
-            "constrained": f"{server} -ConfigurationFile {constrained}",
-        }
-    )
+    return sshd_factory({"powershell": server, "restricted": f"{server} -ConfigurationFile {configuration}"})
 
 
 def target(sshd: Sshd, backend: str) -> Target:
@@ -134,41 +122,3 @@ def test_a_second_hop_is_noticed_and_undone(sshd: Sshd) -> None:
         await session.aclose()
 
     asyncio.run(main())
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_named_subsystem_is_a_session_configuration(sshd: Sshd, backend: str, tmp_path: Path) -> None:
-    cells = [nbformat.v4.new_code_cell(text) for text in ("Get-Date -Format yyyy", "$x = 1")]
-    source, out = str(tmp_path / "in.ipynb"), tmp_path / "out.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), source)
-    words = ["run", source, "--target", str(target(sshd, backend)), "--option", "subsystem=restricted", "-o", str(out)]
-    assert 1 == CliRunner().invoke(app, words).exit_code
-    year, refused = shown(out)
-    assert year.strip().isdecimal()
-    assert "not supported by this runspace" in refused
-
-
-def steps_of(sshd: Sshd, subsystem: str) -> dict[str, dict[str, Any]]:
-    found = CliRunner().invoke(
-        app, ["doctor", "--json", str(target(sshd, "asyncssh")), "--option", f"subsystem={subsystem}"]
-    )
-    return {step["name"]: step for step in json.loads(found.stdout)["steps"]}
-
-
-def test_doctor_tells_what_a_subsystem_allows(sshd: Sshd) -> None:
-    found = steps_of(sshd, "restricted")["PowerShell"]
-    assert "warning" == found["state"]
-    assert (
-        "It is a restricted endpoint, which takes commands and no script (LanguageMode NoLanguage)."
-        == found["lines"][0]
-    )
-    assert found["lines"][1].startswith("Its commands: Clear-Host, Exit-PSSession, Get-Command, Get-Date, ")
-    found = steps_of(sshd, "constrained")["PowerShell"]
-    assert ("warning", "It is a restricted endpoint: its LanguageMode is ConstrainedLanguage.") == (
-        found["state"],
-        found["lines"][1],
-    )
-    assert 1 == len(steps_of(sshd, "powershell")["PowerShell"]["lines"])
-    missing = steps_of(sshd, "jea")["subsystem"]
-    assert "has no subsystem jea. Add this line to sshd_config there and restart sshd:" in missing["lines"][0]
-    assert "Subsystem jea /usr/bin/pwsh -sshs -NoLogo -NoProfile" in "".join(missing["lines"])
