@@ -9,6 +9,7 @@
     │   ├── HostKeyRejected         the server's identity is unknown or has changed
     │   ├── CertificateRejected     the server's certificate is not trusted, or is another host's
     │   ├── AuthenticationFailed    the server refused who we are
+    │   │   └── ElevationFailed     sudo or doas refused, or could not start PowerShell
     │   ├── PromptUnavailable       an answer from the user is needed and nobody can be asked
     │   └── NotPowerShell           something answered, but it does not speak PowerShell Remoting
     ├── FileAccessError             a file of the remote could not be read or written
@@ -37,6 +38,7 @@ __all__ = [
     "AuthenticationFailed",
     "CertificateRejected",
     "ConnectError",
+    "ElevationFailed",
     "FileAccessError",
     "HostKeyRejected",
     "LocalProtocolError",
@@ -80,6 +82,10 @@ class CertificateRejected(ConnectError):
 
 class AuthenticationFailed(ConnectError):
     """The server refused the login."""
+
+
+class ElevationFailed(AuthenticationFailed):
+    """The login is good, but sudo or doas refused, or could not start PowerShell."""
 
 
 class PromptUnavailable(ConnectError):

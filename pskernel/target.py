@@ -20,6 +20,7 @@ from pskernel.options import (
     CREDENTIAL_ADVICE,
     ENGINES,
     Options,
+    check_elevation,
     check_option,
     is_pipe_name,
     read_machine,
@@ -98,10 +99,13 @@ class Target:
             self._check_path()
         for name in self.options.changed():
             check_option(name, self.scheme)
+        check_elevation(self.options.changed(), self.options, self.scheme)
         inside = [name for name in self.options.changed() if name.startswith("vm_")]
         if inside and self.scheme in _HOSTS and self.options.vm is None:
             raise TargetError(f"The option {inside[0]} is of a virtual machine: say which one with the option vm.")
-        _ = self.is_attached  # which looks at the options that say so
+        attached = self.is_attached  # which looks at the options that say so
+        if self.options.sudo and (attached or self.options.vm is not None):
+            raise TargetError("The option sudo starts a PowerShell of its own. Leave it out with pid, pipe and vm.")
 
     def _check_login(self) -> None:
         if self.path is not None and self.scheme == "ssh":
@@ -172,18 +176,11 @@ class Target:
     def _place(self) -> tuple[object, ...]:
         options = self.options
         inside = (self.engine, options.context, options.namespace, options.container, options.user)
-        where = (
-            self.scheme,
-            self.host,
-            self.port,
-            self.user,
-            {"container": self.machine, "vm": (self.path or "").casefold()}.get(self.scheme, self.path),
-            options.uri_query,
-            options.pid,
-            options.pipe,
-        )
+        path = {"container": self.machine, "vm": (self.path or "").casefold()}.get(self.scheme, self.path)
+        login = (self.scheme, self.host, self.port, self.user, path)
+        which = (options.uri_query, options.pid, options.pipe, options.elevated_as)
         machine = ((options.vm or "").casefold(), options.vm_user, options.vm_configuration)
-        return *where, options.subsystem, options.configuration, *inside, options.administrator, *machine
+        return *login, *which, options.subsystem, options.configuration, *inside, options.administrator, *machine
 
     @classmethod
     def parse(
@@ -282,10 +279,15 @@ class Target:
 
     @property
     def label(self) -> str:
-        """A short name for people, without options: ``admin@web01``, ``process 1234``."""
+        """A short name for people, with who one is there: ``admin@web01 (sudo root)``, ``process 1234``."""
+        inside = f" \N{RIGHTWARDS ARROW} {self.options.vm}" if self.options.vm else ""
+        return f"{self._process_label()}{self.login}{self.options.elevated_as}{inside}"
+
+    @property
+    def login(self) -> str:
+        """The way there: ``user@host:port``, or what :attr:`label` says of one without a host."""
         if self.scheme in _HOSTS:
-            inside = f" \N{RIGHTWARDS ARROW} {self.options.vm}" if self.options.vm else ""
-            return self._process_label() + self.login + inside
+            return ("" if self.user is None else f"{self.user}@") + self._host_and_port()
         if self.scheme == "container":
             return self._container_label()
         if self.scheme == "vm":
@@ -296,11 +298,6 @@ class Target:
             return f"{_LABELS[self.scheme]} {self.path}"
         path = self.path or ""
         return f"recording {os.path.basename(path) or path}"  # noqa: PTH119 - a question about the text
-
-    @property
-    def login(self) -> str:
-        """For those with a host: ``user@host:port``, as it was given."""
-        return ("" if self.user is None else f"{self.user}@") + self._host_and_port()
 
     def _process_label(self) -> str:
         if self.options.pid is not None:

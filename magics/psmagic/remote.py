@@ -200,6 +200,7 @@ class Remote:
         other = Target.parse(named)
         parts = ("scheme", "user", "host", "port", "machine")
         same = all(getattr(other, part) == getattr(self.target, part) for part in parts)
+        same = same and other.options.elevated_as == self.target.options.elevated_as
         attached = other.is_attached or self.target.is_attached
         if not same or ((other.scheme == "container" or attached) and not other.is_same_place(self.target)):
             raise TargetError(
@@ -233,7 +234,7 @@ class Remote:
             name = f"{name[: _MAX_CONTAINER - 1]}\N{HORIZONTAL ELLIPSIS}"
         # A process of this machine is no other host: the text says which it is.
         is_here = self.target.is_attached and self.target.machine is None and text.startswith("[")
-        return text if is_here else f"[{name}]: {text}"
+        return text if is_here else f"[{name}{self.target.options.elevated_as}]: {text}"
 
     async def _leave(self) -> None:
         await self._language.begin_cell()  # which ends what it is fetching

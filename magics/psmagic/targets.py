@@ -21,6 +21,13 @@ _SSH_OPTIONS = {
     "proxyjump": "proxy_jump",
     "serveraliveinterval": "keepalive",
     "userknownhostsfile": "known_hosts",
+    # Ours: ssh has none of these.
+    "configurationfile": "configuration_file",
+    "exe": "exe",
+    "sudo": "sudo",
+    "sudocredential": "sudo_credential",
+    "sudoprogram": "sudo_program",
+    "sudouser": "sudo_user",
 }
 # What a target's option can be.
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 0.1, 3600

@@ -50,7 +50,7 @@ _FROM_CELLS = {
 }
 _WITH_SECRETS = {
     "accept_certificate", "accept_host_key", "allow_redirection", "allow_unencrypted", "answers", "certificate",
-    "credential", "delegate", "no_encryption", "skip_ca_check", "skip_cn_check", "vm_credential",
+    "credential", "delegate", "no_encryption", "skip_ca_check", "skip_cn_check", "sudo_credential", "vm_credential",
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from pskernel.connect.machines import find_machine
 from pskernel.connect.processes import CannotAttach, describe_process
 from pskernel.errors import (
     ConnectError,
+    ElevationFailed,
     HostKeyRejected,
     NotPowerShell,
     PSKernelError,
@@ -28,6 +29,7 @@ from pskernel.errors import (
 from pskernel.questions import Asker
 from pskernel.records import HostCall, Notice, PipelineState
 from pskernel.resolve import TARGET_VARIABLE, resolve
+from pskernel.session.endpoint import list_commands, read_language_mode
 from pskernel.session.interactive import InteractiveSession
 from pskernel.session.runspace import Runspace
 from pskernel.target import SCHEMES, Target
@@ -39,6 +41,7 @@ _CONNECT_SECONDS = 30.0
 _CELLS = 5
 _CELL_SECONDS = 20.0
 _SHOWN_LINES = 5
+_SHOWN_COMMANDS = 30
 _NO_PROMPTS = "pskernel doctor answers no prompts."
 _JUNK_ADVICE = (
     "Something there writes to standard output before PowerShell starts: most often an echo in the login shell's "
@@ -119,6 +122,8 @@ async def examine(visit: Visit) -> AsyncIterator[Step]:
 
 def _stage(name: str, error: PSKernelError) -> str:
     """Where in the login it failed: the one step does what are several to people."""
+    if isinstance(error, ElevationFailed):
+        return "sudo"
     if name != "login":
         return name
     stages = {
@@ -218,9 +223,12 @@ async def _find_process(visit: Visit) -> _Finding:
 
 async def _log_in(visit: Visit) -> _Finding:
     target = _target(visit)
+    options = target.options
     news = await _reach(visit, None)
-    begun = f"the subsystem {target.options.subsystem} was started"
-    if target.is_attached:
+    begun = f"the subsystem {options.subsystem} was started"
+    if options.sudo:
+        begun = f"{options.exe} as {options.sudo_user} by {options.sudo_program} was started"
+    elif target.is_attached:
         begun = f"the socket of {target.label} was found and opened; PowerShell answers there"
     good = f"The host key is known, the login was accepted, and {begun}."
     return _Finding((*news, good))
@@ -228,7 +236,8 @@ async def _log_in(visit: Visit) -> _Finding:
 
 async def _connect(visit: Visit) -> _Finding:
     target = _target(visit)
-    await _reach(visit, _CONNECT_SECONDS)
+    # sudo may wait for somebody to type a password, and has a limit of its own.
+    await _reach(visit, None if target.options.sudo else _CONNECT_SECONDS)
     if target.is_winrm:
         return _Finding(("It is made with the login, when the runspace is opened.",), State.SKIPPED)
     return _Finding((f"Connected to {target.label}.",))
@@ -255,7 +264,10 @@ async def _open_runspace(visit: Visit) -> _Finding:
     assert visit.opening is not None  # noqa: S101 - the step before made it
     visit.runspace = await visit.opening()
     visit.notices = [record.text for record in visit.runspace.idle.take() if isinstance(record, Notice)]
-    return _Finding((f"Its id is {visit.runspace.instance_id}.",))
+    found = f"Its id is {visit.runspace.instance_id}."
+    if _target(visit).options.sudo:
+        return _Finding((found, f"The way to it: {visit.runspace.peer.auth}."))
+    return _Finding((found,))
 
 
 async def _ask_facts(visit: Visit) -> _Finding:
@@ -268,11 +280,25 @@ async def _ask_facts(visit: Visit) -> _Finding:
     await session.ready(visit.asker)
     facts = session.facts
     if not facts.version:
-        return _Finding(
-            ("The remote does not say what it is: it may be a restricted endpoint, where few commands are allowed.",),
-            State.WARNING,
-        )
-    return _Finding((f"PowerShell {facts.version} ({facts.edition}), as {facts.user} on {facts.computer}",))
+        return await _ask_restricted(runspace, takes_script=facts.takes_script)
+    found = f"PowerShell {facts.version} ({facts.edition}), as {facts.user} on {facts.computer}"
+    # A recording has no answer to that.
+    mode = "" if _target(visit).scheme == "replay" else await read_language_mode(runspace)
+    if mode in ("", "FullLanguage"):
+        return _Finding((found,))
+    return _Finding((found, f"It is a restricted endpoint: its LanguageMode is {mode}."), State.WARNING)
+
+
+async def _ask_restricted(runspace: Runspace, *, takes_script: bool) -> _Finding:
+    if takes_script:
+        said = "The remote does not say what it is: it may be a restricted endpoint, where few commands are allowed."
+        return _Finding((said,), State.WARNING)
+    said = "It is a restricted endpoint, which takes commands and no script (LanguageMode NoLanguage)."
+    names = await list_commands(runspace)
+    if not names:
+        return _Finding((said, "It does not list its commands."), State.WARNING)
+    more = f" and {len(names) - _SHOWN_COMMANDS} more" if len(names) > _SHOWN_COMMANDS else ""
+    return _Finding((said, f"Its commands: {', '.join(sorted(names)[:_SHOWN_COMMANDS])}{more}."), State.WARNING)
 
 
 async def _listen(visit: Visit) -> _Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pskernel.connect.elevation import server_arguments
 from pskernel.transports.container import Container, ContainerEndpoint, choose, engine_of, list_containers
 from pskernel.transports.container import open_container as open_at
 
@@ -32,7 +33,6 @@ def find_container(target: Target, containers: list[Container]) -> Container:
 
 def _endpoint(target: Target) -> ContainerEndpoint:
     options = target.options
-    restricted = () if options.configuration_file is None else ("-ConfigurationFile", options.configuration_file)
     return ContainerEndpoint(
         target.machine or "",
         target.engine,
@@ -42,6 +42,6 @@ def _endpoint(target: Target) -> ContainerEndpoint:
         user=options.user,
         administrator=options.administrator,
         exe=options.exe,
-        arguments=(*options.arguments, *restricted),
+        arguments=server_arguments(target),
         timeout=options.connect_timeout,
     )

@@ -161,10 +161,7 @@ async def open_stream(
     if target.scheme == "ssh":
         return await _open_ssh(target, asker, await _secret(target, asker, credential), tell)
     if target.scheme == "process":
-        from pskernel.transports.process import open_process
-
-        program = target.path or shutil.which("pwsh") or "pwsh"
-        return await open_process([program, _SERVER_MODE, *target.options.arguments])
+        return await _open_process(target, asker)
     if target.scheme == "container":
         from pskernel.connect.containers import open_container
 
@@ -187,14 +184,20 @@ def recorded_cells(path: str) -> list[str]:
     return [recording.key.cell for recording in Cassette.load(path).recordings if recording.key.cell is not None]
 
 
+async def _open_process(target: Target, asker: Asker) -> ByteStream:
+    from pskernel.connect.elevation import elevation_of, server_arguments
+    from pskernel.transports.process import open_elevated, open_process
+
+    if target.options.sudo:
+        return await open_elevated(await elevation_of(target, asker))
+    program = target.path or shutil.which("pwsh") or "pwsh"
+    return await open_process([program, _SERVER_MODE, *server_arguments(target)])
+
+
 async def _open_ssh(
     target: Target, asker: Asker, secret: Secret | None, tell: Callable[[str], None] | None
 ) -> ByteStream:
     endpoint = _ssh_endpoint(target)
-    if target.options.backend == "openssh":
-        from pskernel.transports.openssh import open_openssh
-
-        return await open_openssh(endpoint, asker=asker, secret=secret, tell=tell)
     if target.is_attached:
         from pskernel.transports.sshprocess import open_ssh_process
 
@@ -202,9 +205,18 @@ async def _open_ssh(
         return await open_ssh_process(
             endpoint, options.pid or options.pipe or "", asker=asker, secret=secret, tell=tell
         )
+    handover = None
+    if target.options.sudo:
+        from pskernel.connect.elevation import elevation_of
+
+        handover = await elevation_of(target, asker)
+    if target.options.backend == "openssh":
+        from pskernel.transports.openssh import open_openssh
+
+        return await open_openssh(endpoint, asker=asker, secret=secret, tell=tell, handover=handover)
     from pskernel.transports.ssh import open_ssh
 
-    return await open_ssh(endpoint, asker=asker, secret=secret, tell=tell)
+    return await open_ssh(endpoint, asker=asker, secret=secret, tell=tell, handover=handover)
 
 
 async def _open_vm(target: Target, asker: Asker, credential: GivenCredential | None) -> ByteStream:

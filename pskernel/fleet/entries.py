@@ -285,7 +285,11 @@ def canonical(target: Target) -> str:
     if target.scheme == "vm":
         return f"vm {(target.path or '').casefold()}"
     port = target.port or _PORTS.get(target.scheme)
-    return f"{target.scheme} {target.user or ''} {target.host} {port} {target.path or ''} {target.options.vm or ''}"
+    options = target.options
+    return (
+        f"{target.scheme} {target.user or ''} {target.host} {port} {target.path or ''} {options.vm or ''}"
+        f"{options.elevated_as}"
+    )
 
 
 def settings_from(options: Mapping[str, Any], parameters: Mapping[str, Any]) -> Settings:

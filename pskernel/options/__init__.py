@@ -1,6 +1,7 @@
 """The options of a target."""
 
 from pskernel.options.container import ENGINES
+from pskernel.options.elevation import check_elevation
 from pskernel.options.ssh import is_pipe_name
 from pskernel.options.table import CREDENTIAL_ADVICE, OptionInfo, Options, check_option, describe, read_options
 from pskernel.options.vm import read_machine
@@ -10,6 +11,7 @@ __all__ = [
     "ENGINES",
     "OptionInfo",
     "Options",
+    "check_elevation",
     "check_option",
     "describe",
     "is_pipe_name",

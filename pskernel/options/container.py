@@ -66,11 +66,17 @@ class ContainerOptions:
         "container",
     )
     exe: str = option(
-        "pwsh", Kind("a program's name or path", _read_program), "PowerShell's program in the container.", "container"
+        "pwsh",
+        Kind("a program's name or path", _read_program),
+        "PowerShell's program in the container, or the one that sudo starts on an SSH server.",
+        "container",
+        "ssh",
     )
     configuration_file: str | None = option(
         None,
         Kind("the path of a .pssc file", _read_program),
-        "Session configuration file, in the container, that restricts the session (-ConfigurationFile).",
+        "Session configuration file, in the container or where sudo is, that restricts the session.",
         "container",
+        "process",
+        "ssh",
     )

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from pskernel.errors import TargetError
 from pskernel.options.container import ContainerOptions
+from pskernel.options.elevation import ElevationOptions
 from pskernel.options.kinds import (
     BYTES,
     CREDENTIAL,
@@ -45,6 +46,20 @@ CREDENTIAL_ADVICE = (
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _PASSWORD_NAMES = frozenset({"pass", "passphrase", "passwd", "password", "pwd"})
+# What other targets have instead of session configurations by name.
+_CONFIGURATION_FILE = (
+    "A {} target starts PowerShell as a process, which knows no session configurations by name. Name a session "
+    "configuration file, as in configuration_file=/etc/jea.pssc."
+)
+_INSTEAD = {
+    ("configuration", "ssh"): (
+        "SSH knows no session configurations by name. On the server, make a subsystem for each, with a line such as "
+        "this in sshd_config, restart sshd, and name it as in subsystem=jea:\n"
+        "Subsystem jea /usr/bin/pwsh -sshs -NoLogo -NoProfile -ConfigurationFile /etc/jea.pssc"
+    ),
+    ("configuration", "process"): _CONFIGURATION_FILE.format("process"),
+    ("configuration", "container"): _CONFIGURATION_FILE.format("container"),
+}
 
 
 def _read_arguments(value: object) -> tuple[str, ...]:
@@ -57,7 +72,7 @@ def _read_arguments(value: object) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Options(VMOptions, ContainerOptions, WinRMOptions, SSHOptions):
+class Options(VMOptions, ElevationOptions, ContainerOptions, WinRMOptions, SSHOptions):
     """All options of a target, each at its default unless given.
 
     Every value, also of a directly made instance, passes through its reader: text such as ``"30"`` becomes a
@@ -112,6 +127,7 @@ class Options(VMOptions, ContainerOptions, WinRMOptions, SSHOptions):
         "Arguments of the PowerShell process.",
         "process",
         "container",
+        "ssh",
     )
     strict: bool = option(
         False,
@@ -179,9 +195,10 @@ def check_option(name: str, scheme: str) -> None:
         raise TargetError(f"There is no option {name}.{hint} `pskernel options` lists all of them.")
     schemes = _FIELDS[name].metadata["schemes"]
     if schemes and scheme not in schemes:
+        advice = "Remove it; `pskernel options` says which options are for which targets."
         raise TargetError(
             f"The option {name} is for {' and '.join(schemes)} targets and means nothing to {scheme} targets. "
-            "Remove it; `pskernel options` says which options are for which targets."
+            f"{_INSTEAD.get((name, scheme), advice)}"
         )
 
 

@@ -29,15 +29,15 @@ class Heard:
 
 
 def hearing(target: Target, opening: Opener, heard: Heard) -> Opener:
-    """An opener that also notes the password that the target says the place of."""
+    """An opener that also notes the passwords that the target says the places of."""
 
     async def open_with(asker: Asker) -> Runspace:
-        named = target.options.credential
-        reference = None if named is None else CredentialReference.parse(named)
-        # What is asked for is heard anyway.
-        if reference is not None and reference.kind != "prompt":
-            secret = await resolve(reference, asker, Question(f"Password for {target.label}: "))
-            heard.masker.add(secret.reveal())
+        for named in filter(None, (target.options.credential, target.options.sudo_credential)):
+            reference = CredentialReference.parse(named)
+            # What is asked for is heard anyway.
+            if reference.kind != "prompt":
+                secret = await resolve(reference, asker, Question(f"Password for {target.label}: "))
+                heard.masker.add(secret.reveal())
         return await opening(asker)
 
     return open_with

@@ -336,10 +336,8 @@ class _Exec(Child):
         self._container = container
         self._exe = exe
         self._user = user
-        self._errors_ended = False
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        self._errors_ended = self._errors_ended or fd == 2
         super().pipe_connection_lost(fd, exc)
         if fd == 2 and self._output_ended:
             self._settle()

@@ -6,7 +6,7 @@ accept_host_key names them; then every other key is refused, known or not. (For 
 through an ssh of its own, StrictHostKeyChecking counts, and its question is answered with no.)
 
 ssh tells what it is doing on standard error only: the lines read here are OpenSSH's, at its log level DEBUG2, which
-shows no secrets. They are not kept.
+shows no secrets. They are not kept. With sudo it is DEBUG1: lines of DEBUG2 would stand in the midst of its words.
 """
 
 from __future__ import annotations
@@ -35,11 +35,13 @@ from pskernel.transports.opensshconfig import SSHConfig, command_line, read_conf
 from pskernel.transports.process import Child, ProcessStream, start
 from pskernel.transports.sshlogin import Deadline, Login, SSHEndpoint, Unreached, how_it_left
 from pskernel.transports.sshprompts import PromptBridge
+from pskernel.transports.sshstream import elevated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pskernel.questions import Asker
+    from pskernel.transports.elevation import Handover
 
 __all__ = ["open_openssh"]
 
@@ -58,13 +60,23 @@ _CHANGED = re.compile(
 # The channel runs: our own, or one of a shared connection (ControlMaster).
 _AUTHENTICATED = re.compile(r'Authenticated to .* using "(?P<method>[\w-]+)"')
 _KEY = re.compile(r"(\S+) (SHA256:[\w+/=]+)")
-_READY = re.compile(r"debug2: subsystem request accepted|debug1: mux_client_request_session: master session id")
+_READY = re.compile(
+    r"debug2: subsystem request accepted|debug1: Sending command: |"
+    r"debug1: mux_client_request_session: master session id"
+)
+# Lines of ssh's that stand in the midst of what a program wrote in pieces.
+_NOISE = re.compile(rb"debug1: (?:client_input_channel_req|channel \d+): [^\n]*\n")
 
 
 async def open_openssh(
-    endpoint: SSHEndpoint, *, asker: Asker, secret: Secret | None = None, tell: Callable[[str], None] | None = None
+    endpoint: SSHEndpoint,
+    *,
+    asker: Asker,
+    secret: Secret | None = None,
+    tell: Callable[[str], None] | None = None,
+    handover: Handover | None = None,
 ) -> ProcessStream:
-    """Log in with the system's ssh and start a subsystem.
+    """Log in with the system's ssh and start a subsystem, or PowerShell by sudo.
 
     Arguments and errors are those of :func:`pskernel.transports.ssh.open_ssh`. Returns once the server has accepted
     the subsystem. An existing shared connection is used (ControlPath), but not with accept_host_key, for which the key
@@ -77,7 +89,7 @@ async def open_openssh(
     config = await read_config(endpoint)
     deadline = Deadline(endpoint.connect_timeout or config.timeout)
     login = Login(f"{config.user}@{endpoint.host}", asker=asker, deadline=deadline, secret=secret)
-    child = _SSH(endpoint, config, login)
+    child = _SSH(endpoint, config, login, handover)
     try:
         async with contextlib.AsyncExitStack() as stack:
             environment: dict[str, str] = {}
@@ -91,7 +103,8 @@ async def open_openssh(
                 )
                 environment = (await stack.enter_async_context(bridge)).environment
                 child.bridge = bridge
-            await start(command_line(endpoint, config), child, env=environment)
+            command = None if handover is None else handover.command_line
+            await start(command_line(endpoint, config, command), child, env=environment)
             # Ended before the bridge closes: ssh would take that for an empty password, and send it.
             stack.push_async_exit(child.end_on_error)
             async with deadline:
@@ -106,14 +119,18 @@ async def open_openssh(
     news = child.news()
     if news and tell is not None:
         tell(news)
-    return ProcessStream(child, child.peer())
+    await child.hand_over()
+    return ProcessStream(child, child.peer() if handover is None else elevated(child.peer(), handover))
 
 
 class _SSH(Child):
     """The ssh child: reads on its standard error how far the login got."""
 
-    def __init__(self, endpoint: SSHEndpoint, config: SSHConfig, login: Login) -> None:
-        super().__init__("ssh")
+    def __init__(
+        self, endpoint: SSHEndpoint, config: SSHConfig, login: Login, handover: Handover | None = None
+    ) -> None:
+        super().__init__("ssh", handover)
+        self._subsystem = endpoint.subsystem if handover is None else ""
         # Set once the subsystem runs, or ssh has given up.
         self.settled = asyncio.Event()
         self.ready = False
@@ -139,19 +156,19 @@ class _SSH(Child):
 
     def how_left(self) -> str:
         if self.status and 0 < self.status < _CONNECTION_FAILED:
-            return how_it_left(self.status, self._endpoint.subsystem)
+            return how_it_left(self.status, self._subsystem)
         return super().how_left()
 
     def stderr_received(self, data: bytes) -> None:
-        *lines, self._line = (self._line + data).split(b"\n")
+        *lines, self._line = (self._line + _NOISE.sub(b"", data)).split(b"\n")
         for line in lines:
             self._read_line(line)
         if len(self._line) > _MAX_LINE:
             self.tail.feed(self._line)
             self._line = b""
 
-    def process_exited(self) -> None:
-        super().process_exited()
+    def over(self) -> None:
+        super().over()
         self.settled.set()
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:

@@ -34,10 +34,13 @@ class SSHConfig:
     keepalive: float
 
 
-def command_line(endpoint: SSHEndpoint, config: SSHConfig) -> list[str]:
-    """Return ssh's command line. What may be in the configuration is only given if the endpoint says so."""
+def command_line(endpoint: SSHEndpoint, config: SSHConfig, command: str | None = None) -> list[str]:
+    """Return ssh's command line, for the subsystem or a command.
+
+    What may be in the configuration is only given if the endpoint says so.
+    """
     options = {
-        "LogLevel": "DEBUG2",
+        "LogLevel": "DEBUG2" if command is None else "DEBUG1",
         "FingerprintHash": "sha256",
         "ControlMaster": "no",
         "StrictHostKeyChecking": "ask" if endpoint.accept_host_key and sys.platform != "win32" else "yes",
@@ -54,10 +57,10 @@ def command_line(endpoint: SSHEndpoint, config: SSHConfig) -> list[str]:
         options["ControlPath"] = "none"
     if endpoint.key_file is not None:
         options["IdentitiesOnly"] = "yes"
-    argv = ["ssh", "-T", "-s", *_where(endpoint)]
+    argv = ["ssh", "-T", *(["-s"] if command is None else []), *_where(endpoint)]
     for name, value in options.items():
         argv += ["-o", f"{name}={value}"]
-    return [*argv, "--", endpoint.host, endpoint.subsystem]
+    return [*argv, "--", endpoint.host, endpoint.subsystem if command is None else command]
 
 
 def _where(endpoint: SSHEndpoint) -> list[str]:

@@ -11,14 +11,16 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
-from pskernel.errors import ConnectError, TargetUnreachable
+from pskernel.errors import ConnectError, ElevationFailed, TargetUnreachable
 from pskernel.transports.base import Peer
 from pskernel.transports.streams import CHUNK, CLOSED_HERE, Gate, Inbox, Tail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Child", "ProcessStream", "child_environment", "open_process", "start"]
+    from pskernel.transports.elevation import Handover
+
+__all__ = ["Child", "ProcessStream", "child_environment", "open_elevated", "open_process", "start"]
 
 # How long a child has to leave after its input was closed, and again after it was asked to terminate.
 _LEAVE_SECONDS = 1.0
@@ -56,11 +58,29 @@ async def open_process(
     return ProcessStream(child)
 
 
+async def open_elevated(handover: Handover) -> ProcessStream:
+    """Start PowerShell by sudo or doas on this machine.
+
+    Raises:
+        ElevationFailed: it was not started.
+        ConnectError: as :func:`open_process`.
+    """
+    program = handover.elevation.program
+    if not shutil.which(program):
+        raise ElevationFailed(f"There is no program {program} on this machine, or it is not on PATH.")
+    child = Child(program, handover)
+    await start(handover.argv, child)
+    await child.hand_over()
+    return ProcessStream(child, Peer(auth=handover.summary))
+
+
 class Child(asyncio.SubprocessProtocol):
     """One child process: where the event loop delivers what it writes, and how it is ended."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, handover: Handover | None = None) -> None:
         self.name = name
+        self._handover = handover
+        self._errors_ended = False
         self.inbox: Inbox
         self.gate = Gate()
         self.tail = Tail()
@@ -88,6 +108,16 @@ class Child(asyncio.SubprocessProtocol):
             return f"The process {self.name} was ended by {_signal_name(-self.status)}."
         return f"The process {self.name} exited with status {self.status}."
 
+    async def hand_over(self) -> None:
+        """Wait until sudo has started PowerShell, or see the child out. Raises ElevationFailed."""
+        if self._handover is None:
+            return
+        try:
+            await self._handover.settle(self.write, self.tail.text)
+        except BaseException:
+            await self.end(patience=0)
+            raise
+
     def stderr_received(self, data: bytes) -> None:
         """Keep what the child wrote to standard error."""
         self.tail.feed(data)
@@ -112,7 +142,7 @@ class Child(asyncio.SubprocessProtocol):
         if fd == 1:
             self.inbox.feed(data)
         else:
-            self.stderr_received(data)
+            self.stderr_received(data if self._handover is None else self._handover.heard(data))
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         if fd == 0:
@@ -120,12 +150,16 @@ class Child(asyncio.SubprocessProtocol):
         elif fd == 1:
             self._output_ended = True
             self._settle()
+        else:
+            self._errors_ended = True
+            self._tell_over()
 
     def process_exited(self) -> None:
         self.status = self._transport.get_returncode()
         self.gate.break_(f"The process {self.name} has ended.")
         self.exited.set()
         self._settle()
+        self._tell_over()
 
     def pause_writing(self) -> None:
         self.gate.shut()
@@ -134,6 +168,16 @@ class Child(asyncio.SubprocessProtocol):
         self.gate.open()
 
     # ---- the end ----
+
+    def _tell_over(self) -> None:
+        if self.status is not None:
+            late = 0 if self._errors_ended else _SETTLE_SECONDS
+            asyncio.get_running_loop().call_later(late, self.over)
+
+    def over(self) -> None:
+        """The child is gone, and its last words, which may trail that, are there."""
+        if self._handover is not None:
+            self._handover.over(self.status)
 
     def _settle(self) -> None:
         """Decide how the stream ended, once output and child are both gone, or one has been for a while."""
@@ -173,7 +217,9 @@ class Child(asyncio.SubprocessProtocol):
             try:
                 await self._gone(_KILLED_SECONDS)
             finally:
-                self._transport.close()
+                # Nobody may kill what sudo runs as another; it ends because its input has.
+                with contextlib.suppress(PermissionError):
+                    self._transport.close()
 
     async def _gone(self, seconds: float) -> bool:
         with contextlib.suppress(TimeoutError):

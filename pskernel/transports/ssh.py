@@ -24,14 +24,15 @@ from pskernel.transports.hostkeys import HostKey, HostKeyPolicy, accepted_key, r
 from pskernel.transports.sshconfig import Settings, config_files, read_settings
 from pskernel.transports.sshfiles import open_files
 from pskernel.transports.sshkeys import Keys
-from pskernel.transports.sshlogin import Deadline, Login, SSHEndpoint, Unreached
-from pskernel.transports.sshstream import ChannelSession, SSHStream
+from pskernel.transports.sshlogin import Deadline, Login, SSHEndpoint, Unreached, parse_jump
+from pskernel.transports.sshstream import ChannelSession, SSHStream, elevated
 from pskernel.transports.streams import plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pskernel.questions import Asker
+    from pskernel.transports.elevation import Handover
 
 __all__ = ["WINDOW", "Route", "SSHEndpoint", "SSHStream", "open_ssh"]
 
@@ -62,15 +63,21 @@ _HOST_KEY_ALGORITHMS = (
 
 
 async def open_ssh(
-    endpoint: SSHEndpoint, *, asker: Asker, secret: Secret | None = None, tell: Callable[[str], None] | None = None
+    endpoint: SSHEndpoint,
+    *,
+    asker: Asker,
+    secret: Secret | None = None,
+    tell: Callable[[str], None] | None = None,
+    handover: Handover | None = None,
 ) -> SSHStream:
-    """Log in to a server, by way of its jump hosts, and start a subsystem there.
+    """Log in to a server, by way of its jump hosts, and start a subsystem there, or PowerShell by sudo.
 
     Args:
         endpoint: where, as whom, and which subsystem.
         asker: who answers for passwords, codes and passphrases; each question names the user and the host.
         secret: the password to try first, once, at the target (never at a jump host).
         tell: takes a sentence for the user when the target's key was not known and is accepted all the same.
+        handover: how PowerShell is started by sudo, instead of the subsystem.
 
     Raises:
         TargetError: the ssh configuration or the key file is missing or wrong.
@@ -79,24 +86,31 @@ async def open_ssh(
         AuthenticationFailed: the login was refused.
         PromptUnavailable: it was, for lack of an answer from the user.
         NotPowerShell: the port is not SSH's, or the server has no such subsystem.
+        ElevationFailed: sudo did not start PowerShell.
         ConnectError: anything else.
     """
     route = Route(asker, tell)
     try:
         settings = await route.reach(endpoint, secret)
-        session = await _start_subsystem(route.connections[-1], endpoint, settings)
+        session = await _start_session(route.connections[-1], endpoint, settings, handover)
+        if handover is not None:
+            await handover.settle(session.channel.write, session.tail.text)
+            # SFTP would be the user's that logged in.
+            return SSHStream(session, route.connections, None, elevated(route.peer, handover))
     except BaseException:
         await route.abandon()
         raise
     return SSHStream(session, route.connections, lambda: open_files(route.connections[-1]), route.peer)
 
 
-async def _start_subsystem(
-    connection: asyncssh.SSHClientConnection, endpoint: SSHEndpoint, settings: Settings
+async def _start_session(
+    connection: asyncssh.SSHClientConnection, endpoint: SSHEndpoint, settings: Settings, handover: Handover | None
 ) -> ChannelSession:
-    session = ChannelSession(endpoint.host, endpoint.subsystem)
+    subsystem = endpoint.subsystem if handover is None else ""
+    session = ChannelSession(endpoint.host, subsystem, handover)
     unreached = Unreached(endpoint.host, settings.port)
-    options: dict[str, Any] = {"command": None, "subsystem": endpoint.subsystem, "request_pty": False}
+    command = None if handover is None else handover.command_line
+    options: dict[str, Any] = {"command": command, "subsystem": subsystem or None, "request_pty": False}
     try:
         async with asyncio.timeout(settings.timeout):
             await connection.create_session(lambda: session, **options, encoding=None, window=WINDOW)  # type: ignore[arg-type, return-value]
@@ -104,7 +118,7 @@ async def _start_subsystem(
         raise unreached.slow_login(settings.timeout) from None
     except asyncssh.ChannelOpenError as error:
         if error.code == asyncssh.OPEN_REQUEST_SESSION_FAILED:
-            raise unreached.no_subsystem(endpoint.subsystem) from None
+            raise unreached.no_subsystem(subsystem) from None
         raise unreached.no_session() from None
     except (asyncssh.Error, OSError):
         raise unreached.no_session() from None
@@ -128,7 +142,7 @@ class Route:
             raise TargetError(f"ProxyJump in the ssh configuration leads from {endpoint.host} in a circle.")
         for jump in jumps:
             at_jump = replace(
-                _parse_jump(jump),
+                parse_jump(jump),
                 ssh_config=endpoint.ssh_config,
                 known_hosts=endpoint.known_hosts,
                 connect_timeout=endpoint.connect_timeout,
@@ -151,15 +165,6 @@ class Route:
         for connection in reversed(self.connections):
             connection.abort()
             await connection.wait_closed()
-
-
-def _parse_jump(text: str) -> SSHEndpoint:
-    """Read one ``[user@]host[:port]`` of a ProxyJump, which may also be written as an ssh:// URI."""
-    match = re.fullmatch(r"(?:ssh://)?(?:(.+)@)?(?:\[([^\]]+)\]|([^:@]+))(?::(\d+))?/?", text.strip())
-    if match is None:
-        raise TargetError(f"The ProxyJump {text!r} of the ssh configuration is not [user@]host[:port].")
-    user, address, name, port = match.groups()
-    return SSHEndpoint(address or name, port=int(port) if port else None, user=user)
 
 
 # ---- one login ----

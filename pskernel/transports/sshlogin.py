@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
-__all__ = ["Deadline", "Login", "SSHEndpoint", "Unreached", "how_it_left", "in_configuration"]
+__all__ = ["Deadline", "Login", "SSHEndpoint", "Unreached", "how_it_left", "in_configuration", "parse_jump"]
 
 # As OpenSSH's NumberOfPasswordPrompts.
 _MAX_ASKS = 3
@@ -36,6 +36,7 @@ _MAX_PROMPTS = 10
 _MAX_PROMPT_CHARS = 1_000
 # A POSIX shell's exit status for a command that is not there; sshd has the user's shell start the subsystem.
 _NOT_FOUND = 127
+_SUBSYSTEM = "powershell"
 
 # Prompts that a stored password answers, and those that look like it but want a code of the moment.
 _PASSWORD_PROMPT = re.compile(r"pass|kennwort|contrase|senha|lösenord|wachtwoord|парол|密码|パスワード", re.IGNORECASE)
@@ -65,7 +66,7 @@ class SSHEndpoint:
     port: int | None = None
     user: str | None = None
     key_file: str | None = None
-    subsystem: str = "powershell"
+    subsystem: str = _SUBSYSTEM
     ssh_config: str | None = None
     known_hosts: str | None = None
     proxy_jump: str | None = None
@@ -99,6 +100,15 @@ class SSHEndpoint:
         if self.port is not None:
             words += ["-p", str(self.port)]
         return shlex.join([*words, f"{self.user}@{self.host}" if self.user else self.host])
+
+
+def parse_jump(text: str) -> SSHEndpoint:
+    """Read one ``[user@]host[:port]`` of a ProxyJump, which may also be written as an ssh:// URI."""
+    match = re.fullmatch(r"(?:ssh://)?(?:(.+)@)?(?:\[([^\]]+)\]|([^:@]+))(?::(\d+))?/?", text.strip())
+    if match is None:
+        raise TargetError(f"The ProxyJump {text!r} of the ssh configuration is not [user@]host[:port].")
+    user, address, name, port = match.groups()
+    return SSHEndpoint(address or name, port=int(port) if port else None, user=user)
 
 
 def in_configuration(path: str) -> str:
@@ -267,11 +277,11 @@ def is_password_prompt(prompt: str) -> bool:
 
 
 def how_it_left(status: int, subsystem: str) -> str:
-    """Say what the exit status of the program that a subsystem starts means; nothing if it ended well."""
+    """Say what the exit status of the program that a subsystem (empty: sudo) starts means; nothing if it is good."""
     if not status:
         return ""
     left = f"The remote program exited with status {status}."
-    if status != _NOT_FOUND:
+    if status != _NOT_FOUND or not subsystem:
         return left
     return (
         f"{left} That is how the server's shell says that it did not find the program. Install PowerShell 7 there, and "
@@ -349,7 +359,9 @@ class Unreached:
 
     def no_subsystem(self, subsystem: str) -> NotPowerShell:
         """The login worked, but sshd does not know the subsystem, or could not start it."""
+        # Under another name, people expect what a session configuration makes of it.
+        restricted = "" if subsystem == _SUBSYSTEM else "\nFor a restricted endpoint, add -ConfigurationFile FILE.pssc."
         return NotPowerShell(
             f"The login to {self._host} worked, but its SSH server has no subsystem {subsystem}. Add this line to "
-            f"sshd_config there and restart sshd:\n{_subsystem_line(subsystem)}"
+            f"sshd_config there and restart sshd:\n{_subsystem_line(subsystem)}{restricted}"
         )

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from pskernel.transports.base import FileAccess
+    from pskernel.transports.elevation import Handover
 
-__all__ = ["ChannelSession", "SSHStream"]
+__all__ = ["ChannelSession", "SSHStream", "elevated"]
 
 # How long the exit status may trail the end of output.
 _SETTLE_SECONDS = 1.0
@@ -41,13 +42,15 @@ class _Connection(Protocol):
 class ChannelSession:
     """Where asyncssh delivers what arrives on a channel (it has the methods of asyncssh.SSHClientSession)."""
 
-    def __init__(self, host: str, subsystem: str) -> None:
+    def __init__(self, host: str, subsystem: str, handover: Handover | None = None) -> None:
         self.inbox: Inbox
         self.gate = Gate()
         self.tail = Tail()
         self.left = ""
         self._host = host
         self._subsystem = subsystem
+        self._handover = handover
+        self._status: int | None = None
         self.channel: _Channel
 
     # ---- what asyncssh calls ----
@@ -66,7 +69,7 @@ class ChannelSession:
         if datatype is None:
             self.inbox.feed(data)
         else:
-            self.tail.feed(data)
+            self.tail.feed(data if self._handover is None else self._handover.heard(data))
 
     def eof_received(self) -> bool:
         # The exit status, which diagnostics want, follows within the same breath.
@@ -74,6 +77,7 @@ class ChannelSession:
         return True
 
     def exit_status_received(self, status: int) -> None:
+        self._status = status
         self.left = how_it_left(status, self._subsystem)
 
     def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:  # noqa: ARG002, FBT001 - asyncssh's signature
@@ -88,12 +92,19 @@ class ChannelSession:
             why = f"The SSH connection to {self._host} was lost: {reason}."
             self.inbox.end(why)
             self.gate.break_(why)
+        if self._handover is not None:
+            self._handover.over(self._status)
 
     def pause_writing(self) -> None:
         self.gate.shut()
 
     def resume_writing(self) -> None:
         self.gate.open()
+
+
+def elevated(peer: Peer, handover: Handover) -> Peer:
+    """What is known of the far side, and how one became another there."""
+    return Peer(peer.key, f"{peer.auth}, {handover.summary}" if peer.auth else handover.summary)
 
 
 class SSHStream:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from pskernel.errors import TransportClosed
 from pskernel.questions import NobodyToAsk
 from pskernel.transports.base import ByteStream
 from pskernel.transports.container import ContainerEndpoint, open_container
+from pskernel.transports.elevation import Elevation, Handover
 from pskernel.transports.hyperv import HyperVStream
 from pskernel.transports.openssh import open_openssh
 from pskernel.transports.process import open_process
@@ -28,8 +30,9 @@ from pskernel.transports.unix import open_unix
 from tests.contract import check_byte_stream
 from tests.contract.check_byte_stream import MEGABYTE, Opener, Subject
 from tests.fakes.memory import MemoryStream, memory_pair
+from tests.parts.accounts import Account, sudo_rules
 from tests.parts.container import Container, podman
-from tests.parts.sshd import Sshd
+from tests.parts.sshd import Answers, Sshd
 
 PEER = str(Path(__file__).with_name("peer.py"))
 TOTAL = str(16 * MEGABYTE)
@@ -180,7 +183,7 @@ def peer_opener(folder: Path, open_stream: Callable[..., Awaitable[ByteStream]],
                     most_buffered=int(str(traits.get("most_buffered", MEGABYTE))),
                     cut_shows=traits.get("cut_shows", True) is True,
                     # sshd throws away what a subsystem writes to standard error.
-                    stderr_arrives=not far.line_is_sshd,
+                    stderr_arrives=not far.line_is_sshd or "sudo" in traits,
                 )
             finally:
                 await stream.aclose()
@@ -203,14 +206,41 @@ def peer_sshd(sshd_factory: Callable[..., Sshd]) -> Iterator[tuple[Sshd, Path]]:
     commands = {
         name: f"{sys.executable} {PEER} {name} {control}/control {argument}" for name, argument in SUBSYSTEMS.items()
     }
-    yield sshd_factory(commands), control
+    server = sshd_factory(commands)
+    # An account of another user logs in by the same key, which its sshd reads as that user.
+    server.folder.chmod(0o711)
+    yield server, control
     shutil.rmtree(control)
+
+
+@pytest.fixture(scope="session")
+def sudoer(account: Account) -> Iterator[Account]:
+    """An account that may do everything by sudo, with its password, in all the ways in which sudo may pass bytes on."""
+    rules = ("{name} ALL=(ALL) ALL", "Defaults:{name} lecture=always, use_pty, timestamp_timeout=0")
+    with sudo_rules(account, *rules):
+        yield account
 
 
 def endpoint(server: Sshd, subsystem: str) -> SSHEndpoint:
     return SSHEndpoint(
         server.host, server.port, server.user, str(server.key), subsystem=subsystem, ssh_config=str(server.config)
     )
+
+
+def sudo_opener(open_it: Callable[..., Awaitable[ByteStream]], request: pytest.FixtureRequest) -> Opener:
+    """With a password, on the way to peer.py as root over SSH."""
+    server, control = request.getfixturevalue("peer_sshd")
+    sudoer: Account = request.getfixturevalue("sudoer")
+
+    def open_with(_far: PeerFar, behaviour: str, *_: str) -> Awaitable[ByteStream]:
+        # Python takes the first argument, -s, too.
+        words = (PEER, behaviour, f"{control}/control", *filter(None, (SUBSYSTEMS[behaviour],)))
+        elevation = Elevation("there", exe=sys.executable, arguments=words)
+        handover = Handover(elevation, asker=Answers(sudoer.password))
+        to = dataclasses.replace(endpoint(server, behaviour), user=sudoer.name)
+        return open_it(to, asker=NobodyToAsk(), handover=handover)
+
+    return peer_opener(control, open_with, most_buffered=5 * MEGABYTE, sshd=True, sudo=True)
 
 
 def make_opener(kind: str, folder: Path, request: pytest.FixtureRequest) -> Opener:
@@ -226,6 +256,8 @@ def make_opener(kind: str, folder: Path, request: pytest.FixtureRequest) -> Open
             most_buffered=5 * MEGABYTE,
             sshd=True,
         )
+    if kind in {"sudo-ssh", "sudo-openssh"}:
+        return sudo_opener(open_ssh if kind == "sudo-ssh" else open_openssh, request)
     if kind == "process":
         return peer_opener(
             folder,
@@ -283,7 +315,7 @@ def make_opener(kind: str, folder: Path, request: pytest.FixtureRequest) -> Open
 
 def cases() -> Iterator[object]:
     """Every check for every kind of stream. A pair in memory and a socket have no diagnostics to check."""
-    for kind in ("memory", "process", "unix", "ssh", "openssh", "container", "hyperv"):
+    for kind in ("memory", "process", "unix", "ssh", "openssh", "container", "hyperv", "sudo-ssh", "sudo-openssh"):
         for name, check in vars(check_byte_stream).items():
             if name.startswith("check_") and not (name == "check_diagnostics" and kind in {"memory", "unix", "hyperv"}):
                 marks = [pytest.mark.sshd] if "ssh" in kind else []

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.parts.accounts import account
 from tests.parts.certificates import authority
 from tests.parts.container import container, container_factory, container_url
 from tests.parts.host_process import forwarded, forwarding_sshd, host_process, host_process_factory
@@ -16,6 +17,7 @@ from tests.parts.winrm_magics import at, target
 from tests.parts.wsman_client import start_bridge, start_https_bridge
 
 __all__ = [
+    "account",
     "anywhere",
     "at",
     "authority",

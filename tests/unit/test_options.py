@@ -61,6 +61,10 @@ DEFAULTS = {
     "administrator": False,
     "exe": "pwsh",
     "configuration_file": None,
+    "sudo": False,
+    "sudo_user": "root",
+    "sudo_program": "sudo",
+    "sudo_credential": None,
     "vm": None,
     "vm_user": None,
     "vm_credential": None,
@@ -95,6 +99,10 @@ ACCEPTED = [
     ("vm_user", "CORP\\ops", "CORP\\ops"),
     ("vm_credential", "Keyring:guest", "keyring:guest"),
     ("vm_configuration", "PowerShell.7", "PowerShell.7"),
+    ("sudo", "1", True),
+    ("sudo_user", "svc-web@corp.example", "svc-web@corp.example"),
+    ("sudo_program", "DOAS", "doas"),
+    ("sudo_credential", "env:SUDO", "env:SUDO"),
     ("key_file", "~/.ssh/id_x", str(Path("~/.ssh/id_x").expanduser())),
     ("key_file", "~no-such-user-here/id", "~no-such-user-here/id"),
     ("key_file", None, None),
@@ -186,6 +194,12 @@ REFUSED = [
     ("vm_user", "a:b"),
     ("vm_credential", "hunter2"),
     ("vm_configuration", "a b"),
+    ("sudo", "doas"),
+    ("sudo_user", "-u"),
+    ("sudo_user", "a;b"),
+    ("sudo_user", "#0"),
+    ("sudo_program", "su"),
+    ("sudo_credential", "hunter2"),
     ("key_file", ""),
     ("key_file", 3),
     ("key_file", "a\nb"),
@@ -363,6 +377,20 @@ def test_an_option_applies_to_its_schemes_alone(info: OptionInfo) -> None:
         else:
             with pytest.raises(TargetError, match=f"The option {info.name} is for {re.escape(info.schemes[0])} "):
                 check_option(info.name, scheme)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "told"),
+    [
+        ("ssh", "Subsystem jea /usr/bin/pwsh -sshs -NoLogo -NoProfile -ConfigurationFile /etc/jea.pssc"),
+        ("process", "configuration_file=/etc/jea.pssc"),
+        ("container", "configuration_file=/etc/jea.pssc"),
+        ("unix", "Remove it"),
+    ],
+)
+def test_a_session_configuration_by_name_elsewhere(scheme: str, told: str) -> None:
+    with pytest.raises(TargetError, match=re.escape(told)):
+        check_option("configuration", scheme)
 
 
 def test_describe_says_everything_about_every_option() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 import traceback
 from pathlib import Path
@@ -342,6 +343,39 @@ def test_containers_are_one_place_or_not() -> None:
     assert not pod.is_same_place(Target.parse("container://kubectl/web?namespace=b"))
     assert (None, None) == (Target.parse("process:").engine, Target.parse("process:").machine)
     assert "web01" == Target.parse("ssh://web01").machine
+
+
+def test_who_one_is_under_sudo_is_part_of_the_place_and_of_its_name() -> None:
+    root = Target.parse("ssh://admin@web01?sudo=1")
+    assert "admin@web01 (sudo root)" == root.label
+    assert "admin@web01" == root.login
+    assert "web01" == root.machine
+    assert "ssh://admin@web01?sudo=true" == str(root)
+    assert root.is_same_place(Target.parse("ssh://admin@web01?sudo=true&width=80&sudo_credential=env:X"))
+    for other in ("", "?sudo=1&sudo_user=ops", "?sudo=0"):
+        assert not root.is_same_place(Target.parse(f"ssh://admin@web01{other}"))
+    assert "local PowerShell (doas ops)" == Target.parse("process:?sudo=1&sudo_program=doas&sudo_user=ops").label
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ssh://a?sudo_user=b", "The option sudo_user means nothing without sudo=true."),
+        ("process:?sudo_program=doas", "The option sudo_program means nothing without sudo=true."),
+        ("process:?sudo=false&sudo_credential=env:X", "The option sudo_credential means nothing without sudo=true."),
+        ("ssh://a?exe=/opt/pwsh", "The option exe means nothing to ssh targets without sudo=true: the line Subsystem"),
+        ("ssh://a?arguments=-x", "The option arguments means nothing to ssh targets without sudo=true"),
+        ("ssh://a?configuration_file=/x.pssc", "The option configuration_file means nothing to ssh targets without"),
+        ("ssh://a?sudo=1&subsystem=jea", "sudo cannot start an SSH subsystem."),
+        ("ssh://a?sudo=1&sudo_program=doas&sudo_credential=env:X", "doas reads a password from a terminal only"),
+        ("winrm://a?sudo=1", "The option sudo is for ssh and process targets and means nothing to winrm targets."),
+        ("container://a?sudo=1", "The option sudo is for ssh and process targets"),
+        ("ssh://a?configuration=jea", "SSH knows no session configurations by name."),
+    ],
+)
+def test_options_of_sudo_that_mean_nothing(text: str, message: str) -> None:
+    with pytest.raises(TargetError, match=re.escape(message)):
+        Target.parse(text)
 
 
 def test_a_line_end_behind_a_target_is_no_part_of_it() -> None:

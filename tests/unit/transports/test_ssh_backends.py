@@ -216,7 +216,8 @@ def test_server_that_is_not_ssh(opener: Opener, server: Sshd, words: bytes, kind
 def test_server_without_the_subsystem(opener: Opener, server: Sshd) -> None:
     assert fails(opener, replace(at(server), subsystem="pwsh7"), NotPowerShell) == (
         "The login to 127.0.0.1 worked, but its SSH server has no subsystem pwsh7. Add this line to sshd_config there "
-        "and restart sshd:\nSubsystem pwsh7 /usr/bin/pwsh -sshs -NoLogo -NoProfile"
+        "and restart sshd:\nSubsystem pwsh7 /usr/bin/pwsh -sshs -NoLogo -NoProfile\n"
+        "For a restricted endpoint, add -ConfigurationFile FILE.pssc."
     )
 
 
