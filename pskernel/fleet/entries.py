@@ -288,7 +288,7 @@ def canonical(target: Target) -> str:
     options = target.options
     return (
         f"{target.scheme} {target.user or ''} {target.host} {port} {target.path or ''} {options.vm or ''}"
-        f"{options.elevated_as}"
+        f"{options.elevated_as} {options.pid or ''} {options.pipe or ''}"
     )
 
 
