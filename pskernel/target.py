@@ -176,10 +176,10 @@ class Target:
     def _place(self) -> tuple[object, ...]:
         options = self.options
         inside = (self.engine, options.context, options.namespace, options.container, options.user)
-        path = {"container": self.machine, "vm": (self.path or "").casefold()}.get(self.scheme, self.path)
+        path = {"container": self.machine, "vm": (self.path or "").lower()}.get(self.scheme, self.path)
         login = (self.scheme, self.host, self.port, self.user, path)
         which = (options.uri_query, options.pid, options.pipe, options.elevated_as)
-        machine = ((options.vm or "").casefold(), options.vm_user, options.vm_configuration)
+        machine = ((options.vm or "").lower(), options.vm_user, options.vm_configuration)
         return *login, *which, options.subsystem, options.configuration, *inside, options.administrator, *machine
 
     @classmethod

@@ -12,7 +12,7 @@ from pskernel.credentials import GivenCredential
 from pskernel.remoting.errors import RemotingError
 from pskernel.remoting.loop import LOOP
 from pskernel.remoting.pssession import PSSession
-from pskernel.session.hops import EXIT
+from pskernel.session.aims import EXIT
 from pskernel.target import Target
 from psmagic.arguments import ArgumentError
 from psmagic.base import PowerShellMagics, command_magic, raised, refused, shown_errors

@@ -63,6 +63,8 @@ class Where:
         fingerprint: of the host key or certificate that the remote proved itself with.
         auth_method: how we proved ourselves.
         version: the remote's PowerShell.
+        place: the way there, if that was a host behind the target; ``computer``, ``user`` and ``version`` are then of
+            that one, and the proofs of the target.
     """
 
     target: str | None = None
@@ -72,6 +74,7 @@ class Where:
     fingerprint: str | None = None
     auth_method: str | None = None
     version: str | None = None
+    place: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pskernel.cells.debugging import DEBUGGER_LEFT, declined, stop_message, stop_text
 from pskernel.cells.failure import shown_error
+from pskernel.cells.moving import Moving
 from pskernel.cells.outcome import (
     ERROR_SEEN,
     CellError,
@@ -17,7 +18,6 @@ from pskernel.cells.outcome import (
     own_error,
     script_error,
     session_abandoned,
-    with_second_hop,
 )
 from pskernel.cells.output import Output, write_between
 from pskernel.cells.progress import ProgressDisplay
@@ -41,7 +41,6 @@ from pskernel.records import (
 from pskernel.render.text import render
 from pskernel.session import debugger
 from pskernel.session.commandline import simple_statements
-from pskernel.session.hops import EXIT, Move, is_exit
 from pskernel.session.host import Host, clears_screen
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ class Cell:
         self._opening: asyncio.Task[tuple[Runspace, CellError | None]] | None = None
         self._sending: asyncio.Task[Pipeline] | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self._checking: asyncio.Task[Move | None] | None = None
+        self._moving = Moving(session, follows=self.follows)
         self._interrupted = False
         self._given_up = False
         self._exit: tuple[str, int] | None = None
@@ -115,7 +114,7 @@ class Cell:
             by_user: as :meth:`InteractiveSession.ready` has it.
         """
         self._host = Host(asker, self._session.computer, self._show)
-        self._opening = asyncio.ensure_future(self._open(asker, by_user=by_user))
+        self._opening = asyncio.ensure_future(self._open(text, asker, by_user=by_user))
         try:
             runspace, refused = await self._opening
         except asyncio.CancelledError:
@@ -142,14 +141,17 @@ class Cell:
         self._output.spill("interrupted")
         if self._opening is not None:
             self._opening.cancel()
-        elif self._checking is not None:
-            self._checking.cancel()
-        elif self._sending is not None and self._stopping is None:
+        elif not self._moving.interrupt() and self._sending is not None and self._stopping is None:
             self._stopping = asyncio.create_task(self._stop(self._sending))
 
-    async def _open(self, asker: Asker, *, by_user: bool) -> tuple[Runspace, CellError | None]:
+    async def _open(self, text: str, asker: Asker, *, by_user: bool) -> tuple[Runspace, CellError | None]:
         runspace = await self._session.ready(asker, by_user=by_user)
-        return runspace, await self._opened() if self._opened is not None else None
+        refused = await self._opened() if self._opened is not None else None
+        refused = refused or await self._moving.refusal(runspace, text)
+        if refused is None and self._session.is_behind:
+            # Questions, to the user too, have come in between.
+            runspace = await self._session.ready(asker, by_user=by_user)
+        return runspace, refused
 
     def _time_out(self) -> None:
         self._timed_out = True
@@ -179,20 +181,11 @@ class Cell:
             await self._say(f"{pipeline.dropped_records:,} records that came after the interrupt were dropped.")
         if self._exit is not None:
             await self._leave(outcome, *self._exit)
-        else:
-            await self._note_move(outcome, text)
+        wrote = outcome.error_records
+        told = await self._moving.settle(outcome, text, wrote_error=wrote, stopped_here=self._interrupted)
+        if told:
+            await self._say(told)
         return outcome
-
-    async def _note_move(self, outcome: Outcome, text: str) -> None:
-        moved = await self._check_host(text)
-        if moved is None:
-            return
-        if outcome.error is not None and outcome.error.name == _STOPPED and not self._interrupted:
-            outcome.error = None  # the host that was left ends so what had left it
-        if moved.wanted:
-            await self._say(moved.text)
-        else:
-            outcome.error = with_second_hop(outcome.error, moved.text)
 
     async def _leave(self, outcome: Outcome, how: str, code: int) -> None:
         outcome.exit_code = code
@@ -213,9 +206,7 @@ class Cell:
         if self._stopped is not None:
             shown = not debugger.is_debugger_command(text)
             return await runspace.run_nested(debugger.debugger_script(text), shown=shown)
-        if self._session.is_away and is_exit(text):
-            # As PowerShell's console has it: `exit` would end the session in front of it, too.
-            text = EXIT
+        text = self._moving.as_sent(text)
         cell = text if self._session.facts.takes_script else simple_statements(text) or text
         if self._directives.stop_on_error_record and self._session.facts.takes_ours:
             cell = noted(Command(text, is_script=True))
@@ -223,22 +214,6 @@ class Cell:
 
     async def _say(self, text: str) -> None:
         await self._show(Notice(text))
-
-    async def _check_host(self, text: str) -> Move | None:
-        self._checking = asyncio.create_task(self._session.after_cell(text, follow=self.follows))
-        try:
-            return await self._checking
-        except asyncio.CancelledError:
-            if not self._interrupted:
-                raise
-            why = (
-                "The question which host the session is on now was interrupted, so the session was abandoned: its "
-                "variables, functions and location are gone."
-            )
-            await self._session.abandon(why)
-            return Move(why)
-        finally:
-            self._checking = None
 
     async def _stop(self, sending: asyncio.Task[Pipeline]) -> None:
         """Stop the command and its output; after the time allowed, give the session up, which ends the waiting."""

@@ -8,7 +8,7 @@ from pskernel.errors import PromptUnavailable
 from pskernel.questions import NobodyToAsk, Question
 from pskernel.render.ansi import neutralise, strip
 from pskernel.render.text import StreamText
-from pskernel.session.hops import is_exit
+from pskernel.session.aims import is_exit
 
 if TYPE_CHECKING:
     from pskernel.questions import Asker

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pskernel.errors import TargetError
 from pskernel.questions import Question
-from pskernel.transports.hyperv import HyperVStream, VMEndpoint, is_old_refused, open_vm
+from pskernel.transports.hyperv import HyperVStream, VMEndpoint, is_old_refused, open_vm, require_sockets
 from pskernel.transports.machines import Machine, choose, list_machines
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ async def open_machine(target: Target, machine: Machine, user: str, secret: Secr
 
 async def find_machine(target: Target) -> Machine:
     """The machine that a target means, which runs. Raises ConnectError."""
+    require_sockets()
     wanted = target.path or ""
     return choose(wanted, await list_machines(wanted, target.options.connect_timeout))
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["enter_machine"]
 
 _LIST_SECONDS = 60.0
+_MAX_SAID = 500
 
 
 async def enter_machine(runspace: Runspace, target: Target, asker: Asker) -> None:
@@ -51,35 +52,39 @@ async def _enter(runspace: Runspace, target: Target, asker: Asker) -> None:
     options = target.options
     if options.vm_user is None:
         raise TargetError(f"Say who you are in the virtual machine {options.vm}: the option vm_user.")
-    host = await whereabouts(runspace)
-    if not host:
-        raise ConnectError(
-            f"The host does not say who it is, so it could not be told whether the virtual machine {options.vm} is "
-            "entered. The endpoint is a restricted one: leave the option configuration or subsystem out."
-        )
-    # Before anybody is asked for a password: it has to be there, and to run.
-    machine = await _find(runspace, options.vm or "", target.host or "")
-    secret = await _password(target, asker)
-    await runspace.exchange_key()
-    arguments: list[tuple[str | None, Any]] = [
-        ("-VMId:", Value(machine.id)),
-        ("-Credential:", Value(Login(options.vm_user, SecureText(secret.reveal())))),
-    ]
-    if options.vm_configuration:
-        arguments.append(("-ConfigurationName:", Value(options.vm_configuration)))
     try:
         async with asyncio.timeout(options.open_timeout):
-            said = await _carry_out(runspace, Command("Enter-PSSession", tuple(arguments)))
-            there = await whereabouts(runspace)
+            host = await whereabouts(runspace)
+            if not host:
+                raise ConnectError(
+                    f"{target.host} does not say who it is, so it could not be told whether the virtual machine "
+                    f"{options.vm} is entered. Its endpoint is a restricted one: leave the option configuration or "
+                    "subsystem out."
+                )
+            # Before anybody is asked for a password: it has to be there, and to run.
+            machine = await _find(runspace, options.vm or "", target.host or "")
+        secret = await _password(target, asker)
+        async with asyncio.timeout(options.open_timeout):
+            said, there = await _go(runspace, machine, Login(options.vm_user, SecureText(secret.reveal())), target)
     except TimeoutError:
         raise ConnectError(
-            f"The host did not get into the virtual machine {machine.name} within {options.open_timeout:g} seconds."
+            f"{target.host} did not get into the virtual machine {options.vm} within {options.open_timeout:g} seconds."
         ) from None
     except PipelineFailed as failure:
         raise ConnectError(f"The session on {target.label} was lost at once: {failure}") from None
     if there == host:
-        raise ConnectError(f"The host did not get into the virtual machine {machine.name}. {said}".rstrip())
+        raise ConnectError(f"{target.host} did not get into the virtual machine {machine.name}. {said}".rstrip())
     runspace.in_front = host
+
+
+async def _go(runspace: Runspace, machine: Machine, login: Login, target: Target) -> tuple[str, str]:
+    """Let the host enter it. Returns what it says is wrong, and where the session is then."""
+    await runspace.exchange_key()
+    arguments: list[tuple[str | None, Any]] = [("-VMId:", Value(machine.id)), ("-Credential:", Value(login))]
+    if target.options.vm_configuration:
+        arguments.append(("-ConfigurationName:", Value(target.options.vm_configuration)))
+    said = await _carry_out(runspace, Command("Enter-PSSession", tuple(arguments)))
+    return said, await whereabouts(runspace)
 
 
 async def _find(runspace: Runspace, wanted: str, host: str) -> Machine:
@@ -114,7 +119,7 @@ async def _carry_out(runspace: Runspace, command: Command) -> str:
                 await pipeline.refuse(record, NO_HOST_NOW)
             error = record.error if isinstance(record, PipelineEnd) else record
             if isinstance(error, ErrorRecord):
-                said = said or f"{error.message} ({error.fully_qualified_error_id.partition(',')[0]})"
+                said = said or f"{error.message} ({error.fully_qualified_error_id.partition(',')[0]})"[:_MAX_SAID]
     except PSKernelError as error:
         raise ConnectError(str(error)) from None
     finally:

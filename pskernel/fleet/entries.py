@@ -283,11 +283,11 @@ def canonical(target: Target) -> str:
         inside = (target.engine, options.context, options.namespace, target.machine, options.container, options.user)
         return f"container {' '.join(str(part) for part in inside)}"
     if target.scheme == "vm":
-        return f"vm {(target.path or '').casefold()}"
+        return f"vm {(target.path or '').lower()}"
     port = target.port or _PORTS.get(target.scheme)
     options = target.options
     return (
-        f"{target.scheme} {target.user or ''} {target.host} {port} {target.path or ''} {options.vm or ''}"
+        f"{target.scheme} {target.user or ''} {target.host} {port} {target.path or ''} {(options.vm or '').lower()}"
         f"{options.elevated_as} {options.pid or ''} {options.pipe or ''}"
     )
 

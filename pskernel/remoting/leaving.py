@@ -62,6 +62,18 @@ async def disconnect(
             f"{session.state}.",
             "CannotDisconnectSessionWhenNotOpened",
         )
+    await _require_at_home(session)
+    try:
+        await runspace.disconnect(idle_timeout=idle_timeout, buffering=buffering)
+    except PSKernelError as error:
+        raise RemotingError(
+            f"The disconnect operation failed for session {session.name}. {error}", "PSSessionDisconnectFailed"
+        ) from None
+
+
+async def _require_at_home(session: ListedSession) -> None:
+    """What another host runs for this one cannot be left to this one's server."""
+    await session.session.settle()
     if session.session.is_behind:
         how = "Come back with Exit-PSSession first." if session.session.is_away else "It ends with its connection."
         raise RemotingError(
@@ -69,12 +81,6 @@ async def disconnect(
             f"({session.session.place}). {how}",
             "PSSessionDisconnectFailed",
         )
-    try:
-        await runspace.disconnect(idle_timeout=idle_timeout, buffering=buffering)
-    except PSKernelError as error:
-        raise RemotingError(
-            f"The disconnect operation failed for session {session.name}. {error}", "PSSessionDisconnectFailed"
-        ) from None
 
 
 async def connect(session: ListedSession, asker: Asker) -> None:
@@ -165,6 +171,7 @@ async def start_and_leave(session: ListedSession, work: Work) -> None:
     """
     runspace = session.session.runspace
     try:
+        await _require_at_home(session)
         if runspace is not None:
             await runspace.leave(await work.statements(runspace))
         await disconnect(session)
@@ -182,6 +189,7 @@ async def start_cell_and_leave(session: ListedSession, cell: str, asker: Asker) 
         RemotingError: as :func:`disconnect`.
     """
     runspace = await session.session.ready(asker)
+    await _require_at_home(session)
     takes_script = session.session.facts.takes_script
     await runspace.leave(cell if takes_script else simple_statements(cell) or cell)
     await disconnect(session)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pskernel.copying.copy import receive_items, send_items
 from pskernel.copying.progress import CopyResult
-from pskernel.errors import RunspaceStateError
+from pskernel.questions import NobodyToAsk
 
 if TYPE_CHECKING:
     from pskernel.records import ProgressRecord
@@ -73,9 +73,8 @@ class Transfer:
             self._task.cancel()
 
     async def _run(self) -> CopyResult:
-        runspace = self._session.session.runspace
-        if runspace is None:
-            raise RunspaceStateError(f"The session {self._session.name} is not open.")
+        # Which asks where the session is, if another host is in front of it.
+        runspace = await self._session.session.ready(NobodyToAsk())
         total: CopyResult | None = None
         for path in self._paths:
             result = await self._copy(

@@ -103,4 +103,5 @@ def _where(place: Place) -> Where:
         fingerprint=(peer.key if peer else "") or None,
         auth_method=(peer.auth if peer else "") or None,
         version=session.facts.version or None,
+        place=session.place if session.is_away else None,
     )

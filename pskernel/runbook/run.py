@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -188,7 +188,7 @@ class NotebookRun:
             began = time.monotonic()
             if index in self._keep:
                 done = replace(done, state=CellState.KEPT)
-                self._expected = _place_after(cell)
+                self._expected = _place_after(cell.metadata.get("pskernel"))
             elif runs(cell):
                 tell(self._watcher.begins, done)
                 try:
@@ -243,7 +243,9 @@ class NotebookRun:
             raise
         finally:
             self._cell = None
-        place = self._expected = self._behind()
+        place = self._behind()
+        # A cell that was done before, and is run again, has to lead where it led.
+        self._expected = _place_after(before[2]) if self._keep and _was_done(before[2]) else place
         known = {"error_id": judged.error_id, "error_records": judged.error_records, "place": place}
         record.update(state=str(judged.state), seconds=round(time.monotonic() - began, 3))
         record.update({name: value for name, value in known.items() if value})
@@ -309,9 +311,13 @@ class NotebookRun:
             self.last_words = str(error)
 
 
-def _place_after(cell: Any) -> str:
-    """Behind which host the session was after a cell, as its record says; empty for the target itself."""
-    return str((cell.metadata.get("pskernel") or {}).get("place", ""))
+def _place_after(record: Any) -> str:
+    """Where the session was after a cell, as its record says, if that was behind a host; else empty."""
+    return str(record.get("place", "")) if isinstance(record, Mapping) else ""
+
+
+def _was_done(record: Any) -> bool:
+    return isinstance(record, Mapping) and record.get("state") in (CellState.OK, CellState.EXPECTED)
 
 
 def _put_back(cell: Any, before: tuple[list[Any], int | None, Any]) -> None:

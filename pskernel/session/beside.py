@@ -14,6 +14,8 @@ class Beside:
     # The id of the host in front of the one that runs the pipelines, where it was reached through another. What the
     # connection offers is that one's.
     in_front: str = ""
+    # Whether another client had it before, who may have taken it to another host.
+    is_taken_over = False
 
     @property
     def peer(self) -> Peer:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Facts", "ask_facts", "script"]
 
 _FACTS_SECONDS = 30.0
+_MAX_TEXT = 64
 
 # "The syntax is not supported by this runspace. This can occur if the runspace is in no-language mode." From a host
 # behind another one, the id is left of it.
@@ -58,8 +59,14 @@ async def ask_facts(runspace: Runspace, label: str) -> Facts:
     texts = [str(value) for value in values]
     if len(texts) < 5:
         return Facts()
-    version, edition, user, computer, host_id = texts[:5]
+    version, edition, user, computer, host_id = map(_plain, texts[:5])
     return Facts(version, edition, user, computer, host_id)
+
+
+def _plain(text: str) -> str:
+    """One line of what can be seen: it stands in messages of ours, and in questions for passwords."""
+    seen = "".join(each if each.isprintable() else " " for each in text[: 4 * _MAX_TEXT])
+    return " ".join(seen.split())[:_MAX_TEXT]
 
 
 def is_no_language(failure: PipelineFailed) -> bool:

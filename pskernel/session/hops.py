@@ -15,23 +15,20 @@ from typing import TYPE_CHECKING
 from pskernel.errors import PipelineFailed, PSKernelError, RemoteProtocolError
 from pskernel.protocol.pipelines import Command
 from pskernel.records import HostCall
+from pskernel.session.aims import EXIT, Aim
 from pskernel.session.facts import Facts, ask_facts, is_no_language, script
 from pskernel.session.pipeline import collect
 
 if TYPE_CHECKING:
     from pskernel.session.runspace import Runspace
 
-__all__ = ["CHECK_SECONDS", "EXIT", "Hops", "LeftTarget", "Move", "is_exit", "may_move", "whereabouts"]
+__all__ = ["CHECK_SECONDS", "Hops", "LeftTarget", "Move", "leave_all", "whereabouts"]
 
-EXIT = "Exit-PSSession"
 # PowerShell runs event handlers within our question; a session is not worth less than the patience for them. An
 # interrupt ends the waiting.
 CHECK_SECONDS = 300.0
-_MAY_MOVE = re.compile(r"\b(?:enter-ps|etsn|exit-ps|exsn)|^\s*exit\s*$", re.IGNORECASE)
-_IS_EXIT = re.compile(r"\s*(?:exit|exit-pssession|exsn|exit-pshostprocess)\s*", re.IGNORECASE)
 # A server lets one of its sessions enter one host. Each host on the way may do the same.
 _MAX_LEVELS = 5
-_MAX_NAME = 100
 # The session behind may still be closing, or may just have been lost, when the host in front of it is asked. What is
 # sent to it then is not run anywhere.
 _PAUSES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
@@ -77,9 +74,14 @@ class Hops:
         return self._levels[-1]
 
     @property
+    def home(self) -> Facts:
+        """The host that the runspace was opened on."""
+        return self._levels[0]
+
+    @property
     def can_tell(self) -> bool:
         """Whether the first host said who it is. One that did not is not asked again."""
-        return bool(self._levels[0].host_id)
+        return bool(self.home.host_id)
 
     @property
     def is_away(self) -> bool:
@@ -105,50 +107,55 @@ class Hops:
         """Which of all the hops of this runspace lead here: no two places have the same."""
         return tuple(self._numbers)
 
-    async def look(self, runspace: Runspace, *, named: bool, follow: bool) -> Move | None:
+    async def look(self, runspace: Runspace, aim: Aim, *, follow: bool) -> Move | None:
         """Find out where the session is now.
 
         Args:
             runspace: idle.
-            named: whether the last cell asked for a hop, or for a way back.
+            aim: what the last cell asked for.
             follow: whether it may stay on a new host; otherwise it is brought back.
 
         Returns:
-            what the user must know, or None if it is where it was.
+            what the user must know, or None if it is where it was, and was to be.
 
         Raises:
             LeftTarget: it is on none of them any more.
             PSKernelError: it does not say, or does not come back.
         """
-        found = await whereabouts(runspace)
-        here = self.facts.host_id
-        if found and found == self._in_front:
-            raise LeftTarget(f"The session on {self.place} has ended: its variables, functions and location are gone.")
-        if found == here:
-            return None
+        found = await self._where(runspace)
+        if found == self.facts.host_id:
+            stayed = aim is Aim.BACK and self.is_away
+            return Move(f"The session did not come back. Cells run on {self.place} still.") if stayed else None
         if self._knows(found):
-            return self._returned(found, named=named)
-        if not found and not named:
+            return self._returned(found, aim)
+        if not found and aim is not Aim.HOP:
             # A language mode that allows no expression any more, or a host that tells nothing: leaving shows which.
             return None if await _exit_one_level(runspace) else await self._undone(runspace)
-        if not follow:
+        if not follow or len(self._levels) >= _MAX_LEVELS:
             return await self._undone(runspace)
+        return await self._follow(runspace, aim)
+
+    async def _follow(self, runspace: Runspace, aim: Aim) -> Move | None:
         facts = await ask_facts(runspace, self.place)
-        if facts.host_id and facts.host_id == here:
+        if facts.host_id and facts.host_id == self.facts.host_id:
             return None
-        if len(self._levels) >= _MAX_LEVELS:
-            raise RemoteProtocolError(f"It has gone through more than {_MAX_LEVELS - 1} hosts.")
         self._push(facts)
-        return Move(self._entered(), wanted=named)
+        return Move(self._entered(), wanted=aim is Aim.HOP)
 
     async def come_home(self, runspace: Runspace) -> None:
-        """Leave all hosts behind the first one. Raises PSKernelError if that does not succeed."""
+        """Leave all hosts behind the first one. Raises as :meth:`look`, and if that does not succeed."""
         for _ in range(_MAX_LEVELS):
+            await self.look(runspace, Aim.NOTHING, follow=True)
             if not self.is_away:
                 return
             await _exit_one_level(runspace)
-            await self.look(runspace, named=True, follow=True)
         raise RemoteProtocolError("It did not come back.")
+
+    async def _where(self, runspace: Runspace) -> str:
+        found = await whereabouts(runspace)
+        if found and found == self._in_front:
+            raise LeftTarget(f"The session on {self.place} has ended: its variables, functions and location are gone.")
+        return found
 
     def _knows(self, host_id: str) -> bool:
         return bool(host_id) and any(level.host_id == host_id for level in self._levels)
@@ -161,28 +168,31 @@ class Hops:
     async def _undone(self, runspace: Runspace) -> Move:
         """Come back from a host that is not to be stayed on."""
         for _ in range(_MAX_LEVELS):
-            found = await whereabouts(runspace)
+            found = await self._where(runspace)
             if found == self.facts.host_id:
                 return Move(
                     f"Enter-PSSession took this session to another host, where it cannot stay. It is on {self.place} "
                     "again. Open the other host as a target of its own."
                 )
             if self._knows(found):
-                return self._returned(found, named=False)
+                left = _name(self.facts)
+                self._drop_to(found)
+                return Move(
+                    f"The session on {left} did not say any more where it was, and was left: its variables, functions "
+                    f"and location are gone. Cells run on {self.place} again."
+                )
             await _exit_one_level(runspace)
         raise RemoteProtocolError("A command took it to another host, and it did not come back.")
 
     def _entered(self) -> str:
         facts = self.facts
-        who = f", as {facts.user[:_MAX_NAME]}" if facts.user else ""
+        who = f", as {facts.user}" if facts.user else ""
         limits = "" if facts.takes_script else " It takes plain commands, and no script."
         return f"{self.place}: cells run on {_name(facts)} now{who}.{limits} {EXIT} comes back."
 
-    def _returned(self, host_id: str, *, named: bool) -> Move:
-        depth = next(index for index, level in enumerate(self._levels) if level.host_id == host_id)
-        lost = self._levels[depth + 1 :]
-        del self._levels[depth + 1 :], self._numbers[depth + 1 :]
-        if named:
+    def _returned(self, host_id: str, aim: Aim) -> Move:
+        lost = self._drop_to(host_id)
+        if aim is Aim.BACK:
             lost.pop()
         if not lost:
             return Move(f"Cells run on {self.place} again.", wanted=True)
@@ -191,19 +201,22 @@ class Hops:
             f"Cells run on {self.place} again."
         )
 
+    def _drop_to(self, host_id: str) -> list[Facts]:
+        depth = next(index for index, level in enumerate(self._levels) if level.host_id == host_id)
+        lost = self._levels[depth + 1 :]
+        del self._levels[depth + 1 :], self._numbers[depth + 1 :]
+        return lost
 
-def may_move(cell: str) -> bool:
-    """Whether a cell asks for a hop, or for a way back, in so many words."""
-    return _MAY_MOVE.search(cell) is not None
 
-
-def is_exit(cell: str) -> bool:
-    """Whether a cell does nothing but leave."""
-    return _IS_EXIT.fullmatch(cell) is not None
+async def leave_all(runspace: Runspace) -> None:
+    """Leave whatever hosts a session that another client has left may be on; its own asks this client to leave."""
+    for _ in range(_MAX_LEVELS):
+        if await _exit_one_level(runspace):
+            return
 
 
 def _name(facts: Facts) -> str:
-    return facts.computer[:_MAX_NAME] or "a host that does not tell its name"
+    return facts.computer or "a host that does not tell its name"
 
 
 async def whereabouts(runspace: Runspace) -> str:

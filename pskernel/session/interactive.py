@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from pskernel.errors import PromptUnavailable, PSKernelError
 from pskernel.questions import NobodyToAsk
 from pskernel.session import debugger
+from pskernel.session.aims import Aim, mentions_hosts
 from pskernel.session.facts import Facts, ask_facts
-from pskernel.session.hops import CHECK_SECONDS, Hops, LeftTarget, Move, may_move
+from pskernel.session.hops import CHECK_SECONDS, Hops, LeftTarget, Move, leave_all
 from pskernel.session.pipeline import Pipeline
 from pskernel.session.runspace import Runspace, RunspaceState
 
@@ -137,11 +138,12 @@ class InteractiveSession:
         """
         if self._closed:
             raise SessionLost(f"The session on {self.label} is being closed. This cell was not run.")
-        if self.is_behind and by_user and self._check is None and self.is_open and self.stopped is None:
-            # A host behind the own one may be lost while nothing runs; what is meant for it is for no other.
-            self._check = asyncio.create_task(self._look(named=False, follow=True))
-        if self._check is not None:
-            await self._settle_check(self._check)
+        await self.settle()
+        if self.is_behind and by_user and self.is_open and self.stopped is None and self._refusal is None:
+            # A host behind another one may be lost while nothing runs; what is meant for it is for no other. What was
+            # found out earlier does not count: the next cell is sent on this answer.
+            self._check = asyncio.create_task(self._look(Aim.NOTHING, follow=True))
+            await self.settle()
         refusal = self.refusal(keep=not by_user)
         if refusal is not None:
             raise refusal
@@ -158,8 +160,11 @@ class InteractiveSession:
                 raise
         return await self._opened(asker)
 
-    async def _settle_check(self, check: asyncio.Task[Move | None]) -> None:
-        """Wait for the answer where the session is. If it was moved, the next cell is refused."""
+    async def settle(self) -> None:
+        """Wait until it is known where the session is, if that is being asked. A move makes the next cell refused."""
+        check = self._check
+        if check is None:
+            return
         try:
             moved = await asyncio.shield(check)
         finally:
@@ -179,15 +184,16 @@ class InteractiveSession:
             self._refusal = None
         return refusal
 
-    async def after_cell(self, text: str, *, follow: bool = True) -> Move | None:
+    async def after_cell(self, text: str, aim: Aim = Aim.NOTHING, *, follow: bool = True) -> Move | None:
         """Find out whether the server is still on the host that it was on.
 
         For most cells this happens behind the reply, and the next cell waits for it; after a cell that names
-        Enter-PSSession or Exit-PSSession, and on a host behind the own one, it is told at once. An endpoint that did
+        Enter-PSSession or Exit-PSSession, and on a host behind another one, it is told at once. An endpoint that did
         not say where it is when it was opened is not asked.
 
         Args:
             text: the cell.
+            aim: what it asked for.
             follow: whether the session may stay on another host; otherwise it is brought back.
 
         Returns:
@@ -195,19 +201,21 @@ class InteractiveSession:
         """
         if not self.is_open or not self._hops.can_tell or self.stopped is not None:
             return None
-        named = may_move(text)
-        self._check = asyncio.create_task(self._look(named=named, follow=follow))
-        if not named and not self.is_behind:
+        self._check = check = asyncio.create_task(self._look(aim, follow=follow))
+        if not mentions_hosts(text) and not self.is_behind:
             return None
         try:
-            return await self._check
+            # Cancelled, the next cell hears it.
+            return await asyncio.shield(check)
         finally:
-            self._check = None
+            if check.done() and self._check is check:
+                self._check = None
 
     async def come_home(self) -> None:
         """Come back from the hosts behind the own one; a session that does not is abandoned."""
+        await self.settle()
         runspace = self._runspace
-        if runspace is None or not self.is_away or not self.is_open:
+        if runspace is None or not self._hops.can_tell or not self.is_open:
             return
         try:
             async with asyncio.timeout(CHECK_SECONDS):
@@ -278,6 +286,8 @@ class InteractiveSession:
             self._hops = Hops(Facts(), self.label)
             # A session that is taken over may be at work: then nothing can be asked.
             if not runspace.is_busy:
+                if runspace.is_taken_over:
+                    await leave_all(runspace)
                 self._hops = Hops(await ask_facts(runspace, self.label), self.label, runspace.in_front)
                 await debugger.enable(runspace)
         except BaseException:
@@ -298,6 +308,7 @@ class InteractiveSession:
     def _lost(self, runspace: Runspace) -> None:
         if self._runspace is runspace:
             self._runspace = None
+            self._hops = Hops(self._hops.home, self.label)
             self.loss = f"The connection was lost: {runspace.error}"
             self._refuse(
                 f"The connection to {self.label} was lost: {runspace.error} "
@@ -308,23 +319,24 @@ class InteractiveSession:
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
+        self._hops = Hops(self._hops.home, self.label)
         self._refuse(why)
 
     def _refuse(self, what_happened: str) -> None:
         what_next = self._afterwards or f"Run it again to open a new session on {self.label}."
         self._refusal = _refusal(what_happened, what_next)
 
-    async def _look(self, *, named: bool, follow: bool) -> Move | None:
+    async def _look(self, aim: Aim, *, follow: bool) -> Move | None:
         """Ask where the session is. One that does not tell, or that does not come back, is abandoned."""
         runspace = self._runspace
         if runspace is None:
             return None
         try:
             async with asyncio.timeout(CHECK_SECONDS):
-                return await self._hops.look(runspace, named=named, follow=follow)
+                return await self._hops.look(runspace, aim, follow=follow)
         except LeftTarget as error:
             await self.abandon(str(error))
-            return Move(str(error), wanted=named)
+            return Move(str(error), wanted=aim is Aim.BACK)
         except TimeoutError:
             why = f"The session did not say within {CHECK_SECONDS:g} seconds which host it is on."
         except PSKernelError as error:

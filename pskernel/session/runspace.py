@@ -102,6 +102,7 @@ class Runspace(LeavesPool, Beside):
             ConnectError: there is no such pool, somebody is connected to it, or the server keeps none.
         """
         runspace = cls(transport, RunspaceProtocol(PoolSettings(), transport.max_payload, pool_id))
+        runspace.is_taken_over = True
         await runspace._open(runspace._attach(pool_id, running), open_timeout)
         return runspace
 

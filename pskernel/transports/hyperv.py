@@ -11,10 +11,10 @@ import contextlib
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from pskernel.errors import ConnectError, TargetUnreachable, TransportClosed
@@ -26,7 +26,17 @@ from pskernel.transports.streams import CHUNK, CLOSED_HERE, Gate, Inbox
 if sys.platform == "win32":
     import winreg
 
-__all__ = ["BROKER", "SERVER", "Connect", "HyperVStream", "VMEndpoint", "connect_hyperv", "is_old_refused", "open_vm"]
+__all__ = [
+    "BROKER",
+    "SERVER",
+    "Connect",
+    "HyperVStream",
+    "VMEndpoint",
+    "connect_hyperv",
+    "is_old_refused",
+    "open_vm",
+    "require_sockets",
+]
 
 # The services of a machine: the one that hears who one is, and PowerShell.
 BROKER: Final = UUID("999e53d4-3d5c-4c3e-8779-bed06ec056e1")
@@ -35,9 +45,12 @@ SERVER: Final = UUID("a5201c21-2770-4c11-a68e-f182edb29220")
 # Connects to a service of a machine, within so many seconds, and blocks meanwhile.
 Connect = Callable[[UUID, UUID, float], socket.socket]
 
+_NO_SOCKETS = (
+    "Hyper-V's sockets need Python 3.12 or newer, on Windows. Go through the host instead: winrm://HOST?vm=NAME."
+)
 _GONE = "The Hyper-V socket target process has ended."
 # An answer without an end of its own comes in one piece; this is for one that does not.
-_SILENCE_SECONDS: Final = 0.2
+_SILENCE_SECONDS: Final = 2.0
 _CLOSE_SECONDS: Final = 1.0
 # More than five minutes are no value of the option.
 _LONGEST_CONNECT: Final = 300
@@ -112,9 +125,13 @@ def connect_hyperv(machine: UUID, service: UUID, seconds: float) -> socket.socke
             line.close()
             raise
         return line
-    raise ConnectError(
-        "Hyper-V's sockets need Python 3.12 or newer, on Windows. Go through the host instead: winrm://HOST?vm=NAME."
-    )
+    raise ConnectError(_NO_SOCKETS)
+
+
+def require_sockets() -> None:
+    """Raise ConnectError on a Windows whose Python is too old, before anybody is asked for a password."""
+    if sys.platform == "win32" and sys.version_info < (3, 12):
+        raise ConnectError(_NO_SOCKETS)
 
 
 def is_old_refused() -> bool:
@@ -220,6 +237,16 @@ async def _reach(endpoint: VMEndpoint, connect: Connect, service: UUID) -> Hyper
         raise
 
 
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Also when cancelled: nobody else may write while a thread does."""
+    writing = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait({writing})
+        raise
+
+
 class HyperVStream:
     """A :class:`pskernel.transports.base.ByteStream` over a connected socket that only blocking calls are made on."""
 
@@ -244,7 +271,7 @@ class HyperVStream:
         for start in range(0, len(view), CHUNK):
             self._gate.check()
             try:
-                await in_thread(partial(self._line.sendall, view[start : start + CHUNK]))
+                await _to_its_end(in_thread(partial(self._line.sendall, view[start : start + CHUNK])))
             except OSError:
                 self._gate.break_(_GONE)
         self._gate.check()

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 from uuid import UUID
@@ -23,7 +24,8 @@ from pskernel.transports.streams import plain_text
 
 __all__ = ["Machine", "NoMachine", "choose", "list_machines", "list_script", "read_machines"]
 
-_PROGRAM: Final = "powershell.exe"
+# Where Windows has it. It is not looked for: the current directory, which is searched too, is a notebook's.
+_PROGRAM: Final = "System32/WindowsPowerShell/v1.0/powershell.exe"
 _SHOWN: Final = 10
 # A host with thousands of machines.
 _MAX_ANSWER: Final = 8_000_000
@@ -62,23 +64,25 @@ async def list_machines(wanted: str, timeout: float) -> list[Machine]:  # noqa: 
     Raises:
         NoMachine: this is no Hyper-V host, or it does not tell.
     """
-    if shutil.which(_PROGRAM) is None:
+    root = os.environ.get("SYSTEMROOT", "")
+    program = Path(root) / _PROGRAM
+    if not root or not program.is_file():
         raise _no_hyperv(wanted)
-    child = Child(_PROGRAM)
-    await start([_PROGRAM, "-NoLogo", "-NoProfile", "-NonInteractive", "-Command", list_script()], child)
+    child = Child(program.name)
+    await start([str(program), "-NoLogo", "-NoProfile", "-NonInteractive", "-Command", list_script()], child)
     try:
         async with asyncio.timeout(timeout):
             answer = await _all_of(ProcessStream(child))
             await child.exited.wait()
     except TimeoutError:
         raise NoMachine(
-            f"{_PROGRAM} did not list the virtual machines within {timeout:g} seconds. Try Get-VM by hand.",
+            f"{program.name} did not list the virtual machines within {timeout:g} seconds. Try Get-VM by hand.",
             "CreateRemoteRunspaceForVMFailed",
         ) from None
     finally:
         await child.end(patience=0)
     if child.status and not answer:
-        raise _refused(child.tail.text() or f"status {child.status}", _PROGRAM)
+        raise _refused(child.tail.text() or f"status {child.status}", program.name)
     machines = read_machines(answer)
     if machines is None:
         raise _no_hyperv(wanted)
@@ -91,7 +95,7 @@ def list_script() -> str:
 
 
 def choose(wanted: str, machines: Sequence[Machine]) -> Machine:
-    """The one that is meant: by its id, or by its name in any case.
+    """The one that is meant: by its id, or by its name in any case, letter by letter as PowerShell compares.
 
     Raises:
         NoMachine: there is none, or there are several, or it does not run.
@@ -99,7 +103,7 @@ def choose(wanted: str, machines: Sequence[Machine]) -> Machine:
     if _ID.fullmatch(wanted):
         found = [each for each in machines if each.id == UUID(wanted)]
     else:
-        found = [each for each in machines if each.name.casefold() == wanted.casefold()]
+        found = [each for each in machines if each.name.lower() == wanted.lower()]
     if len(found) > 1:
         raise NoMachine(
             f"The input VMName parameter resolves to multiple virtual machines. {wanted} is the name of: "
@@ -146,7 +150,7 @@ def read_machines(answer: bytes | str) -> list[Machine] | None:
             Machine(UUID(each["id"]), plain_text(str(each["name"]))[:_MAX_NAME], plain_text(str(each["state"]))[:40])
             for each in found
         ]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _unreadable(repr(answer[:200])) from None
 
 

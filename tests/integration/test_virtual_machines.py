@@ -240,7 +240,7 @@ def test_refusals(
 def test_without_hyperv_the_way_is_said(
     shell: InteractiveShell, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("SYSTEMROOT", str(tmp_path))
     error = run(shell, capsys, f"%enter_pssession -VMName 'Web 01' {CREDENTIAL}")[1]
     assert "HyperVModuleNotAvailable" == type(error).__name__
     assert "Enter-PSSession -VMName 'Web 01' in a cell of its own" in str(error)

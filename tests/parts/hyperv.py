@@ -1,9 +1,8 @@
-"""A Hyper-V host for tests: powershell.exe on PATH that runs the engine with a Get-VM, and machines that answer."""
+"""A Hyper-V host for tests: a powershell.exe where Windows has it that runs the engine with a Get-VM, and machines that answer."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,10 +58,10 @@ def hyperv_host(
     pwsh: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[HyperVHost, Callable[..., VirtualMachine]]]:
     """A host, and what starts machines on it. Only their sockets are of another kind than Hyper-V's."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
+    folder = tmp_path / "System32" / "WindowsPowerShell" / "v1.0"
+    folder.mkdir(parents=True)
     host = HyperVHost(folder, str(Path(pwsh).resolve()))
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("SYSTEMROOT", str(tmp_path))
     machines: list[VirtualMachine] = []
 
     def start(name: str = "Web 01", **traits: object) -> VirtualMachine:

@@ -24,6 +24,7 @@ from pskernel.errors import (
 )
 from pskernel.questions import Asker, NobodyToAsk, Question
 from pskernel.records import ErrorRecord, HostCall, HostText, Notice, PipelineEnd, PipelineState, Record
+from pskernel.session.aims import Aim
 from pskernel.session.facts import Facts
 from pskernel.session.hops import Move
 from pskernel.session.idle import IdleRecords
@@ -63,7 +64,7 @@ class Remote:
         self.open_error: PSKernelError | None = None
         self.send_error: PSKernelError | None = None
         self.moved: Move | None = None
-        self.is_away = False
+        self.is_away = self.is_behind = False
         self.place = "web01"
         self.asks_where = asyncio.Event()
         self.answers_where = asyncio.Event()
@@ -101,7 +102,8 @@ class Remote:
         self.send_error = TransportClosed(why)
         self.pipeline.fail(TransportClosed(why))
 
-    async def after_cell(self, text: str, *, follow: bool = True) -> Move | None:
+    async def after_cell(self, text: str, aim: Aim, *, follow: bool = True) -> Move | None:
+        self.aim = aim
         self.followed = follow
         self.asks_where.set()
         await self.answers_where.wait()

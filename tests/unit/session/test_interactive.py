@@ -13,6 +13,7 @@ from psrpcore.types import HostMethodIdentifier
 from pskernel.errors import PromptUnavailable, ReplayError, TargetUnreachable, TransportClosed
 from pskernel.questions import Asker, NobodyToAsk, Question
 from pskernel.records import HostText
+from pskernel.session.aims import Aim, is_exit
 from pskernel.session.facts import Facts
 from pskernel.session.hops import Hops, Move
 from pskernel.session.interactive import InteractiveSession, SessionLost
@@ -135,7 +136,13 @@ async def run(session: InteractiveSession, text: str, *, follow: bool = True) ->
     pipeline = await send(session, text)
     async for _ in pipeline:
         pass
-    return await session.after_cell(text, follow=follow)
+    return await session.after_cell(text, aim_in(text), follow=follow)
+
+
+def aim_in(text: str) -> Aim:
+    if is_exit(text):
+        return Aim.BACK
+    return Aim.HOP if text.startswith(("Enter-PSSession", "etsn")) else Aim.NOTHING
 
 
 async def text_of(session: InteractiveSession, text: str, *, follow: bool = True) -> str:
@@ -566,12 +573,13 @@ def test_hops_go_on_and_come_back_one_by_one() -> None:
     check(test)
 
 
-def test_more_hosts_than_anybody_goes_through_cost_the_session() -> None:
+def test_more_hosts_than_anybody_goes_through_are_left_again() -> None:
     async def test(fleet: Fleet, session: InteractiveSession) -> None:
         for number in range(4):
             await run(session, f"etsn db0{number}")
-        assert "more than 4 hosts" in await text_of(session, "etsn db05")
-        assert not session.is_open
+        assert "cannot stay" in await text_of(session, "etsn db05")
+        assert session.place.endswith("db03")
+        assert 4 == len(fleet.behind)
 
     check(test)
 
@@ -746,7 +754,7 @@ def test_the_question_where_it_is_can_be_cancelled() -> None:
         pipeline = await send(session, "1")
         async for _ in pipeline:
             pass
-        asking = asyncio.create_task(session.after_cell("Enter-PSSession db01"))
+        asking = asyncio.create_task(session.after_cell("Enter-PSSession db01", Aim.HOP))
         while not any("InstanceId" in text and "Edition" not in text for text in fleet.servers[0].texts):
             await asyncio.sleep(0)
         asking.cancel()
@@ -820,7 +828,7 @@ def test_an_answer_without_end_to_where_it_is_costs_the_session(monkeypatch: pyt
         session._hops = Hops(Facts(host_id=HOME), "admin@web01")
         runspace = await fleet.open(NobodyToAsk())
         session._runspace = runspace
-        moved = await session.after_cell("Enter-PSSession db01")
+        moved = await session.after_cell("Enter-PSSession db01", Aim.HOP)
         assert moved is not None
         assert "not known which host" in moved.text
         assert not session.is_open

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from pathlib import Path
 from uuid import UUID
@@ -79,10 +78,11 @@ def test_where_there_is_none_the_rights_may_be_missing() -> None:
 
 def listed(folder: Path, monkeypatch: pytest.MonkeyPatch, program: str, timeout: float = 30) -> list[Machine]:
     """What is listed by a powershell.exe that is this program."""
-    path = folder / "powershell.exe"
+    path = folder / "System32" / "WindowsPowerShell" / "v1.0" / "powershell.exe"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!{sys.executable}\nimport sys, time\n{program}\n")
     path.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("SYSTEMROOT", str(folder))
     return asyncio.run(list_machines("My 'web\u2019", timeout))
 
 
@@ -138,7 +138,7 @@ def test_a_program_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_without_windows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("SYSTEMROOT", str(tmp_path))
     with pytest.raises(NoMachine) as caught:
         asyncio.run(list_machines(str(ONE), 5))
     assert "HyperVModuleNotAvailable" == caught.value.error_id
