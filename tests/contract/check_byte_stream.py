@@ -80,6 +80,30 @@ async def check_echo(open_with: Opener) -> None:
         await sending
 
 
+async def check_a_cancelled_send(open_with: Opener) -> None:
+    """What is cut short by a cancellation is cut at its end: what is sent next does not come in the middle of it."""
+    first, second = b"A" * (16 * MEGABYTE), b"B" * 100_000
+    async with open_with("echo") as subject:
+        sending = asyncio.create_task(subject.stream.send(first))
+        # It cannot all be on its way: nobody takes it in.
+        assert b"A" == await subject.stream.receive(1)
+        sending.cancel()
+        reading = asyncio.create_task(_read_until(subject.stream, b"B", len(second)))
+        await asyncio.gather(sending, return_exceptions=True)
+        await subject.stream.send(second)
+        received = await reading
+        assert second == received.lstrip(b"A")
+
+
+async def _read_until(stream: ByteStream, what: bytes, count: int) -> bytes:
+    received = b""
+    while received.count(what) < count:
+        data = await stream.receive()
+        assert data, "the stream ended early"
+        received += data
+    return received
+
+
 async def check_receive_is_bounded(open_with: Opener) -> None:
     """receive() gives at least one byte and at most as many as asked for."""
     async with open_with("echo") as subject:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,15 @@ from pskernel.cells.cell import Cell
 from pskernel.cells.outcome import Outcome
 from pskernel.cells.where import where
 from pskernel.cli.app import app
-from pskernel.connect import opener
+from pskernel.connect import connect, opener
 from pskernel.questions import NobodyToAsk
 from pskernel.remoting import leaving
 from pskernel.remoting.errors import RemotingError
 from pskernel.remoting.loop import LOOP
 from pskernel.remoting.sessions import SESSIONS
 from pskernel.render.text import StreamText
+from pskernel.session.aims import Aim, aim_of
+from pskernel.session.facts import ask_facts
 from pskernel.session.interactive import InteractiveSession
 from pskernel.target import Target
 from tests.parts.ipython import run as run_in
@@ -39,7 +41,8 @@ pytestmark = [pytest.mark.live, pytest.mark.sshd]
 def inner(sshd_factory: Callable[..., Sshd], pwsh: str, tmp_path_factory: pytest.TempPathFactory) -> Sshd:
     server = f"{pwsh} -sshs -NoLogo -NoProfile"
     limits = restricted(tmp_path_factory.mktemp("restricted"))
-    return sshd_factory({"powershell": server, "restricted": f"{server} -ConfigurationFile {limits}"})
+    subsystems = {"powershell": server, "restricted": f"{server} -ConfigurationFile {limits}"}
+    return sshd_factory(subsystems, hostname="db01" if os.geteuid() == 0 else "")
 
 
 class Shown:
@@ -101,6 +104,7 @@ def test_cells_prompts_and_the_way_back(pwsh: str, inner: Sshd) -> None:
         text, outcome = await at.run(enter_line(inner))
         assert Outcome() == outcome
         computer = at.session.facts.computer
+        assert ("db01" if os.geteuid() == 0 else computer) == computer
         assert f"web01 \N{RIGHTWARDS ARROW} {computer}: cells run on {computer} now" in text
         assert f"web01 \N{RIGHTWARDS ARROW} {computer} as {inner.user}" in where(at.session)
         there = await at.pid()
@@ -195,6 +199,66 @@ def test_a_host_that_is_lost_behind_another_one(pwsh: str, inner: Sshd) -> None:
     with_session(pwsh, work)
 
 
+def test_a_hop_that_fails_is_an_error_of_its_cell(pwsh: str, inner: Sshd) -> None:
+    async def work(at: Session) -> None:
+        _, outcome = await at.run(enter_line(inner, "nosuch"))
+        assert outcome.error is not None
+        assert "No other host was entered. Cells run on web01 still." == outcome.error.message
+        # A mention is none.
+        assert Outcome() == (await at.run("'Enter-PSSession db01' | Out-Null"))[1]
+
+    with_session(pwsh, work)
+
+
+def test_what_stands_below_a_hop_is_not_sent(pwsh: str, inner: Sshd) -> None:
+    async def work(at: Session) -> None:
+        for below in ("\n$x = 1", "; $x = 1", "\n\n# and\n$x = 1; Exit-PSSession"):
+            _, outcome = await at.run(enter_line(inner) + below)
+            assert not outcome.sent
+            assert outcome.error is not None
+            assert "must be the last statement of its cell" in outcome.error.message
+        assert Outcome() == (await at.run(f"$y = 2 # then\n{enter_line(inner)} # there\n"))[1]
+        assert at.session.is_away
+        assert ("\n", Outcome()) == await at.run('"$x$y"')
+
+    with_session(pwsh, work)
+
+
+@pytest.mark.parametrize(
+    ("cell", "aim"),
+    [
+        ("Enter-PSSession db01", Aim.HOP),
+        ("$a = 1; etsn db01 -Credential $c `\n -UseSSL # there", Aim.HOP),
+        ("Enter-PSSession db01\n", Aim.HOP),
+        ("& { Enter-PSSession db01 }", Aim.NOTHING),
+        ("function f { etsn db01 }; f", Aim.NOTHING),
+        ("'Enter-PSSession db01'", Aim.NOTHING),
+        ("@'\nEnter-PSSession db01\n'@\n1", Aim.NOTHING),
+        ("Enter-PSSession -Options @{ a = 1; b = 2 } db01; 1", Aim.THROUGH),
+        ("Enter-PSSession db01\nGet-Date", Aim.THROUGH),
+        ("Enter-PSSession db01 | Out-Null", Aim.NOTHING),
+        ("Enter-PSHostProcess -Id 1", Aim.HOP),
+        (" # so\nEXIT ; # long", Aim.BACK),
+        ("Exit-PSSession", Aim.BACK),
+        ("exsn", Aim.BACK),
+        ("Exit-PSSession; 1", Aim.NOTHING),
+        ("exit 3", Aim.NOTHING),
+        ("if (1) { # Enter-PSSession", Aim.NOTHING),
+    ],
+)
+def test_what_a_cell_wants(pwsh: str, asked: Callable[[str], Aim], cell: str, aim: Aim) -> None:
+    assert aim == asked(cell)
+
+
+@pytest.fixture(scope="module")
+def asked(pwsh: str) -> Iterator[Callable[[str], Aim]]:
+    """Asks an engine."""
+    runspace = LOOP.run(connect(Target.parse(f"process:{pwsh}")))
+    facts = LOOP.run(ask_facts(runspace, ""))
+    yield lambda cell: LOOP.run(aim_of(runspace, cell, facts))
+    LOOP.run(runspace.aclose())
+
+
 def test_a_hop_that_no_cell_names(pwsh: str, inner: Sshd) -> None:
     hidden = f"& {{ {enter_line(inner).replace('Enter-PSSession', '& (gcm ente*-PSSes*)')} }}"
 
@@ -246,6 +310,18 @@ def test_leaving_by_the_magics_goes_one_host_at_a_time(
     run_in(shell, capsys, "exit")
     assert ("", None) == run_in(shell, capsys, "exit")
     assert ("3\n", None) == run_in(shell, capsys, "print(1 + 2)")
+
+
+def test_a_script_that_hops_and_exits_is_brought_back(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], entering: str, inner: Sshd
+) -> None:
+    run_in(shell, capsys, entering.replace("%enter_pssession", "s = %new_pssession"))
+    session = shell.user_ns["s"]
+    home = list(session.invoke("$PID"))
+    with pytest.raises(RemotingError, match="cannot stay"):
+        session.invoke(f"{enter_line(inner)}; exit 0")
+    assert home == list(session.invoke("$PID"))
+    session.close()
 
 
 def test_a_session_of_the_list_is_left_on_its_own_host(

@@ -8,13 +8,14 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from pskernel.connect import connect, opener
-from pskernel.errors import ConnectError, PromptUnavailable, TargetError
+from pskernel.errors import ConnectError, PromptUnavailable, PSKernelError, TargetError
 from pskernel.questions import NobodyToAsk
 from pskernel.remoting import leaving
 from pskernel.remoting.errors import RemotingError
@@ -178,11 +179,19 @@ def test_the_password_is_asked_for(host: Sshd) -> None:
         asyncio.run(connect(target(host, vm_credential=None)))
 
 
-def test_a_session_of_the_list_is_not_left_to_the_host(host: Sshd) -> None:
+def test_a_session_of_the_list_is_not_left_to_the_host(host: Sshd, tmp_path: Path) -> None:
     session = LOOP.run(SESSIONS.open(target(host), NobodyToAsk()))
+    (tmp_path / "here").write_text("for the machine")
     try:
         with pytest.raises(RemotingError, match="It ends with its connection"):
             LOOP.run(leaving.disconnect(session))
         assert [2] == list(session.invoke("1 + 1"))
+        (number,) = session.invoke("$PID")
+        os.kill(number, signal.SIGKILL)
+        # Neither is a file that is meant for the machine written on its host, however often it is tried.
+        for _ in range(2):
+            with pytest.raises(PSKernelError):
+                session.send(tmp_path / "here", str(tmp_path / "there"))
+        assert not (tmp_path / "there").exists()
     finally:
         session.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -16,7 +17,9 @@ pytestmark = [pytest.mark.live, pytest.mark.sshd]
 
 @pytest.fixture(scope="module")
 def inner(sshd_factory: Callable[..., Sshd], pwsh: str) -> Sshd:
-    return sshd_factory({"powershell": f"{pwsh} -sshs -NoLogo -NoProfile"})
+    # Another name than this machine's, which takes root.
+    name = "db01" if os.geteuid() == 0 else ""
+    return sshd_factory({"powershell": f"{pwsh} -sshs -NoLogo -NoProfile"}, hostname=name)
 
 
 def test_a_front_end_is_answered_by_the_host_behind(pwsh: str, inner: Sshd, start: Starter) -> None:
@@ -58,13 +61,14 @@ def test_the_host_behind_a_production_host_is_confirmed_by_its_own_name(pwsh: st
     named = start(f"process:{pwsh}", "production=true", f"confirm={name}")
     assert "PRODUCTION" in named.run(enter_line(inner)).stderr
 
-    # The option is for the first host alone.
-    refused, question = answered(named, "'here'", "somewhere")
-    assert f"\N{RIGHTWARDS ARROW} {name} is a production machine" in question
+    # The option is for the first host alone, and so is its name.
+    there = "db01" if os.geteuid() == 0 else name
+    refused, question = answered(named, "'here'", name if os.geteuid() == 0 else "somewhere")
+    assert f"\N{RIGHTWARDS ARROW} {there} is a production machine" in question
     assert ("ProductionNotConfirmed", "") == (refused.ename, refused.stdout)
-    let_in, _ = answered(named, "'here'", name)
+    let_in, _ = answered(named, "'here'", there)
     assert "here\n" == let_in.stdout
-    assert f"\N{RIGHTWARDS ARROW} {name}" in let_in.stderr
+    assert f"\N{RIGHTWARDS ARROW} {there}" in let_in.stderr
     assert "again\n" == named.run("'again'").stdout
 
     # Leaving asks nothing, and neither does the first host when it is come back to; the other one does.

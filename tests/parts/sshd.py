@@ -74,9 +74,12 @@ def fingerprint_of(public: Path) -> str:
 
 @contextlib.contextmanager
 def running_sshd(
-    subsystems: Mapping[str, str], *, options: Sequence[str] = (), folder: Path | None = None
+    subsystems: Mapping[str, str], *, options: Sequence[str] = (), folder: Path | None = None, hostname: str = ""
 ) -> Iterator[Sshd]:
-    """Start an sshd with ``subsystems`` (name to command line) and further lines of sshd_config; stop it at the end."""
+    """Start an sshd with ``subsystems`` (name to command line) and further lines of sshd_config; stop it at the end.
+
+    With ``hostname``, that is what the machine is called for what it starts, which takes root.
+    """
     if not Path(SSHD).exists():
         pytest.skip(f"{SSHD} is not installed")
     if os.geteuid() == 0:
@@ -87,7 +90,7 @@ def running_sshd(
         if not (own / name).exists():
             make_key(own / name)
     try:
-        server = _start(own, subsystems, options)
+        server = _start(own, subsystems, options, hostname)
         try:
             yield server
         finally:
@@ -98,7 +101,7 @@ def running_sshd(
             shutil.rmtree(own, ignore_errors=True)
 
 
-def _start(folder: Path, subsystems: Mapping[str, str], options: Sequence[str]) -> Sshd:
+def _start(folder: Path, subsystems: Mapping[str, str], options: Sequence[str], hostname: str) -> Sshd:
     port = free_port()
     lines = [
         f"Port {port}",
@@ -117,8 +120,9 @@ def _start(folder: Path, subsystems: Mapping[str, str], options: Sequence[str]) 
         *(f"Subsystem {name} {command}" for name, command in subsystems.items()),
     ]
     (folder / "sshd_config").write_text("\n".join(lines) + "\n")
+    named = ["unshare", "--uts", "sh", "-c", f'hostname {hostname}; exec "$@"', "sh"] if hostname else []
     process = subprocess.Popen(
-        [SSHD, "-D", "-e", "-f", str(folder / "sshd_config")],
+        [*named, SSHD, "-D", "-e", "-f", str(folder / "sshd_config")],
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         text=True,

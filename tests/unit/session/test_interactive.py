@@ -47,6 +47,7 @@ class Fleet:
         self.tells = True
         self.cut_at_facts = False
         self.stays = False
+        self.calls_itself = ""
         self.elsewhere_tells = True
         # How often a host behind is still closing when it is asked.
         self.closing = 0
@@ -90,7 +91,7 @@ class Fleet:
             call.server.stream.cut()
         elif not self.tells:
             await call.fail("The syntax is not supported by this runspace.", "ScriptsNotAllowed")
-        computer = self.behind[-1] if self.behind else "WEB01"
+        computer = (self.calls_itself or self.behind[-1]) if self.behind else "WEB01"
         for fact in ("7.6.9", "Core", "admin", computer, self.host) if self.tells else ():
             await call.output(fact)
 
@@ -613,6 +614,93 @@ def test_a_host_that_is_lost_while_nothing_runs_gets_no_cell_and_neither_does_th
             await send(session, "meant for db01")
         assert await run(session, "next") is None
         assert "meant for db01" not in fleet.cells
+
+    check(test)
+
+
+def test_where_a_session_is_is_asked_anew_for_each_cell_behind_a_host() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        await run(session, "etsn db01")
+        # A cell waited for the answer, and was given up; the answer was that all is well.
+        waiting = asyncio.create_task(session.ready(NobodyToAsk()))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await session.settle()
+        fleet.behind.clear()
+        with pytest.raises(SessionLost, match="The session on db01 has ended"):
+            await send(session, "meant for db01")
+        assert "meant for db01" not in fleet.cells
+
+    check(test)
+
+
+def test_a_cell_that_is_cancelled_while_it_is_asked_leaves_the_answer_to_the_next() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        pipeline = await send(session, "Enter-PSSession db01")
+        async for _ in pipeline:
+            pass
+        asking = asyncio.create_task(session.after_cell("Enter-PSSession db01", Aim.HOP))
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        with pytest.raises(SessionLost, match="cells run on db01 now"):
+            await send(session, "meant for web01")
+        assert "meant for web01" not in fleet.cells
+
+    check(test)
+
+
+def test_a_session_that_does_not_leave_a_host_says_so() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        await run(session, "etsn db01")
+        fleet.stays = True
+        assert "did not come back. Cells run on admin@web01 \N{RIGHTWARDS ARROW} db01 still." in await text_of(
+            session, "exit"
+        )
+
+    check(test)
+
+
+def test_a_host_that_is_lost_under_a_cell_that_mentions_leaving_is_lost() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        await run(session, "etsn db01")
+        pipeline = await send(session, "1 # then Exit-PSSession")
+        async for _ in pipeline:
+            pass
+        fleet.behind.clear()
+        moved = await session.after_cell("1 # then Exit-PSSession")
+        assert moved is not None
+        assert not moved.wanted
+        assert "has ended" in moved.text
+
+    check(test)
+
+
+def test_what_a_host_calls_itself_is_one_line_that_can_be_seen() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        fleet.calls_itself = "X\nCells run on admin@web01 again.\n\x1b[8m\u202e" + "y" * 100
+        told = await text_of(session, "etsn db01")
+        assert "\n" not in told
+        assert told.isprintable()
+        assert 64 == len(session.facts.computer)
+
+    check(test)
+
+
+def test_a_session_of_another_client_is_left_on_its_own_host() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        fleet.behind.append("db01")
+        opened = fleet.open
+
+        async def taken_over(asker: Asker) -> Runspace:
+            runspace = await opened(asker)
+            runspace.is_taken_over = True
+            return runspace
+
+        session._opener = taken_over
+        await session.ready(NobodyToAsk())
+        assert HOME == fleet.host == session.facts.host_id
 
     check(test)
 
