@@ -88,10 +88,16 @@ async def check_a_cancelled_send(open_with: Opener) -> None:
         # It cannot all be on its way: nobody takes it in.
         assert b"A" == await subject.stream.receive(1)
         sending.cancel()
-        reading = asyncio.create_task(_read_until(subject.stream, b"B", len(second)))
-        await asyncio.gather(sending, return_exceptions=True)
-        await subject.stream.send(second)
-        received = await reading
+
+        async def go_on() -> None:
+            await asyncio.gather(sending, return_exceptions=True)
+            await subject.stream.send(second)
+
+        going_on = asyncio.create_task(go_on())
+        # Whoever does not wait for the first to be over writes now.
+        await asyncio.wait({going_on}, timeout=0.2)
+        received = await _read_until(subject.stream, b"B", len(second))
+        await going_on
         assert second == received.lstrip(b"A")
 
 
