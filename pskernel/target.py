@@ -1,5 +1,5 @@
-"""What to connect to, as a value: an ``ssh://``, ``winrm://``, ``container://``, ``process:``, ``unix:``, ``pid:``
-or ``replay:`` URL.
+"""What to connect to, as a value: an ``ssh://``, ``winrm://``, ``container://``, ``process:``, ``unix:``, ``pid:``,
+``pipe:`` or ``replay:`` URL.
 
 Nothing here does I/O. A :class:`Target` that exists is valid: hosts and users cannot be mistaken for options
 or shell syntax further down, and no password can be in it, so it may be shown and logged as it is.
@@ -8,7 +8,6 @@ or shell syntax further down, and no password can be in it, so it may be shown a
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import os.path
 import re
 from dataclasses import dataclass, field
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
 from pskernel.errors import TargetError
-from pskernel.options import CREDENTIAL_ADVICE, ENGINES, Options, check_option, read_options
+from pskernel.hostnames import canonical_host
+from pskernel.options import CREDENTIAL_ADVICE, ENGINES, Options, check_option, is_pipe_name, read_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,17 +31,16 @@ SCHEMES: Final = {
     "process": "process: or process:/path/to/pwsh",
     "unix": "unix:/path/to/socket",
     "pid": "pid:NUMBER",
+    "pipe": "pipe:NAME or pipe:/path/to/socket",
     "replay": "replay:recording.jsonl",
 }
 _LATER: Final = ("vm",)
 # Those with a host.
 _HOSTS: Final = ("ssh", "winrm", "winrm+https")
 _WINRM: Final = ("winrm", "winrm+https")
+_LABELS: Final = {"unix": "socket", "pid": "process", "pipe": "pipe"}
 _MAX_TEXT: Final = 16_384
 
-_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
-_ZONE = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,31}")
 _PLAIN_LOGIN = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 # What OpenSSH's own valid_ruser() refuses (ssh.c): an option, shell syntax, an option after a space.
 _APPLICATION = re.compile(r"[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)*")
@@ -61,7 +60,7 @@ class Target:
         user: for those: the login name (``DOMAIN\user``, ``user@REALM``), or None for what the SSH configuration says
             (else the local user), for WinRM whom the Kerberos ticket is for.
         path: for winrm: the application, None for ``wsman``; for a container: ``[engine/]name-or-id``; for the others:
-            of pwsh (None: found on PATH), of the socket, of the recording; the process id.
+            of pwsh (None: found on PATH), of the socket, of the recording; the process id; the name of the pipe.
         options: all options.
 
     Raises:
@@ -88,13 +87,14 @@ class Target:
             self._check_path()
         for name in self.options.changed():
             check_option(name, self.scheme)
+        _ = self.is_attached  # which looks at the options that say so
 
     def _check_login(self) -> None:
         if self.path is not None and self.scheme == "ssh":
             raise TargetError(f"An ssh target has no path. Write {SCHEMES['ssh']}?option=value.")
         if self.path is not None and not _APPLICATION.fullmatch(self.path):
             raise TargetError("The application of a WinRM endpoint is letters, digits, and any of . _ - / in between.")
-        object.__setattr__(self, "host", _canonical_host(self.host or ""))
+        object.__setattr__(self, "host", canonical_host(self.host or ""))
         if self.user is not None:
             _check_user(self.user)
         if self.port is not None and not 1 <= self.port <= 65535:
@@ -132,6 +132,10 @@ class Target:
             raise TargetError(f"The path of a socket must be absolute. {shape}")
         if self.scheme == "pid" and not re.fullmatch(r"[1-9][0-9]{0,9}", self.path):
             raise TargetError(f"A process id is a positive whole number. {shape}")
+        if self.scheme == "pipe" and not is_pipe_name(self.path):
+            raise TargetError(
+                f"A pipe's name has letters, digits, and any of . _ - in it; a socket's path is absolute. {shape}"
+            )
 
     def is_same_place(self, other: Target) -> bool:
         """Whether cells run on the same PowerShell there, however it is reached."""
@@ -147,6 +151,8 @@ class Target:
             self.user,
             self.path if self.scheme != "container" else self.machine,
             options.uri_query,
+            options.pid,
+            options.pipe,
         )
         return *where, options.subsystem, options.configuration, *inside, options.administrator
 
@@ -212,6 +218,11 @@ class Target:
         return int(self.path or 0) if self.scheme == "pid" else None
 
     @property
+    def is_attached(self) -> bool:
+        """Whether it is a PowerShell process that runs already, and goes on when it is left."""
+        return self.scheme in ("pid", "pipe") or self.options.attaches
+
+    @property
     def is_winrm(self) -> bool:
         """Whether it is reached by WinRM."""
         return self.scheme in _WINRM
@@ -232,15 +243,25 @@ class Target:
     def label(self) -> str:
         """A short name for people, without options: ``admin@web01``, ``process 1234``."""
         if self.scheme in _HOSTS:
-            return ("" if self.user is None else f"{self.user}@") + self._host_and_port()
+            return self._process_label() + self.login
         if self.scheme == "container":
             return self._container_label()
         if self.scheme == "process":
             return "local PowerShell" + ("" if self.path is None else f" ({self.path})")
-        if self.scheme in ("unix", "pid"):
-            return f"{'socket' if self.scheme == 'unix' else 'process'} {self.path}"
+        if self.scheme in _LABELS:
+            return f"{_LABELS[self.scheme]} {self.path}"
         path = self.path or ""
         return f"recording {os.path.basename(path) or path}"  # noqa: PTH119 - a question about the text
+
+    @property
+    def login(self) -> str:
+        """For those with a host: ``user@host:port``, as it was given."""
+        return ("" if self.user is None else f"{self.user}@") + self._host_and_port()
+
+    def _process_label(self) -> str:
+        if self.options.pid is not None:
+            return f"process {self.options.pid} on "
+        return "" if self.options.pipe is None else f"pipe {self.options.pipe} on "
 
     def _container_label(self) -> str:
         if self.engine == "kubectl":
@@ -356,33 +377,6 @@ def _split_login(login: str) -> tuple[str | None, str, int | None]:
     # People also paste a zone with a plain "%".
     host = name if inner is None else inner.replace("%25", "%", 1)
     return (user if at else None), host, (None if port is None else int(port))
-
-
-def _canonical_host(host: str) -> str:
-    if not host:
-        raise TargetError(f"The host is missing. Write {SCHEMES['ssh']}.")
-    if ":" in host:
-        address, percent, zone = host.partition("%")
-        try:
-            canonical = str(ipaddress.IPv6Address(address))
-        except ValueError:
-            raise TargetError("The IPv6 address is not valid. Write it as in ssh://[2001:db8::1].") from None
-        if percent and not _ZONE.fullmatch(zone):
-            raise TargetError("The zone of the IPv6 address must be the name of a network interface, as in %25eth0.")
-        return canonical + percent + zone
-    # The Kelvin sign, for one, becomes an ASCII letter in lower case.
-    name = host.lower() if host.isascii() else ""
-    if len(name) > 253 or not _HOST.fullmatch(name):
-        raise TargetError(
-            f"{host[:80]!r} is not a host name or an IP address. A host name is made of letters, digits, "
-            "'-', '_' and '.', and begins with a letter or digit; write other names in their xn-- form."
-        )
-    if name.replace(".", "").isdigit():
-        try:
-            ipaddress.IPv4Address(name)
-        except ValueError:
-            raise TargetError(f"{name[:80]!r} is not a valid IPv4 address; it needs four numbers.") from None
-    return name
 
 
 def _check_user(user: str) -> None:

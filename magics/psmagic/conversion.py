@@ -18,7 +18,7 @@ _TEXTS = {Kind.STRING, Kind.URI, Kind.GUID, Kind.CREDENTIAL, Kind.AUTHENTICATION
 _MAX_SHOWN = 100
 
 # Known by their names: whoever makes them is not imported here.
-_NAMED_TYPES = {Kind.CREDENTIAL, Kind.SESSION, Kind.SESSION_OPTION, Kind.JOB}
+_NAMED_TYPES = {Kind.CREDENTIAL, Kind.SESSION, Kind.SESSION_OPTION, Kind.JOB, Kind.HOST_PROCESS}
 _TYPES: dict[Kind, type] = {
     Kind.STRING: str,
     Kind.INT: int,
@@ -39,7 +39,7 @@ def is_of_kind(parameter: Parameter, value: Any) -> bool:
 def _flat(kind: Kind, value: Any) -> list[Any]:
     """The values of a parameter that takes several. A list of sessions or jobs is as many as are in it."""
     values = list(value) if isinstance(value, list | tuple) else [value]
-    if kind not in {Kind.SESSION, Kind.JOB}:
+    if kind not in {Kind.SESSION, Kind.JOB, Kind.HOST_PROCESS}:
         return values
     return [item for one in values for item in (one if isinstance(one, list | tuple) else [one])]
 
@@ -48,6 +48,9 @@ def _has_type(kind: Kind, value: Any) -> bool:
     value = value.value if isinstance(value, Number) else value
     if kind in _NAMED_TYPES:
         return bool(type(value).__name__ == kind.value.rsplit(".", 1)[-1])
+    if kind is Kind.PROCESS:
+        # Of subprocess, asyncio, multiprocessing or psutil.
+        return not isinstance(value, str | int) and isinstance(getattr(value, "pid", None), int)
     types = _TYPES.get(kind)
     return types is not None and isinstance(value, types) and not (kind is Kind.INT and isinstance(value, bool))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from psmagic.arguments import ArgumentError
-from psmagic.parameters import Parameter
+from psmagic.parameters import Kind, Parameter
 
 __all__ = ["NULL_OR_EMPTY", "empty_error", "invalid", "null_error"]
 
@@ -43,7 +43,9 @@ def null_error(parameter: Parameter) -> ArgumentError:
 def empty_error(parameter: Parameter, what: str, *, in_list: bool) -> ArgumentError:
     """The error for a value that is ``what``: null, an empty string or an empty array, alone or in a list."""
     if parameter.not_empty:
-        return invalid(parameter, _ELEMENT if in_list else NULL_OR_EMPTY)
+        # Of a process, only null is looked for.
+        why = _NULL if parameter.kind in {Kind.PROCESS, Kind.HOST_PROCESS} else NULL_OR_EMPTY
+        return invalid(parameter, _ELEMENT if in_list else why)
     return ArgumentError(
         f"Cannot bind argument to parameter '{parameter.name}' because it is {what}.", _NOT_ALLOWED[what]
     )

@@ -9,6 +9,7 @@ from psmagic.base import PowerShellMagics
 from psmagic.commands import COMMANDS
 from psmagic.completion import matcher
 from psmagic.copy_magics import CopyMagics
+from psmagic.host_process_magics import HostProcessMagics
 from psmagic.invoke_magics import InvokeMagics
 from psmagic.leaving_magics import LeavingMagics
 from psmagic.magics import EnterMagics
@@ -30,6 +31,7 @@ class Extension:
             LeavingMagics(shell, self._entered),
             InvokeMagics(shell),
             CopyMagics(shell),
+            HostProcessMagics(shell, self._entered),
         ]
         for group in self._magics:
             shell.register_magics(group)

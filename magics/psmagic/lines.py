@@ -21,14 +21,14 @@ _CELL_MAGIC = re.compile(r"\s*(%%[A-Za-z][\w-]*)")
 # What is typed to leave. `quit` is none: PowerShell does not know it, and its debugger takes it for something else.
 # Each part of a text fits in one place only: else a line of # signs would be tried in all the ways to cut it.
 _LEAVES = re.compile(
-    r"\s*(?:#[^\n]*\n\s*)*(?:%?exit_pssession|Exit-PSSession|exit(?:[ \t]+-?[0-9]+)?)"
+    r"\s*(?:#[^\n]*\n\s*)*(?:%?exit_ps(?:session|hostprocess)|Exit-PS(?:Session|HostProcess)|exit(?:[ \t]+-?[0-9]+)?)"
     r"\s*(?:;\s*)?(?:#[^\n]*(?:\n\s*|\Z))*\Z",
     re.IGNORECASE,
 )
 # A command's name with a question mark behind it, as IPython's users ask; to PowerShell it is no command.
 _ASKS = re.compile(r"\s*[A-Za-z]+-[A-Za-z]+\?\s*\Z")
-# What IPython makes of the magic. It makes nothing of one that is only a line of a text.
-_ENTERS = "get_ipython().run_line_magic('enter_pssession',"
+# What IPython makes of these magics. It makes nothing of one that is only a line of a text.
+_ENTERS = re.compile(r"get_ipython\(\)\.run_line_magic\('enter_ps(?:session|hostprocess)',")
 
 
 class Whose(Enum):
@@ -63,5 +63,5 @@ def magic_in(text: str) -> tuple[str, int] | None:
 
 def runs_on_after_entering(lines: list[str]) -> bool:
     """Whether a cell of Python, as IPython has transformed it, has lines below one that enters a session."""
-    entering = next((at for at, line in enumerate(lines) if _ENTERS in line), len(lines))
+    entering = next((at for at, line in enumerate(lines) if _ENTERS.search(line)), len(lines))
     return any(line.strip() and not line.lstrip().startswith("#") for line in lines[entering + 1 :])

@@ -8,10 +8,12 @@ from typing import Any
 
 from IPython.core.magic import cell_magic, line_magic, magics_class, no_var_expand
 
+from pskernel.credentials import GivenCredential
 from pskernel.remoting.errors import RemotingError
 from pskernel.remoting.loop import LOOP
 from pskernel.remoting.pssession import PSSession
 from pskernel.session.hops import EXIT
+from pskernel.target import Target
 from psmagic.arguments import ArgumentError
 from psmagic.base import PowerShellMagics, command_magic, raised, refused, shown_errors
 from psmagic.binding import Bound
@@ -28,8 +30,8 @@ from psmagic.targets import credential_of, target_of
 __all__ = ["EnterMagics"]
 
 _ENTERING = (
-    "%enter_pssession must be the last line of its cell: what stands below it would run here, and not on the host. "
-    "Nothing of that was run, and no session is entered. Give it a cell of its own."
+    "%enter_pssession must be the last line of its cell, and so must %enter_pshostprocess: what stands below it would "
+    "run here, and not on the host. Nothing of that was run, and no session is entered. Give it a cell of its own."
 )
 
 
@@ -65,15 +67,27 @@ class EnterMagics(PowerShellMagics):
     @command_magic(ENTER_PSSESSION)
     def enter_pssession(self, bound: Bound) -> None:
         """Send every following cell to a host, until %exit_pssession."""
+        self.require_none()
+        kept = session_of(bound)
+        credential = None if kept is not None else credential_of(bound, ask=self.can_ask())
+        self.enter(kept or target_of(bound), credential)
+
+    def require_none(self) -> None:
+        """Raise ArgumentError if a session is entered."""
         if self._remote is not None and self._remote.is_open:
             raise ArgumentError(
                 f"The session on {self._remote.target.label} is entered. Leave it first with %exit_pssession.",
                 "SessionIsEntered",
             )
-        kept = session_of(bound)
-        credential = None if kept is not None else credential_of(bound, ask=self.can_ask())
-        remote = Remote(kept or target_of(bound), LOOP, progress_of(self.shell), credential=credential)
-        if kept is None or kept.state == "Disconnected":
+
+    def enter(self, place: Target | PSSession, credential: GivenCredential | None = None) -> None:
+        """Send every following cell there.
+
+        Raises:
+            PSKernelError: it cannot be reached.
+        """
+        remote = Remote(place, LOOP, progress_of(self.shell), credential=credential)
+        if not isinstance(place, PSSession) or place.state == "Disconnected":
             remote.connect(interactive=self.can_ask())
         self.leave()  # of a session that is over
         self._remote = remote

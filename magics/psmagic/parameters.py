@@ -24,6 +24,8 @@ class Kind(Enum):
     AUTHENTICATION = "System.Management.Automation.Runspaces.AuthenticationMechanism"
     HASHTABLE = "System.Collections.Hashtable"
     SCRIPT_BLOCK = "System.Management.Automation.ScriptBlock"
+    PROCESS = "System.Diagnostics.Process"
+    HOST_PROCESS = "Microsoft.PowerShell.Commands.PSHostProcessInfo"
     JOB = "System.Management.Automation.Job"
     OBJECT = "System.Object"
 

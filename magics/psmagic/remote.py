@@ -43,6 +43,8 @@ LEAVE_OR_ENTER = (
 _EDITOR_SECONDS = 1.0
 _HELP_SECONDS = 6.0
 _PROMPT_SECONDS = 1.0
+# What Enter-PSHostProcess makes the prompt of the process it enters.
+_ATTACHED_PROMPT = '"[Process:$PID]: PS $($ExecutionContext.SessionState.Path.CurrentLocation)> "'
 _MAX_CONTAINER = 15
 _MAX_PROMPT = 300
 
@@ -198,7 +200,8 @@ class Remote:
         other = Target.parse(named)
         parts = ("scheme", "user", "host", "port")
         same = all(getattr(other, part) == getattr(self.target, part) for part in parts)
-        if not same or (other.scheme == "container" and not other.is_same_place(self.target)):
+        attached = other.is_attached or self.target.is_attached
+        if not same or ((other.scheme == "container" or attached) and not other.is_same_place(self.target)):
             raise TargetError(
                 f"The session on {self.target.label} is entered, and the cell asks for {other.redacted}. "
                 "It was not run."
@@ -228,7 +231,9 @@ class Remote:
         if self.target.scheme == "container" and len(name) > _MAX_CONTAINER:
             # As PowerShell shortens them.
             name = f"{name[: _MAX_CONTAINER - 1]}\N{HORIZONTAL ELLIPSIS}"
-        return f"[{name}]: {text}"
+        # A process of this machine is no other host: the text says which it is.
+        is_here = self.target.is_attached and self.target.machine is None and text.startswith("[")
+        return text if is_here else f"[{name}]: {text}"
 
     async def _leave(self) -> None:
         await self._language.begin_cell()  # which ends what it is fetching
@@ -243,7 +248,8 @@ class Remote:
             return "[DBG]: PS>> "
         if runspace is None:
             return "(not connected) "
-        values = await runspace.query("prompt", timeout=_PROMPT_SECONDS)
+        attached = self.target.is_attached
+        values = await runspace.query(_ATTACHED_PROMPT if attached else "prompt", timeout=_PROMPT_SECONDS)
         return values[0] if values else None
 
     def _wait(self, work: Coroutine[Any, Any, Any], seconds: float) -> Any:

@@ -10,7 +10,7 @@ from psmagic.arguments import ArgumentError
 from psmagic.binding import Bound
 from psmagic.wsman_targets import credential_of, require_host, require_one_login, uri_target, wsman_target
 
-__all__ = ["credential_of", "target_of", "targets_of"]
+__all__ = ["credential_of", "ssh_target", "target_of", "targets_of"]
 
 # What has a meaning in a URL is no part of a name.
 _HOST = re.compile(r"(?:(?P<user>[^@/?#]+)@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^:@\[\]/?#\s]+)(?::(?P<port>[0-9]{1,5}))?")
@@ -39,7 +39,7 @@ def target_of(bound: Bound) -> Target:
     require_one_login(bound)
     match bound.set_name:
         case "SSHHost":
-            return _ssh_target(bound, bound.get("HostName"))
+            return ssh_target(bound, bound.get("HostName"))
         case "ContainerId":
             return _container_target(bound, bound.get("ContainerId"))
         case "ComputerName":
@@ -63,12 +63,12 @@ def targets_of(bound: Bound) -> list[Target]:
     return [
         *(wsman_target(bound, computer) for computer in bound.get("ComputerName") or []),
         *(uri_target(bound, uri) for uri in bound.get("ConnectionUri") or []),
-        *(_ssh_target(bound, host) for host in bound.get("HostName") or []),
+        *(ssh_target(bound, host) for host in bound.get("HostName") or []),
         *(_container_target(bound, each) for each in bound.get("ContainerId") or []),
     ]
 
 
-def _ssh_target(bound: Bound, host: str) -> Target:
+def ssh_target(bound: Bound, host: str) -> Target:
     """User and port in the host's name win over -UserName and -Port."""
     match = _HOST.fullmatch(host)
     if match is None:

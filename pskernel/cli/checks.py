@@ -15,6 +15,7 @@ from pskernel.cli import network, winrm
 from pskernel.cli.console import clean
 from pskernel.connect import open_transport
 from pskernel.connect.containers import Container, ask_engine, find_container
+from pskernel.connect.processes import CannotAttach, describe_process
 from pskernel.errors import (
     ConnectError,
     HostKeyRejected,
@@ -125,6 +126,8 @@ def _stage(name: str, error: PSKernelError) -> str:
         HostKeyRejected: "host key",
         NotPowerShell: "subsystem",
     }
+    if isinstance(error, CannotAttach):
+        return "process"
     return next((stage for kind, stage in stages.items() if isinstance(error, kind)), name)
 
 
@@ -145,6 +148,7 @@ _RUNSPACE_ADVICE: Final = {
     "process": "Check that the program is PowerShell 7 (pwsh), and the option arguments if you changed it.",
     "unix": "Check that the socket belongs to a PowerShell 7 process.",
     "pid": "Check that the process is PowerShell 7.",
+    "pipe": "Check that the pipe belongs to a PowerShell 7 process.",
 }
 
 
@@ -202,10 +206,17 @@ async def _find_container(visit: Visit) -> _Finding:
     return _Finding((f"It is {found.name}: {found.status}.",))
 
 
+async def _find_process(visit: Visit) -> _Finding:
+    return _Finding(await describe_process(_target(visit)))
+
+
 async def _log_in(visit: Visit) -> _Finding:
-    subsystem = _target(visit).options.subsystem
+    target = _target(visit)
     news = await _reach(visit, None)
-    good = f"The host key is known, the login was accepted, and the subsystem {subsystem} was started."
+    begun = f"the subsystem {target.options.subsystem} was started"
+    if target.is_attached:
+        begun = f"the socket of {target.label} was found and opened; PowerShell answers there"
+    good = f"The host key is known, the login was accepted, and {begun}."
     return _Finding((*news, good))
 
 
@@ -308,6 +319,7 @@ _ALL = frozenset(SCHEMES)
 _SSH = frozenset({"ssh"})
 _WINRM = frozenset({"winrm", "winrm+https"})
 _CONTAINER = frozenset({"container"})
+_PROCESS = frozenset({"pid", "pipe"})
 _LIVE = _ALL - {"replay"}
 
 # Name, for which targets, and what is done. They run in this order.
@@ -319,6 +331,7 @@ _STEPS: Final[tuple[tuple[str, frozenset[str], Callable[[Visit], Awaitable[_Find
     ("service", _WINRM, _ask_service),
     ("engine", _CONTAINER, _ask_engine),
     ("container", _CONTAINER, _find_container),
+    ("process", _PROCESS, _find_process),
     ("connection", _ALL - _SSH, _connect),
     ("runspace", _ALL, _open_runspace),
     ("PowerShell", _ALL, _ask_facts),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pskernel.credentials import CredentialReference, GivenCredential, Secret, resolve
@@ -20,9 +20,20 @@ if TYPE_CHECKING:
 
     from pskernel.target import Target
     from pskernel.transports.base import ByteStream, KeptPool, Transport
+    from pskernel.transports.pipes import HostProcess
+    from pskernel.transports.sshlogin import SSHEndpoint
     from pskernel.transports.winrm.endpoint import WinRMEndpoint
 
-__all__ = ["connect", "find_shells", "open_stream", "open_transport", "opener", "recorded_cells", "reopen"]
+__all__ = [
+    "connect",
+    "find_processes",
+    "find_shells",
+    "open_stream",
+    "open_transport",
+    "opener",
+    "recorded_cells",
+    "reopen",
+]
 
 _SERVER_MODE = "-s"
 # Options that are fields of an SSHEndpoint under the same name.
@@ -153,9 +164,13 @@ async def open_stream(
         from pskernel.connect.containers import open_container
 
         return await open_container(target)
-    from pskernel.transports.unix import find_pipe, open_unix
+    if target.is_attached:
+        from pskernel.connect.processes import attach_to
 
-    return await open_unix(find_pipe(target.pid) if target.pid is not None else target.path or "")
+        return await attach_to(target)
+    from pskernel.transports.unix import open_unix
+
+    return await open_unix(target.path or "")
 
 
 def recorded_cells(path: str) -> list[str]:
@@ -168,19 +183,30 @@ def recorded_cells(path: str) -> list[str]:
 async def _open_ssh(
     target: Target, asker: Asker, secret: Secret | None, tell: Callable[[str], None] | None
 ) -> ByteStream:
-    from pskernel.transports.sshlogin import SSHEndpoint
-
-    options = target.options
-    # What the user did not choose is left to their ssh configuration.
-    chosen = {name: getattr(options, name) for name in _SSH_OPTIONS if name in options.changed()}
-    endpoint = SSHEndpoint(target.host or "", target.port, target.user, **chosen)
-    if options.backend == "openssh":
+    endpoint = _ssh_endpoint(target)
+    if target.options.backend == "openssh":
         from pskernel.transports.openssh import open_openssh
 
         return await open_openssh(endpoint, asker=asker, secret=secret, tell=tell)
+    if target.is_attached:
+        from pskernel.transports.sshprocess import open_ssh_process
+
+        options = target.options
+        return await open_ssh_process(
+            endpoint, options.pid or options.pipe or "", asker=asker, secret=secret, tell=tell
+        )
     from pskernel.transports.ssh import open_ssh
 
     return await open_ssh(endpoint, asker=asker, secret=secret, tell=tell)
+
+
+def _ssh_endpoint(target: Target) -> SSHEndpoint:
+    """Where an ``ssh://`` target leads. What the user did not choose is left to their ssh configuration."""
+    from pskernel.transports.sshlogin import SSHEndpoint
+
+    options = target.options
+    chosen = {name: getattr(options, name) for name in _SSH_OPTIONS if name in options.changed()}
+    return SSHEndpoint(target.host or "", target.port, target.user, **chosen)
 
 
 async def reopen(
@@ -200,6 +226,27 @@ async def find_shells(target: Target, asker: Asker, *, credential: GivenCredenti
     return found
 
 
+async def find_processes(host: Target | None, asker: Asker, ids: Sequence[int] = ()) -> list[HostProcess]:
+    """The PowerShell processes of this machine, or of an SSH host, that this user can attach to.
+
+    Args:
+        host: an ``ssh://`` target; None is this machine.
+        asker: whom to ask for passwords there.
+        ids: looked for also in the temporary folders of these processes.
+
+    Raises:
+        ConnectError: they cannot be looked for.
+    """
+    if host is None:
+        from pskernel.connect.processes import list_processes
+
+        return await list_processes(ids)
+    from pskernel.transports.sshprocess import list_ssh_processes
+
+    secret = await _secret(host, asker)
+    return await list_ssh_processes(_ssh_endpoint(host), ids, asker=asker, secret=secret)
+
+
 async def _endpoint(
     target: Target, asker: Asker, credential: GivenCredential | None, name: str = ""
 ) -> tuple[ModuleType, WinRMEndpoint]:
@@ -215,8 +262,9 @@ async def _endpoint(
     return winrm, await winrm.endpoint_of(target, secret, asker, name)
 
 
-async def _secret(target: Target, asker: Asker, credential: GivenCredential | None) -> Secret | None:
-    question = Question(f"Password for {target.label}: ")
+async def _secret(target: Target, asker: Asker, credential: GivenCredential | None = None) -> Secret | None:
+    """The password that a target says where to find, or that was given. Raises as :func:`connect`."""
+    question = Question(f"Password for {target.login}: ")
     if credential is not None:
         return await credential.password(asker, question)
     if target.options.credential is None:

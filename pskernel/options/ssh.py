@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from pskernel.errors import TargetError
 from pskernel.options.kinds import PATH, Kind, choice, number, option, read_path, string
 
-__all__ = ["SSHOptions"]
+__all__ = ["SSHOptions", "is_pipe_name"]
 
 # One host of ProxyJump. It may reach the arguments of ssh: nothing that could be an option or shell syntax.
 _JUMP = re.compile(
@@ -32,6 +33,23 @@ def _read_fingerprint(value: object) -> str:
     if not re.fullmatch(r"SHA256:[A-Za-z0-9+/]{43}=?", text := string(value)):
         raise ValueError
     return text.removesuffix("=")
+
+
+def is_pipe_name(text: str) -> bool:
+    """Whether it is the name of a process's pipe, or the path of its socket."""
+    return bool(re.fullmatch(r"[A-Za-z0-9_.-]{1,200}|/.{1,200}", text))
+
+
+def _read_pipe(value: object) -> str:
+    if not is_pipe_name(text := string(value)):
+        raise ValueError
+    return text
+
+
+def _read_pid(value: object) -> int:
+    if isinstance(value, bool) or not re.fullmatch(r"[1-9][0-9]{0,9}", str(value)):
+        raise ValueError
+    return int(str(value))
 
 
 def _read_jumps(value: object) -> str:
@@ -90,3 +108,35 @@ class SSHOptions:
         "Interval of the SSH messages that keep an idle connection open; 0 sends none.",
         "ssh",
     )
+    pid: int | None = option(
+        None,
+        Kind("the id of a process", _read_pid),
+        "Id of a PowerShell process that runs on the server already, to attach to instead of starting one.",
+        "ssh",
+    )
+    pipe: str | None = option(
+        None,
+        Kind("a name or an absolute path", _read_pipe),
+        "The same by its pipe: what it was started with as -CustomPipeName, or the path of its socket there.",
+        "ssh",
+    )
+
+    @property
+    def attaches(self) -> bool:
+        """Whether PowerShell runs there already.
+
+        Raises:
+            TargetError: other options do not go with that.
+        """
+        if self.pid is None and self.pipe is None:
+            return False
+        if self.pid is not None and self.pipe is not None:
+            raise TargetError("The options pid and pipe both say which process is meant. Give one of them.")
+        if self.subsystem != "powershell":
+            raise TargetError("A process that runs already has no subsystem to start. Leave the option subsystem out.")
+        if self.backend == "openssh":
+            raise TargetError(
+                "The ssh program reaches a socket of the server only by way of another one on this machine. Processes "
+                "there are attached to by the built-in client: leave out backend=openssh."
+            )
+        return True

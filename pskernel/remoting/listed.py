@@ -31,6 +31,7 @@ _TRANSPORTS = {
     "process": "Process",
     "unix": "NamedPipe",
     "pid": "NamedPipe",
+    "pipe": "NamedPipe",
     "replay": "Recording",
 }
 # A server that keeps sessions keeps this one for hours if it does not hear of its end, and that may need another login.

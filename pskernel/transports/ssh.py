@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
     from pskernel.questions import Asker
 
-__all__ = ["SSHEndpoint", "SSHStream", "open_ssh"]
+__all__ = ["WINDOW", "Route", "SSHEndpoint", "SSHStream", "open_ssh"]
 
 # At DEBUG asyncssh names users, key files and commands, and at its own levels above that whole packets.
 logging.getLogger("asyncssh").setLevel(logging.WARNING)
 
 _MAX_HOPS = 8
 # Bytes a server may send ahead of the reader; also what limits the speed on a line with a long round trip.
-_WINDOW = 2_097_152
+WINDOW = 2_097_152
 # asyncssh's own set, with AES-GCM first: PowerShell sends each line in a packet of its own, and asyncssh's ChaCha20
 # makes three cipher objects a packet, which is most of what a line costs on this side.
 _CIPHERS = (
@@ -81,7 +81,7 @@ async def open_ssh(
         NotPowerShell: the port is not SSH's, or the server has no such subsystem.
         ConnectError: anything else.
     """
-    route = _Route(asker, tell)
+    route = Route(asker, tell)
     try:
         settings = await route.reach(endpoint, secret)
         session = await _start_subsystem(route.connections[-1], endpoint, settings)
@@ -99,7 +99,7 @@ async def _start_subsystem(
     options: dict[str, Any] = {"command": None, "subsystem": endpoint.subsystem, "request_pty": False}
     try:
         async with asyncio.timeout(settings.timeout):
-            await connection.create_session(lambda: session, **options, encoding=None, window=_WINDOW)  # type: ignore[arg-type, return-value]
+            await connection.create_session(lambda: session, **options, encoding=None, window=WINDOW)  # type: ignore[arg-type, return-value]
     except TimeoutError:
         raise unreached.slow_login(settings.timeout) from None
     except asyncssh.ChannelOpenError as error:
@@ -111,7 +111,7 @@ async def _start_subsystem(
     return session
 
 
-class _Route:
+class Route:
     """The connections on the way to a target: one for each jump host, and the target's own."""
 
     def __init__(self, asker: Asker, tell: Callable[[str], None] | None) -> None:

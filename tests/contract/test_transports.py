@@ -12,8 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pskernel.connect import open_transport
 from pskernel.credentials import Secret
 from pskernel.questions import NobodyToAsk
+from pskernel.target import Target
 from pskernel.transports.container import ContainerEndpoint, open_container
 from pskernel.transports.outofproc import OutOfProcTransport
 from pskernel.transports.process import open_process
@@ -25,6 +27,7 @@ from tests.contract import check_transport
 from tests.contract.check_transport import Opener, Subject
 from tests.fakes.wsman_bridge import Cut, WsmanBridge
 from tests.parts.container import Container, podman
+from tests.parts.host_process import HostProcess
 from tests.parts.sshd import Sshd
 from tests.parts.winrm import PASSWORD, USER
 
@@ -100,6 +103,28 @@ def over_ssh(server: Sshd) -> Opener:
     return open_with
 
 
+def over_a_running_process(pwsh: str, server: Sshd | None = None) -> Opener:
+    """By its pipe here, or by its socket forwarded from a server."""
+
+    @contextlib.asynccontextmanager
+    async def open_with() -> AsyncIterator[Subject]:
+        process = await asyncio.to_thread(HostProcess, pwsh)
+        options = {"pid": process.pid, "key_file": str(server.key), "ssh_config": str(server.config)} if server else {}
+        url = f"ssh://{server.user}@{server.host}:{server.port}" if server else process.url
+        transport = await open_transport(Target.parse(url, options), NobodyToAsk())
+
+        async def cut() -> None:
+            process.kill()
+
+        try:
+            yield Subject(transport, cut)
+        finally:
+            await transport.aclose()
+            await asyncio.to_thread(process.remove)
+
+    return open_with
+
+
 def over_winrm(pwsh: str) -> Opener:
     @contextlib.asynccontextmanager
     async def open_with() -> AsyncIterator[Subject]:
@@ -139,15 +164,15 @@ def over_a_container(container: Container) -> Opener:
 
 @pytest.fixture(scope="module")
 def engine_sshd(sshd_factory: Callable[..., Sshd], pwsh: str) -> Sshd:
-    server: Sshd = sshd_factory({"powershell": f"{pwsh} -sshs -NoLogo -NoProfile"})
+    server: Sshd = sshd_factory({"powershell": f"{pwsh} -sshs -NoLogo -NoProfile", "sftp": "internal-sftp"})
     return server
 
 
 def cases() -> Iterator[object]:
-    for kind in ("process", "unix", "ssh", "winrm", "container"):
+    for kind in ("process", "unix", "ssh", "winrm", "container", "pid", "ssh-pid"):
         for name, check in vars(check_transport).items():
             if name.startswith("check_"):
-                marks = [pytest.mark.sshd] if kind == "ssh" else []
+                marks = [pytest.mark.sshd] if kind.startswith("ssh") else []
                 yield pytest.param(kind, check, id=f"{kind}-{name.removeprefix('check_')}", marks=marks)
 
 
@@ -161,6 +186,8 @@ def test_contract(
         "ssh": lambda: over_ssh(request.getfixturevalue("engine_sshd")),
         "winrm": lambda: over_winrm(pwsh),
         "container": lambda: over_a_container(request.getfixturevalue("container")),
+        "pid": lambda: over_a_running_process(pwsh),
+        "ssh-pid": lambda: over_a_running_process(pwsh, request.getfixturevalue("engine_sshd")),
     }[kind]()
 
     async def main() -> None:

@@ -106,6 +106,20 @@ ACCEPTED: list[tuple[str, str, str, dict[str, Any]]] = [
         {"path": "kubectl/web-0", "options": Options(namespace="prod", container="side")},
     ),
     ("pid:1234", "pid:1234", "process 1234", {"path": "1234"}),
+    ("pipe:mine", "pipe:mine", "pipe mine", {"path": "mine"}),
+    ("pipe:/tmp/a", "pipe:/tmp/a", "pipe /tmp/a", {"path": "/tmp/a"}),
+    (
+        "ssh://a@h?pid=12",
+        "ssh://a@h?pid=12",
+        "process 12 on a@h",
+        {"host": "h", "user": "a", "options": Options(pid=12)},
+    ),
+    (
+        "ssh://h?pipe=/tmp/a",
+        "ssh://h?pipe=/tmp/a",
+        "pipe /tmp/a on h",
+        {"host": "h", "options": Options(pipe="/tmp/a")},
+    ),
     ("replay:quickstart.jsonl", "replay:quickstart.jsonl", "recording quickstart.jsonl", {"path": "quickstart.jsonl"}),
     (
         "replay:a/my file.jsonl?speed=0&strict=yes",
@@ -231,6 +245,13 @@ REFUSED = [
     ("unix://host/a.sock", "no host"),
     ("pid:", "incomplete"),
     ("pid:0", "positive"),
+    ("pipe:", "incomplete"),
+    ("pipe:a/b", "A pipe's name has letters, digits"),
+    ("pipe:a b", "A pipe's name has letters, digits"),
+    ("ssh://h?pid=1&pipe=a", "both say which process"),
+    ("ssh://h?pid=1&subsystem=other", "no subsystem to start"),
+    ("ssh://h?pipe=a&backend=openssh", "leave out backend=openssh"),
+    ("winrm://h?pid=1", "for ssh"),
     ("pid:-1", "positive"),
     ("pid:007", "positive"),
     ("pid:1.5", "positive"),
@@ -329,6 +350,15 @@ def test_a_directly_made_host_becomes_canonical() -> None:
 
 def test_pid() -> None:
     assert Target.parse("pid:1234").pid == 1234
+
+
+def test_what_runs_already() -> None:
+    attached = ("pid:1", "pipe:a", "ssh://h?pid=1", "ssh://h?pipe=a")
+    assert all(Target.parse(text).is_attached for text in attached)
+    assert not any(Target.parse(text).is_attached for text in ("process:", "unix:/a", "ssh://h", "container://a"))
+    assert not Target.parse("ssh://h?pid=1").is_same_place(Target.parse("ssh://h?pid=2"))
+    assert not Target.parse("ssh://h?pipe=a").is_same_place(Target.parse("ssh://h"))
+    assert "a@h:22" == Target.parse("ssh://a@h:22?pid=1").login
     assert Target.parse("process:").pid is None
 
 

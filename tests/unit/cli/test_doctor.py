@@ -123,7 +123,8 @@ def test_lines_before_powershell_are_shown_with_what_causes_them(
         ("ssh://nosuch.invalid", "name", "cannot be found"),
         ("process:/no[such]", "connection", "/no[such] does not exist"),
         ("unix:/no/such", "connection", "There is no socket"),
-        ("pid:4194305", "connection", "4194305"),
+        ("pid:4194305", "process", "4194305"),
+        ("pipe:nosuch", "process", "No named pipe was found with CustomPipeName: nosuch."),
         ("replay:/no/such", "connection", "/no/such"),
     ],
 )

@@ -14,6 +14,7 @@ from psmagic.arguments import ArgumentError, ScriptBlock, read_arguments
 from psmagic.binding import bind
 from psmagic.commands import COMMANDS
 from psmagic.commands.copy_item import COPY_ITEM
+from psmagic.commands.host_process import ENTER_PSHOSTPROCESS, GET_PSHOSTPROCESSINFO
 from psmagic.commands.invoke_command import INVOKE_COMMAND
 from psmagic.commands.job import GET_JOB, RECEIVE_JOB, STOP_JOB, WAIT_JOB
 from psmagic.commands.pssession import GET_PSSESSION, NEW_PSSESSION, REMOVE_PSSESSION
@@ -30,11 +31,23 @@ class Job:
     """The same of a job."""
 
 
-SESSION, JOB = PSSession(), Job()
+class PSHostProcessInfo:
+    """The same of a process that can be entered."""
+
+
+class Process:
+    """The same of a process."""
+
+    pid = 7
+
+
+SESSION, JOB, INFO, PROCESS = PSSession(), Job(), PSHostProcessInfo(), Process()
 NAMES: dict[str, Any] = {
     "s": SESSION,
     "j": JOB,
     "both": [SESSION, SESSION],
+    "i": INFO,
+    "p": PROCESS,
     "t": {"s": SESSION, "n": [7, 8]},
     "sat": 1,
     "_hidden": 1,
@@ -79,6 +92,17 @@ NAMES: dict[str, Any] = {
         (REMOVE_PSSESSION, "-ComputerName web01", "ComputerName", {"ComputerName": ["web01"]}),
         (GET_PSSESSION, "-InstanceId 7c1a3b2e-0000-4000-8000-000000000000", "InstanceId",
          {"InstanceId": [UUID("7c1a3b2e-0000-4000-8000-000000000000")]}),
+        (ENTER_PSHOSTPROCESS, "12", "ProcessIdParameterSet", {"Id": 12}),
+        (ENTER_PSHOSTPROCESS, "-Id 12 None", "ProcessIdParameterSet", {"Id": 12, "AppDomainName": "None"}),
+        (ENTER_PSHOSTPROCESS, "'12'", "ProcessNameParameterSet", {"Name": "12"}),
+        (ENTER_PSHOSTPROCESS, "pwsh", "ProcessNameParameterSet", {"Name": "pwsh"}),
+        (ENTER_PSHOSTPROCESS, "$i", "PSHostProcessInfoParameterSet", {"HostProcessInfo": INFO}),
+        (ENTER_PSHOSTPROCESS, "$p", "ProcessParameterSet", {"Process": PROCESS}),
+        (ENTER_PSHOSTPROCESS, "-Cu x -HostName a", "PipeNameParameterSet", {"CustomPipeName": "x", "HostName": "a"}),
+        (GET_PSHOSTPROCESSINFO, "", "ProcessNameParameterSet", {}),
+        (GET_PSHOSTPROCESSINFO, "pw*, x", "ProcessNameParameterSet", {"Name": ["pw*", "x"]}),
+        (GET_PSHOSTPROCESSINFO, "-Id 1,2", "ProcessIdParameterSet", {"Id": [1, 2]}),
+        (GET_PSHOSTPROCESSINFO, "$p, $p", "ProcessParameterSet", {"Process": [PROCESS, PROCESS]}),
         (COPY_ITEM, "a b -ToSession $s -R", "Path",
          {"Path": ["a"], "Destination": "b", "ToSession": SESSION, "Recurse": True}),
         (COPY_ITEM, "-LP 'a[1]' -Destination b -FromSession $s", "LiteralPath",
@@ -144,12 +168,23 @@ def test_every_parameter_is_one_of_the_engines_with_its_aliases(pwsh: str) -> No
     }
     unknown = {command.name for command in COMMANDS} - {name for name, _ in theirs}
     # PowerShell has these on Windows alone, and this one is not there; the last has no parameters of its own.
-    assert unknown <= {"Connect-PSSession", "Disconnect-PSSession", "Receive-PSSession", "Exit-PSSession"}
+    assert unknown <= {
+        "Connect-PSSession",
+        "Disconnect-PSSession",
+        "Receive-PSSession",
+        "Exit-PSSession",
+        "Exit-PSHostProcess",
+    }
     for command in COMMANDS:
         if command.name in unknown:
             continue
         # Outside of Windows this command has but two of its parameters; see test_session_option.py.
         for parameter in command.parameters if command is not NEW_PSSESSION_OPTION else ():
+            if (command.name, parameter.name) not in theirs:
+                # PowerShell's know this machine's processes only.
+                assert command in (ENTER_PSHOSTPROCESS, GET_PSHOSTPROCESSINFO)
+                assert parameter.name in {"HostName", "Port", "UserName", "KeyFilePath", "ConnectingTimeout", "Options"}
+                continue
             assert set(parameter.aliases) <= set(theirs[command.name, parameter.name]), (command.name, parameter.name)
 
 

@@ -79,6 +79,21 @@ LINES: dict[str, list[tuple[str, str]]] = {
         ("a b c", "PositionalParameterNotFound"), ("-Path a -LiteralPath b -Destination c", SAME),
         ("a b -Recurse:x", SWITCH), ("a b -ToSession", "MissingArgument"), ("a b -FromSession 5", UNCONVERTED),
     ],
+    "Enter-PSHostProcess": [
+        ("-Id abc", UNCONVERTED), ("-Id $null", CHECKED), ("-Id -5", CHECKED), ("-Id 1,2", SWITCH),
+        ("-Id 99999999999", UNCONVERTED), ("-Id", "MissingArgument"), ("-Name ''", CHECKED), ("-Name $null", CHECKED),
+        ("-HostProcessInfo text", UNCONVERTED), ("-HostProcessInfo $null", CHECKED), ("-HostProcessInfo 5", UNCONVERTED),
+        ("-CustomPipeName ''", EMPTY), ("-CustomPipeName $null", NULL), ("-Process text", UNCONVERTED),
+        ("-Process $null", CHECKED), ("-Id 1 -Name x", SAME), ("-CustomPipeName x -Id 1", SAME),
+        ("-Id 1 -AppDomainName ''", CHECKED), ("-Id 1 -AppDomainName $null", CHECKED),
+        ("-CustomPipeName x -AppDomainName y", SAME), ("1 2 3", "PositionalParameterNotFound"), ("-Id 1 -Nope", "NamedParameterNotFound"),
+    ],
+    "Exit-PSHostProcess": [("-foo", "NamedParameterNotFound"), ("extra", "PositionalParameterNotFound")],
+    "Get-PSHostProcessInfo": [
+        ("-Id abc", UNCONVERTED), ("-Id $null", CHECKED), ("-Id @()", CHECKED), ("-Id 1,abc", UNCONVERTED), ("-Id", "MissingArgument"),
+        ("-Name ''", CHECKED), ("-Name $null", CHECKED), ("-Name @()", CHECKED), ("-Process text", UNCONVERTED),
+        ("-Process $null", CHECKED), ("-Process @()", CHECKED), ("-Id 1 -Name x", SAME), ("1 2", "PositionalParameterNotFound"),
+    ],
 }  # fmt: skip
 ROWS = [(name, line, error_id) for name, lines in LINES.items() for line, error_id in lines]
 
