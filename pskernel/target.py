@@ -87,7 +87,8 @@ class Target:
             self._check_path()
         for name in self.options.changed():
             check_option(name, self.scheme)
-        _ = self.is_attached  # which looks at the options that say so
+        given = () if self.is_winrm else self.options.changed()
+        self.options.check_durable(given, attaches=self.is_attached, backend=self.options.backend)
 
     def _check_login(self) -> None:
         if self.path is not None and self.scheme == "ssh":

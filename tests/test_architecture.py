@@ -30,7 +30,9 @@ ALLOWED = {
     "threads": set(),
     "transports": {"errors", "records", "questions", "protocol", "pskernel", "threads"},
     "session": {"errors", "records", "questions", "protocol", "transports.base"},
-    "connect": VALUES | {"credentials", "protocol.pipelines", "protocol.runspace", "session", "transports"},
+    "connect": VALUES
+    | {"credentials", "protocol.durable", "protocol.pipelines", "protocol.runspace", "protocol.values"}
+    | {"session", "transports"},
     "render": {"records"},
     # Running a cell, for whoever has cells: the kernel, IPython.
     "cells": VALUES
@@ -126,6 +128,7 @@ AT_HOME = {
         "transports.sshconfig",
         "transports.sshkeys",
         "transports.sshprocess",
+        "transports.sshrelay",
         "transports.hostkeys",
     },
     "distributed": {"fleet.cluster"},

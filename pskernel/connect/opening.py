@@ -153,6 +153,11 @@ async def open_stream(
     Raises:
         TargetError, ConnectError: as :func:`connect`.
     """
+    if target.options.durable:
+        from pskernel.connect.durable import open_durable
+
+        endpoint = _ssh_endpoint(target) if target.scheme == "ssh" else None
+        return await open_durable(target, asker, await _secret(target, asker, credential), tell, endpoint)
     if target.scheme == "ssh":
         return await _open_ssh(target, asker, await _secret(target, asker, credential), tell)
     if target.scheme == "process":

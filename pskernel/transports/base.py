@@ -23,6 +23,7 @@ __all__ = [
     "Disconnects",
     "FileAccess",
     "Gone",
+    "Interlude",
     "KeptPool",
     "OffersFiles",
     "Payload",
@@ -30,6 +31,10 @@ __all__ = [
     "Secret",
     "Transport",
 ]
+
+
+class Interlude(Exception):
+    """A stream has something to tell the user in between. Nothing is lost: what it carries goes on."""
 
 
 class PoolGone(TransportClosed):
@@ -73,6 +78,7 @@ class ByteStream(Protocol):
 
         Raises:
             TransportClosed: the line was cut, or this side has closed the stream.
+            Interlude: a stream whose line may be cut and come back tells of that.
         """
 
     async def send(self, data: bytes) -> None:

@@ -18,7 +18,7 @@ from pskernel.protocol.outofproc import (
     encode_empty,
 )
 from pskernel.records import Notice
-from pskernel.transports.base import ByteStream, FileAccess, KnowsPeer, OffersFiles, Payload, Peer
+from pskernel.transports.base import ByteStream, FileAccess, Interlude, KnowsPeer, OffersFiles, Payload, Peer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,8 +133,13 @@ class OutOfProcTransport:
         while True:
             try:
                 data = await self._stream.receive()
+            except Interlude as news:
+                return [Notice(str(news))]
             except TransportClosed as error:
                 raise self._fail(str(error)) from None
+            except RemoteProtocolError as error:
+                self._fail(str(error))
+                raise
             if not data:
                 junk = self._decoder.feed_eof()
                 if junk is not None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from pskernel.questions import Asker
 
-__all__ = ["WINDOW", "Route", "SSHEndpoint", "SSHStream", "open_ssh"]
+__all__ = ["WINDOW", "Route", "SSHEndpoint", "SSHStream", "open_ssh", "start_subsystem"]
 
 # At DEBUG asyncssh names users, key files and commands, and at its own levels above that whole packets.
 logging.getLogger("asyncssh").setLevel(logging.WARNING)
@@ -84,16 +84,17 @@ async def open_ssh(
     route = Route(asker, tell)
     try:
         settings = await route.reach(endpoint, secret)
-        session = await _start_subsystem(route.connections[-1], endpoint, settings)
+        session = await start_subsystem(route.connections[-1], endpoint, settings)
     except BaseException:
         await route.abandon()
         raise
     return SSHStream(session, route.connections, lambda: open_files(route.connections[-1]), route.peer)
 
 
-async def _start_subsystem(
+async def start_subsystem(
     connection: asyncssh.SSHClientConnection, endpoint: SSHEndpoint, settings: Settings
 ) -> ChannelSession:
+    """A channel with the subsystem at its other end. Raises as :func:`open_ssh`."""
     session = ChannelSession(endpoint.host, endpoint.subsystem)
     unreached = Unreached(endpoint.host, settings.port)
     options: dict[str, Any] = {"command": None, "subsystem": endpoint.subsystem, "request_pty": False}
