@@ -33,6 +33,8 @@ _HEADER = struct.Struct("<cqi")
 _KINDS = b"HDAEX"
 # The relay is told of what was taken when there is so much of it.
 _ACK_BYTES = 65_536
+# PowerShell's have 44 KiB. What has no lines must not wait for one until the relay is full.
+_LONGEST_LINE = 524_288
 
 
 class Token(Protocol):
@@ -168,6 +170,8 @@ class Resumable:
             # Whoever comes back to the session without having been there before begins with a whole line.
             self._lines = self._delivered + line_end
         self._delivered += len(data)
+        if self._delivered - self._lines > _LONGEST_LINE:
+            self._lines = self._delivered
         if self._lines - self._acknowledged < _ACK_BYTES:
             return b""
         self._acknowledged = self._lines
