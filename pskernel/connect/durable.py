@@ -167,7 +167,7 @@ def _read_answer(found: list[object]) -> _Relay:
     try:
         said = json.loads(str(found[0])[:_MAX_ANSWER])
         path, token = str(said["path"]), str(said["token"])
-    except (IndexError, KeyError, TypeError, ValueError):
+    except (IndexError, KeyError, TypeError, ValueError, RecursionError):
         path, token = "", ""
     if not _PATH.fullmatch(path) or not re.fullmatch(r"[A-Za-z0-9+/=]{40,60}", token):
         raise ConnectError("The relay of the session did not say where it is, as a relay does.")

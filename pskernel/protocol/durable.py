@@ -192,7 +192,7 @@ class Resumable:
 def _read_hello(frame: Frame) -> dict[str, Any]:
     try:
         said = json.loads(frame.body) if frame.kind == "H" else None
-    except ValueError:
+    except (ValueError, RecursionError):
         said = None
     numbers = ("first", "sent", "received")
     if not isinstance(said, dict) or not all(type(said.get(name)) is int and said[name] >= 0 for name in numbers):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
+import shutil
+import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from pskernel.session.pipeline import Pipeline
 from pskernel.session.runspace import Runspace, RunspaceState
 from pskernel.target import Target
 from tests.parts.cuts import Line
-from tests.parts.sshd import Sshd
+from tests.parts.sshd import Sshd, restricted
 
 pytestmark = [pytest.mark.live, pytest.mark.sshd]
 
@@ -45,12 +46,6 @@ class Session:
 
     async def show(self, cell: str) -> list[str]:
         return lines(await self.run(cell))
-
-    async def begin(self, cell: str) -> Pipeline:
-        """Start a cell, and wait for its first line."""
-        pipeline = await self.runspace.run_cell(cell)
-        await anext(record for record in [await anext(aiter(pipeline))] if isinstance(record, HostText))
-        return pipeline
 
 
 def lines(records: list[Record]) -> list[str]:
@@ -93,5 +88,203 @@ def test_output_goes_on_through_five_cuts(durable_sshd: Sshd, tmp_path: Path) ->
             assert 5 == session.line.cuts
             assert 10 == len(notices(records))
             assert PipelineEnd(PipelineState.COMPLETED) == records[-1]
+
+    asyncio.run(main())
+
+
+def check(server: Sshd, tmp_path: Path, test: Callable[[Session], Awaitable[None]], more: str = "") -> None:
+    async def main() -> None:
+        async with session_over(server, tmp_path, more) as session:
+            await test(session)
+
+    asyncio.run(main())
+
+
+async def first_line(pipeline: Pipeline) -> str:
+    async for record in pipeline:
+        if isinstance(record, HostText):
+            return record.text
+    raise AssertionError
+
+
+async def rest(pipeline: Pipeline) -> list[Record]:
+    return [record async for record in pipeline]
+
+
+def test_a_cut_while_nothing_runs(durable_sshd: Sshd, tmp_path: Path) -> None:
+    async def test(session: Session) -> None:
+        await session.run("$x = 'still here'; Set-Location /usr")
+        seen: list[Record] = []
+        for _ in range(3):
+            session.line.cut()
+            seen += await session.run('"$x in $PWD"')
+        seen += session.runspace.idle.take()
+        assert ["still here in /usr"] * 3 == lines(seen)
+        assert 6 == len(notices(seen))
+
+    check(durable_sshd, tmp_path, test)
+
+
+def test_a_cut_while_a_cell_asks(durable_sshd: Sshd, tmp_path: Path) -> None:
+    async def test(session: Session) -> None:
+        pipeline = await session.runspace.run_cell('$a, $b = $Host.UI.ReadLine(), $Host.UI.ReadLine(); "$a and $b"')
+        seen: list[Record] = []
+        async for record in pipeline:
+            seen.append(record)
+            if isinstance(record, HostCall) and record.expects_reply:
+                session.line.cut()
+                await pipeline.reply(record, "an answer")
+        assert "an answer and an answer" == lines(seen)[-1]
+        assert 4 == len(notices(seen))
+
+    check(durable_sshd, tmp_path, test)
+
+
+def test_a_cell_is_stopped_after_a_cut(durable_sshd: Sshd, tmp_path: Path) -> None:
+    async def test(session: Session) -> None:
+        pipeline = await session.runspace.run_cell("'begun'; Start-Sleep 600")
+        assert "begun\n" == await first_line(pipeline)
+        session.line.cut()
+        await pipeline.stop()
+        (*_, end) = await rest(pipeline)
+        assert isinstance(end, PipelineEnd)
+        assert PipelineState.STOPPED is end.state
+        assert ["1"] == await session.show("1")
+
+    check(durable_sshd, tmp_path, test)
+
+
+def test_a_cell_that_ended_while_the_network_was_away(durable_sshd: Sshd, tmp_path: Path) -> None:
+    async def test(session: Session) -> None:
+        gate = tmp_path / "gate"
+        cell = f"'begun'; while (-not (Test-Path '{gate}')) {{ Start-Sleep -Milliseconds 20 }}; 'ended'; $x = 7"
+        pipeline = await session.runspace.run_cell(cell)
+        assert "begun\n" == await first_line(pipeline)
+        session.line.is_up = False
+        session.line.cut()
+        await session.line.refused()
+        gate.touch()
+        await session.line.refused()
+        session.line.is_up = True
+        assert ["ended"] == lines(await rest(pipeline))
+        assert ["7"] == await session.show("$x")
+
+    check(durable_sshd, tmp_path, test)
+
+
+def test_files_are_copied_through_cuts(durable_sshd: Sshd, tmp_path: Path) -> None:
+    data = os.urandom(6_000_000)
+
+    async def test(session: Session) -> None:
+        (tmp_path / "here").write_bytes(data)
+        session.line.cut_after(6_000)
+        sent = await send_items(session.runspace, f"{tmp_path}/here", f"{tmp_path}/there")
+        session.line.cut_after(3_000_000)
+        received = await receive_items(session.runspace, f"{tmp_path}/there", f"{tmp_path}/back")
+        assert (["SFTP", "SFTP"], []) == ([sent.way, received.way], sent.notices + received.notices)
+        assert data == (tmp_path / "there").read_bytes() == (tmp_path / "back").read_bytes()
+        assert 2 == session.line.cuts
+
+    check(durable_sshd, tmp_path, test)
+
+
+def test_a_relay_that_was_killed_is_no_session(durable_sshd: Sshd, tmp_path: Path) -> None:
+    async def test(session: Session) -> None:
+        engine = session.relay.children()[0]
+        session.relay.kill()
+        await session.runspace.wait_ended()
+        assert RunspaceState.BROKEN is session.runspace.state
+        assert "could not be resumed" in str(session.runspace.error)
+        assert "relay is gone" in str(session.runspace.error)
+        # Without its relay, the engine's input has ended.
+        await asyncio.to_thread(psutil.wait_procs, [engine], 10)
+        assert not engine.is_running()
+        shutil.rmtree(session.folder)
+
+    check(durable_sshd, tmp_path, test)
+
+
+def test_an_engine_that_was_killed_is_no_session(durable_sshd: Sshd, tmp_path: Path) -> None:
+    async def test(session: Session) -> None:
+        with pytest.raises(TransportClosed, match="exited with status 137"):
+            await session.run("[Diagnostics.Process]::GetCurrentProcess().Kill()")
+        await asyncio.to_thread(psutil.wait_procs, [session.relay], 10)
+        assert not session.folder.exists()
+
+    check(durable_sshd, tmp_path, test)
+
+
+def test_nothing_remains_after_a_session(durable_sshd: Sshd, tmp_path: Path) -> None:
+    seen: list[Session] = []
+
+    async def test(session: Session) -> None:
+        seen.append(session)
+        assert 0o700 == stat.S_IMODE(session.folder.stat().st_mode)
+        assert {"s": 0o600} == {each.name: stat.S_IMODE(each.stat().st_mode) for each in session.folder.iterdir()}
+
+    check(durable_sshd, tmp_path, test)
+    psutil.wait_procs([seen[0].relay], 10)
+    assert not seen[0].relay.is_running()
+    assert not seen[0].folder.exists()
+
+
+def test_another_host_key_on_the_way_back_ends_the_session(
+    durable_sshd: Sshd, sshd_factory: Callable[..., Sshd], pwsh: str, tmp_path: Path
+) -> None:
+    other = sshd_factory({"powershell": f"{pwsh} -sshs -NoLogo -NoProfile"})
+
+    async def test(session: Session) -> None:
+        session.line.far = other.port
+        session.line.cut()
+        await session.runspace.wait_ended()
+        assert "could not be resumed" in str(session.runspace.error)
+        assert "is not the one known by that name" in str(session.runspace.error)
+        session.relay.kill()
+        shutil.rmtree(session.folder)
+
+    check(durable_sshd, tmp_path, test)
+
+
+def test_closing_while_the_network_is_away_does_not_wait_for_it(durable_sshd: Sshd, tmp_path: Path) -> None:
+    async def test(session: Session) -> None:
+        session.line.is_up = False
+        session.line.cut()
+        await session.line.refused()
+        async with asyncio.timeout(10):
+            await session.runspace.aclose()
+        assert session.relay.is_running()
+        session.relay.kill()
+        shutil.rmtree(session.folder)
+
+    check(durable_sshd, tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["AllowStreamLocalForwarding no"], "AllowStreamLocalForwarding"),
+        (["DisableForwarding yes"], "DisableForwarding"),
+    ],
+)
+def test_a_server_that_forwards_no_sockets_is_told_of(
+    sshd_factory: Callable[..., Sshd], pwsh: str, options: list[str], words: str
+) -> None:
+    server = sshd_factory({"powershell": f"{pwsh} -sshs -NoLogo -NoProfile"}, options=options)
+    url = f"ssh://{server.user}@127.0.0.1:{server.port}?durable=1&ssh_config={server.config}&key_file={server.key}"
+
+    async def main() -> None:
+        with pytest.raises(ConnectError, match=words):
+            await connect(Target.parse(url))
+
+    asyncio.run(main())
+
+
+def test_a_restricted_endpoint_starts_no_relay(sshd_factory: Callable[..., Sshd], pwsh: str, tmp_path: Path) -> None:
+    server = sshd_factory({"powershell": f"{pwsh} -sshs -NoLogo -NoProfile -ConfigurationFile {restricted(tmp_path)}"})
+    url = f"ssh://{server.user}@127.0.0.1:{server.port}?durable=1&ssh_config={server.config}&key_file={server.key}"
+
+    async def main() -> None:
+        with pytest.raises(ConnectError, match="a restricted endpoint allows none"):
+            await connect(Target.parse(url))
 
     asyncio.run(main())

@@ -14,6 +14,7 @@ class Line:
 
     Attributes:
         port: where to connect to.
+        far: the port that it leads to.
         cuts: how often it was cut.
         is_up: whether new connections are served; otherwise they end at once.
     """
@@ -22,7 +23,7 @@ class Line:
         self.port = 0
         self.cuts = 0
         self.is_up = True
-        self._far = far
+        self.far = far
         self._writers: set[asyncio.StreamWriter] = set()
         self._countdown: int | None = None
         self._refused = asyncio.Event()
@@ -57,7 +58,7 @@ class Line:
             self._refused.set()
             writer.transport.abort()
             return
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._far)
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.far)
         self._writers |= {writer, far_writer}
         with contextlib.suppress(OSError):
             await asyncio.gather(self._pass(reader, far_writer), self._pass(far_reader, writer, counted=True))

@@ -104,7 +104,7 @@ class Relay {
     [int] Patience() {
         if ($null -ne $this.Link) { return -1 }
         # Whoever has started it comes at once, or not at all.
-        $most = if ($this.Owner) { $this.IdleMilliseconds } else { [Math]::Min(60000, $this.IdleMilliseconds) }
+        $most = if ($this.Owner) { $this.IdleMilliseconds } else { [Math]::Min(30000, $this.IdleMilliseconds) }
         return [Math]::Max(0, $most - $this.Alone.ElapsedMilliseconds)
     }
 
