@@ -21,7 +21,8 @@ from pskernel.session.pipeline import Pipeline
 from pskernel.session.runspace import Runspace, RunspaceState
 from pskernel.target import Target
 from tests.parts.cuts import Line
-from tests.parts.sshd import Sshd, restricted
+from tests.parts.netns import Cable, far_host
+from tests.parts.sshd import Sshd, restricted, running_sshd
 
 pytestmark = [pytest.mark.live, pytest.mark.sshd]
 
@@ -288,3 +289,28 @@ def test_a_restricted_endpoint_starts_no_relay(sshd_factory: Callable[..., Sshd]
             await connect(Target.parse(url))
 
     asyncio.run(main())
+
+
+def test_a_cable_that_is_pulled_while_a_cell_talks(pwsh: str) -> None:
+    """Nobody is told of it: both sides find out by their keepalives, and the old link is still there for sshd."""
+
+    async def main(server: Sshd, cable: Cable) -> None:
+        url = (
+            f"ssh://{server.user}@{server.host}:{server.port}?durable=1&key_file={server.key}"
+            f"&known_hosts={server.known_hosts}&ssh_config=none&keepalive=0.2&connect_timeout=1"
+        )
+        async with asyncio.timeout(SECONDS), await connect(Target.parse(url)) as runspace:
+            cell = '1..3000 | ForEach-Object { "line $_"; if (-not ($_ % 100)) { Start-Sleep -Milliseconds 50 } }'
+            records: list[Record] = []
+            async for record in await runspace.run_cell(cell):
+                records.append(record)
+                if len(records) == 300:
+                    await cable.pull()
+                if isinstance(record, Notice) and "interrupted" in record.text:
+                    await cable.plug_in()
+            assert [f"line {n}" for n in range(1, 3001)] == lines(records)
+            assert 2 == len(notices(records))
+
+    subsystems = {"powershell": f"{pwsh} -sshs -NoLogo -NoProfile"}
+    with far_host() as cable, running_sshd(subsystems, address=cable.address, within=cable.within) as server:
+        asyncio.run(main(server, cable))

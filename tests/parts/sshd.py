@@ -74,9 +74,17 @@ def fingerprint_of(public: Path) -> str:
 
 @contextlib.contextmanager
 def running_sshd(
-    subsystems: Mapping[str, str], *, options: Sequence[str] = (), folder: Path | None = None
+    subsystems: Mapping[str, str],
+    *,
+    options: Sequence[str] = (),
+    folder: Path | None = None,
+    address: str = "127.0.0.1",
+    within: Sequence[str] = (),
 ) -> Iterator[Sshd]:
-    """Start an sshd with ``subsystems`` (name to command line) and further lines of sshd_config; stop it at the end."""
+    """Start an sshd with ``subsystems`` (name to command line) and further lines of sshd_config; stop it at the end.
+
+    It listens on ``address``, and is started by the command ``within``, as in a network namespace.
+    """
     if not Path(SSHD).exists():
         pytest.skip(f"{SSHD} is not installed")
     if os.geteuid() == 0:
@@ -87,7 +95,7 @@ def running_sshd(
         if not (own / name).exists():
             make_key(own / name)
     try:
-        server = _start(own, subsystems, options)
+        server = _start(own, subsystems, options, address, within)
         try:
             yield server
         finally:
@@ -98,11 +106,13 @@ def running_sshd(
             shutil.rmtree(own, ignore_errors=True)
 
 
-def _start(folder: Path, subsystems: Mapping[str, str], options: Sequence[str]) -> Sshd:
+def _start(
+    folder: Path, subsystems: Mapping[str, str], options: Sequence[str], address: str, within: Sequence[str]
+) -> Sshd:
     port = free_port()
     lines = [
         f"Port {port}",
-        "ListenAddress 127.0.0.1",
+        f"ListenAddress {address}",
         f"HostKey {folder}/host_key",
         f"PidFile {folder}/pid",
         f"AuthorizedKeysFile {folder}/user_key.pub",
@@ -118,12 +128,12 @@ def _start(folder: Path, subsystems: Mapping[str, str], options: Sequence[str]) 
     ]
     (folder / "sshd_config").write_text("\n".join(lines) + "\n")
     process = subprocess.Popen(
-        [SSHD, "-D", "-e", "-f", str(folder / "sshd_config")],
+        [*within, SSHD, "-D", "-e", "-f", str(folder / "sshd_config")],
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         text=True,
     )
-    server = Sshd(folder, port, process)
+    server = Sshd(folder, port, process, host=address)
     listening = threading.Event()
 
     def read_log() -> None:
@@ -139,7 +149,7 @@ def _start(folder: Path, subsystems: Mapping[str, str], options: Sequence[str]) 
     if not listening.wait(10) or process.poll() is not None or "Server listening" not in server.log:
         process.kill()
         raise RuntimeError(f"sshd did not start: {server.log}")
-    server.known_hosts.write_text(f"[127.0.0.1]:{port} {server.host_key}\n")
+    server.known_hosts.write_text(f"[{address}]:{port} {server.host_key}\n")
     server.config.write_text(
         f"UserKnownHostsFile {server.known_hosts}\nGlobalKnownHostsFile /dev/null\nIdentityFile {server.key}\n"
         "IdentitiesOnly yes\nIdentityAgent none\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from psmagic.commands.connecting import container_parameters, ssh_parameters, wsman_parameters
+from psmagic.commands.connecting import DURABLE, container_parameters, ssh_parameters, wsman_parameters
 from psmagic.parameters import Command, Kind, Parameter, Place
 
 __all__ = [
@@ -23,6 +23,7 @@ NEW_PSSESSION = Command(
         *ssh_parameters({"SSHHost": Place(0, mandatory=True)}, ports=["ComputerName"]),
         *container_parameters({"ContainerId": Place(mandatory=True)}),
         Parameter("Name", Kind.STRING, dict.fromkeys(_NEW_SETS, Place()), "The names of the sessions.", many=True),
+        DURABLE,
     ),
 )
 
