@@ -12,8 +12,8 @@ import pytest
 from IPython.core.completer import CompletionContext
 from psmagic.arguments import ArgumentError, ScriptBlock, read_arguments
 from psmagic.binding import bind
-from psmagic.commands.connecting import DURABLE
 from psmagic.commands import COMMANDS
+from psmagic.commands.connecting import DURABLE
 from psmagic.commands.copy_item import COPY_ITEM
 from psmagic.commands.host_process import ENTER_PSHOSTPROCESS, GET_PSHOSTPROCESSINFO
 from psmagic.commands.invoke_command import INVOKE_COMMAND
