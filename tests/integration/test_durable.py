@@ -20,6 +20,7 @@ from pskernel.records import HostCall, HostText, Notice, PipelineEnd, PipelineSt
 from pskernel.session.pipeline import Pipeline
 from pskernel.session.runspace import Runspace, RunspaceState
 from pskernel.target import Target
+from tests.parts.container import Container, podman
 from tests.parts.cuts import Line
 from tests.parts.netns import Cable, far_host
 from tests.parts.sshd import Sshd, restricted, running_sshd
@@ -314,3 +315,19 @@ def test_a_cable_that_is_pulled_while_a_cell_talks(pwsh: str) -> None:
     subsystems = {"powershell": f"{pwsh} -sshs -NoLogo -NoProfile"}
     with far_host() as cable, running_sshd(subsystems, address=cable.address, within=cable.within) as server:
         asyncio.run(main(server, cable))
+
+
+def test_a_container_whose_engine_lets_go(container: Container) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(SECONDS), await connect(Target.parse(f"{container.url}?durable=1")) as runspace:
+            relay = (await runspace.query("$x = 7; (Get-ChildItem /tmp/pskernel-session-*).FullName"))[0]
+            bridges = [each for each in psutil.Process().children() if "$path = " in " ".join(each.cmdline())]
+            assert 1 == len(bridges)
+            bridges[0].kill()
+            records = [record async for record in await runspace.run_cell("$x")]
+            assert ["7"] == lines(records)
+            assert 2 == len(notices([*records, *runspace.idle.take()]))
+        left = await asyncio.to_thread(podman, "exec", container.name, "/bin/sh", "-c", f"ls -d {relay} || true")
+        assert "" == left
+
+    asyncio.run(main())
