@@ -55,6 +55,7 @@ class Relay {
         for ($i = 0; $i -lt 5; $i++) { $this.Tasks[$i] = $this.Never }
         $info = [Diagnostics.ProcessStartInfo]::new($settings.program)
         foreach ($argument in $settings.arguments) { $info.ArgumentList.Add($argument) }
+        $null = $info.Environment.Remove('DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS')
         $info.RedirectStandardInput = $info.RedirectStandardOutput = $info.RedirectStandardError = $true
         $this.Engine = [Diagnostics.Process]::Start($info)
         $this.Output = $this.Engine.StandardOutput.BaseStream

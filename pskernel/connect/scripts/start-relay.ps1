@@ -16,6 +16,8 @@ try {
     [IO.File]::WriteAllText("$folder/relay.ps1", $Script)
     $info = [Diagnostics.ProcessStartInfo]::new(@($wrap)[0])
     foreach ($word in $program, '-NoLogo', '-NoProfile', '-NonInteractive', '-File', "$folder/relay.ps1", $folder) { $info.ArgumentList.Add($word) }
+    # An answer is handed on by the thread that has it, which saves a change of threads for each.
+    $info.Environment['DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS'] = '1'
     $info.RedirectStandardInput = $info.RedirectStandardOutput = $info.RedirectStandardError = $true
     $relay = [Diagnostics.Process]::Start($info)
     $relay.StandardInput.Close()
