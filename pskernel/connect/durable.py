@@ -38,7 +38,7 @@ DEFAULT_IDLE_SECONDS = 7200.0
 _MOST_KEPT = 67_108_864
 _MAX_ANSWER = 4_096
 # What a folder for temporary files is called; the path reaches a script and an SSH server.
-_PATH = re.compile(r"/[A-Za-z0-9_./+-]{1,100}")
+_PATH = re.compile(r"/[A-Za-z0-9_./+ -]{1,100}")
 _REFUSALS = {
     "PSKernelNoUnix": "A durable session needs a Unix system at the other end: a relay cannot be started on Windows.",
     "PSKernelTooOld": "A durable session needs PowerShell 7.3 or newer there.",
