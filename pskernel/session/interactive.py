@@ -315,8 +315,7 @@ class InteractiveSession:
         if runspace is None:
             return None
         try:
-            async with asyncio.timeout(CHECK_SECONDS):
-                return await self._hops.look(runspace, named=named, follow=follow)
+            return await runspace.in_time(CHECK_SECONDS, lambda: self._hops.look(runspace, named=named, follow=follow))
         except TimeoutError:
             why = f"The session did not say within {CHECK_SECONDS:g} seconds which host it is on."
         except PSKernelError as error:

@@ -25,6 +25,7 @@ __all__ = [
     "Gone",
     "Interlude",
     "KeptPool",
+    "MayBeAway",
     "OffersFiles",
     "Payload",
     "PoolGone",
@@ -151,6 +152,18 @@ class KnowsPeer(Protocol):
     @property
     def peer(self) -> Peer:
         """Who it is."""
+
+
+@runtime_checkable
+class MayBeAway(Protocol):
+    """A transport, or the stream below it, whose connection may be lost for a while without the session's end."""
+
+    @property
+    def is_away(self) -> bool:
+        """Whether that is so now. What the server does not answer meanwhile says nothing about the server."""
+
+    async def back(self) -> None:
+        """Wait until it is not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,6 +138,15 @@ class DurableStream:
         return f"The remote program exited with status {status}." if status else ""
 
     @property
+    def is_away(self) -> bool:
+        """Whether the connection is lost, and tried again."""
+        return not self._linked.is_set()
+
+    async def back(self) -> None:
+        """Wait until it is there again, or given up."""
+        await self._linked.wait()
+
+    @property
     def peer(self) -> Peer:
         """The server in between, if there is one."""
         return self._peer

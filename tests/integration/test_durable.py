@@ -247,6 +247,29 @@ def test_another_host_key_on_the_way_back_ends_the_session(
     check(durable_sshd, tmp_path, test)
 
 
+def test_what_is_not_answered_while_the_network_is_away_is_waited_for(durable_sshd: Sshd, tmp_path: Path) -> None:
+    async def test(session: Session) -> None:
+        session.line.is_up = False
+        session.line.cut()
+        await session.line.refused()
+        away: list[bool] = []
+
+        async def ask() -> None:
+            away.append(session.runspace.is_reconnecting)
+            if len(away) == 1:
+                await asyncio.Event().wait()
+
+        asking = asyncio.create_task(session.runspace.in_time(0.01, ask))
+        await session.line.refused()
+        session.line.is_up = True
+        await asking
+        assert [True, False] == away
+        with pytest.raises(TimeoutError):
+            await session.runspace.in_time(0.01, asyncio.Event().wait)
+
+    check(durable_sshd, tmp_path, test)
+
+
 def test_closing_while_the_network_is_away_does_not_wait_for_it(durable_sshd: Sshd, tmp_path: Path) -> None:
     async def test(session: Session) -> None:
         session.line.is_up = False

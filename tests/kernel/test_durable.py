@@ -121,3 +121,8 @@ def test_a_killed_kernel_leaves_its_session_to_the_relay(kernel_there: Kernel) -
     kernel_there.process.wait()
     assert psutil.pid_exists(engine)
     end(engine)
+
+
+def test_a_cell_cannot_ask_for_a_session_that_stays(start: Starter, server: Sshd) -> None:
+    run = start().run(f"#% target ssh://{server.user}@{server.host}:{server.port}?durable=1\n1")
+    assert "A cell may not set durable" in run.evalue
