@@ -56,6 +56,17 @@ class Patience:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
+@dataclass(slots=True)
+class _Trouble:
+    """Since when there has been no connection that brought anything, and what became of the attempts."""
+
+    began: float
+    pause: float = 0.0
+    refusals: int = 0
+    why: str = "The connection was lost again each time, as soon as it was there."
+    error: BaseException | None = None
+
+
 class DurableStream:
     """A :class:`pskernel.transports.base.ByteStream`; of what goes over it, nothing is lost or doubled with a link.
 
@@ -77,6 +88,7 @@ class DurableStream:
         self._peer = Peer()
         self._tasks: list[asyncio.Task[None]] = []
         self._returning: asyncio.Task[None] | None = None
+        self._trouble: _Trouble | None = None
         self._outbox: deque[bytes] = deque()
         self._inbox: deque[bytes] = deque()
         self._waiting = 0
@@ -234,6 +246,8 @@ class DurableStream:
         if self._closed is not None:
             return
         data = self._state.take(frame)
+        if data or frame.kind == "A":
+            self._trouble = None
         if data:
             self._inbox.append(data)
             self._waiting += len(data)
@@ -282,36 +296,48 @@ class DurableStream:
         self._returning = asyncio.create_task(self._come_back(link), name="pskernel-link-return")
 
     async def _come_back(self, lost: ByteStream) -> None:
+        trouble = self._trouble = self._trouble or _Trouble(self._patience.now())
         began = self._patience.now()
         self._tell(
             f"The network connection to {self._label} has been interrupted. Attempting to reconnect for up to "
             f"{self._patience.seconds:g} seconds..."
         )
         await lost.aclose()
-        pause, refusals = _FIRST_PAUSE, 0
-        while True:
-            try:
-                link = await self._open_link()
-                connection = await self._greet(link)
-            except _FINAL as error:
-                self._fail(_ended(self._label, str(error), error))
-                return
-            except (ConnectError, TransportClosed, TimeoutError) as error:
-                refusals += isinstance(error, AuthenticationFailed)
-                left = self._patience.seconds - (self._patience.now() - began)
-                if left <= 0 or refusals == _MOST_REFUSALS:
-                    why = str(error) or f"Its relay did not answer within {_GREET_SECONDS:g} seconds."
-                    self._fail(_ended(self._label, why, error))
-                    return
-                await self._patience.sleep(min(pause, left))
-                pause = min(2 * pause, _LONGEST_PAUSE)
-            else:
-                break
-        seconds = self._patience.now() - began
+        try:
+            while not await self._reached(trouble):
+                pass
+        except PSKernelError as error:
+            self._fail(error)
+        except Exception as error:  # noqa: BLE001 - whoever waits for the session must hear that it is over
+            self._fail(_ended(self._label, f"The way back failed ({type(error).__name__}).", error))
+        else:
+            seconds = self._patience.now() - began
+            self._tell(
+                f"The network connection to {self._label} has been restored after {seconds:.0f} s. Nothing was lost."
+            )
+
+    async def _reached(self, trouble: _Trouble) -> bool:
+        """Try once, when the pause before that is over. Raises when there is no use in trying again."""
+        left = self._patience.seconds - (self._patience.now() - trouble.began)
+        if left <= 0 and trouble.pause:
+            raise _ended(self._label, trouble.why, trouble.error)
+        if trouble.pause:
+            await self._patience.sleep(min(trouble.pause, left))
+        trouble.pause = min(max(2 * trouble.pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+        try:
+            link = await self._open_link()
+            connection = await self._greet(link)
+        except _FINAL as error:
+            raise _ended(self._label, str(error), error) from None
+        except (ConnectError, TransportClosed, TimeoutError) as error:
+            trouble.error = error
+            trouble.why = str(error) or f"Its relay did not answer within {_GREET_SECONDS:g} seconds."
+            trouble.refusals += isinstance(error, AuthenticationFailed)
+            if trouble.refusals == _MOST_REFUSALS:
+                raise _ended(self._label, trouble.why, error) from None
+            return False
         self._connect(link, *connection)
-        self._tell(
-            f"The network connection to {self._label} has been restored after {seconds:.0f} s. Nothing was lost."
-        )
+        return True
 
     def _tell(self, news: str) -> None:
         self._news.append(news)
@@ -353,6 +379,6 @@ async def _wait_for(task: asyncio.Task[None], seconds: float) -> None:
         raise
 
 
-def _ended(label: str, why: str, error: BaseException) -> PSKernelError:
+def _ended(label: str, why: str, error: BaseException | None) -> PSKernelError:
     text = f"The session on {label} could not be resumed. {why}"
     return RemoteProtocolError(text) if isinstance(error, RemoteProtocolError) else TransportClosed(text)

@@ -343,7 +343,10 @@ def test_a_cable_that_is_pulled_while_a_cell_talks(pwsh: str) -> None:
 def test_a_container_whose_engine_lets_go(container: Container) -> None:
     async def main() -> None:
         async with asyncio.timeout(SECONDS), await connect(Target.parse(f"{container.url}?durable=1")) as runspace:
-            relay = (await runspace.query("$x = 7; (Get-ChildItem /tmp/pskernel-session-*).FullName"))[0]
+            # The container has this machine's folder /tmp: there may be others.
+            (command,) = await runspace.query("$x = 7; (Get-Process -Id (Get-Process -Id $PID).Parent.Id).CommandLine")
+            relay = command.split()[-1]
+            assert relay.startswith("/tmp/pskernel-session-")
             bridges = [each for each in psutil.Process().children() if "$path = " in " ".join(each.cmdline())]
             assert 1 == len(bridges)
             bridges[0].kill()
