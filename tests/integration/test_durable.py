@@ -7,16 +7,18 @@ import contextlib
 import os
 import shutil
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from pskernel import new_pssession
 from pskernel.connect import connect
 from pskernel.copying.copy import receive_items, send_items
 from pskernel.errors import ConnectError, TransportClosed
 from pskernel.records import HostCall, HostText, Notice, PipelineEnd, PipelineState, Record
+from pskernel.remoting.loop import LOOP
 from pskernel.session.pipeline import Pipeline
 from pskernel.session.runspace import Runspace, RunspaceState
 from pskernel.target import Target
@@ -59,47 +61,47 @@ def notices(records: list[Record]) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def session_over(server: Sshd, tmp_path: Path, more: str = "") -> AsyncIterator[Session]:
+async def session_over(server: Sshd, tmp_path: Path) -> AsyncIterator[Session]:
     async with Line(server.port) as line:
         known = tmp_path / "known_hosts"
         known.write_text(f"[127.0.0.1]:{line.port} {server.host_key}\n")
         url = (
             f"ssh://{server.user}@127.0.0.1:{line.port}?durable=1&key_file={server.key}&known_hosts={known}"
-            f"&ssh_config=none{more}"
+            f"&ssh_config=none"
         )
-        async with asyncio.timeout(SECONDS), await connect(Target.parse(url)) as runspace:
+        async with await connect(Target.parse(url)) as runspace:
             (engine,) = await runspace.query("$PID")
             relay = psutil.Process(engine).parent()
             assert relay is not None
             yield Session(runspace, line, relay, Path(relay.cmdline()[-1]))
 
 
-def test_output_goes_on_through_five_cuts(durable_sshd: Sshd, tmp_path: Path) -> None:
+def check(server: Sshd, tmp_path: Path, test: Callable[[Session], Awaitable[None]]) -> None:
     async def main() -> None:
-        async with session_over(durable_sshd, tmp_path) as session:
-            pipeline = await session.runspace.run_cell('1..20000 | ForEach-Object { "line $_" }')
-            records: list[Record] = []
-            cut_at = 0
-            async for record in pipeline:
-                records.append(record)
-                if len(records) >= cut_at and session.line.cuts < 5:
-                    # In the middle of a line, of a frame, of an SSH packet.
-                    session.line.cut_after(1 + 7919 * session.line.cuts)
-                    cut_at = len(records) + 3000
-            assert [f"line {n}" for n in range(1, 20_001)] == lines(records)
-            assert 5 == session.line.cuts
-            assert 10 == len(notices(records))
-            assert PipelineEnd(PipelineState.COMPLETED) == records[-1]
-
-    asyncio.run(main())
-
-
-def check(server: Sshd, tmp_path: Path, test: Callable[[Session], Awaitable[None]], more: str = "") -> None:
-    async def main() -> None:
-        async with session_over(server, tmp_path, more) as session:
+        async with asyncio.timeout(SECONDS), session_over(server, tmp_path) as session:
             await test(session)
 
     asyncio.run(main())
+
+
+Lasting = Callable[[Callable[[Session], Awaitable[None]]], None]
+
+
+@pytest.fixture(scope="module")
+def lasting(durable_sshd: Sshd, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lasting]:
+    """Runs a test on one session for all that leave it as it was."""
+    with asyncio.Runner() as runner:
+        opened = contextlib.AsyncExitStack()
+        over = session_over(durable_sshd, tmp_path_factory.mktemp("lasting"))
+        session = runner.run(opened.enter_async_context(over))
+
+        async def bounded(test: Callable[[Session], Awaitable[None]]) -> None:
+            session.line.cuts = 0
+            async with asyncio.timeout(SECONDS):
+                await test(session)
+
+        yield lambda test: runner.run(bounded(test))
+        runner.run(opened.aclose())
 
 
 async def first_line(pipeline: Pipeline) -> str:
@@ -113,7 +115,26 @@ async def rest(pipeline: Pipeline) -> list[Record]:
     return [record async for record in pipeline]
 
 
-def test_a_cut_while_nothing_runs(durable_sshd: Sshd, tmp_path: Path) -> None:
+def test_output_goes_on_through_five_cuts(lasting: Lasting) -> None:
+    async def test(session: Session) -> None:
+        pipeline = await session.runspace.run_cell('1..20000 | ForEach-Object { "line $_" }')
+        records: list[Record] = []
+        cut_at = 0
+        async for record in pipeline:
+            records.append(record)
+            if len(records) >= cut_at and session.line.cuts < 5:
+                # In the middle of a line, of a frame, of an SSH packet.
+                session.line.cut_after(1 + 7919 * session.line.cuts)
+                cut_at = len(records) + 3000
+        assert [f"line {n}" for n in range(1, 20_001)] == lines(records)
+        assert 5 == session.line.cuts
+        assert 10 == len(notices(records))
+        assert PipelineEnd(PipelineState.COMPLETED) == records[-1]
+
+    lasting(test)
+
+
+def test_a_cut_while_nothing_runs(lasting: Lasting) -> None:
     async def test(session: Session) -> None:
         await session.run("$x = 'still here'; Set-Location /usr")
         seen: list[Record] = []
@@ -124,10 +145,10 @@ def test_a_cut_while_nothing_runs(durable_sshd: Sshd, tmp_path: Path) -> None:
         assert ["still here in /usr"] * 3 == lines(seen)
         assert 6 == len(notices(seen))
 
-    check(durable_sshd, tmp_path, test)
+    lasting(test)
 
 
-def test_a_cut_while_a_cell_asks(durable_sshd: Sshd, tmp_path: Path) -> None:
+def test_a_cut_while_a_cell_asks(lasting: Lasting) -> None:
     async def test(session: Session) -> None:
         pipeline = await session.runspace.run_cell('$a, $b = $Host.UI.ReadLine(), $Host.UI.ReadLine(); "$a and $b"')
         seen: list[Record] = []
@@ -139,10 +160,10 @@ def test_a_cut_while_a_cell_asks(durable_sshd: Sshd, tmp_path: Path) -> None:
         assert "an answer and an answer" == lines(seen)[-1]
         assert 4 == len(notices(seen))
 
-    check(durable_sshd, tmp_path, test)
+    lasting(test)
 
 
-def test_a_cell_is_stopped_after_a_cut(durable_sshd: Sshd, tmp_path: Path) -> None:
+def test_a_cell_is_stopped_after_a_cut(lasting: Lasting) -> None:
     async def test(session: Session) -> None:
         pipeline = await session.runspace.run_cell("'begun'; Start-Sleep 600")
         assert "begun\n" == await first_line(pipeline)
@@ -153,10 +174,10 @@ def test_a_cell_is_stopped_after_a_cut(durable_sshd: Sshd, tmp_path: Path) -> No
         assert PipelineState.STOPPED is end.state
         assert ["1"] == await session.show("1")
 
-    check(durable_sshd, tmp_path, test)
+    lasting(test)
 
 
-def test_a_cell_that_ended_while_the_network_was_away(durable_sshd: Sshd, tmp_path: Path) -> None:
+def test_a_cell_that_ended_while_the_network_was_away(lasting: Lasting, tmp_path: Path) -> None:
     async def test(session: Session) -> None:
         gate = tmp_path / "gate"
         cell = f"'begun'; while (-not (Test-Path '{gate}')) {{ Start-Sleep -Milliseconds 20 }}; 'ended'; $x = 7"
@@ -171,10 +192,10 @@ def test_a_cell_that_ended_while_the_network_was_away(durable_sshd: Sshd, tmp_pa
         assert ["ended"] == lines(await rest(pipeline))
         assert ["7"] == await session.show("$x")
 
-    check(durable_sshd, tmp_path, test)
+    lasting(test)
 
 
-def test_files_are_copied_through_cuts(durable_sshd: Sshd, tmp_path: Path) -> None:
+def test_files_are_copied_through_cuts(lasting: Lasting, tmp_path: Path) -> None:
     data = os.urandom(6_000_000)
 
     async def test(session: Session) -> None:
@@ -187,7 +208,7 @@ def test_files_are_copied_through_cuts(durable_sshd: Sshd, tmp_path: Path) -> No
         assert data == (tmp_path / "there").read_bytes() == (tmp_path / "back").read_bytes()
         assert 2 == session.line.cuts
 
-    check(durable_sshd, tmp_path, test)
+    lasting(test)
 
 
 def test_a_relay_that_was_killed_is_no_session(durable_sshd: Sshd, tmp_path: Path) -> None:
@@ -247,7 +268,7 @@ def test_another_host_key_on_the_way_back_ends_the_session(
     check(durable_sshd, tmp_path, test)
 
 
-def test_what_is_not_answered_while_the_network_is_away_is_waited_for(durable_sshd: Sshd, tmp_path: Path) -> None:
+def test_what_is_not_answered_while_the_network_is_away_is_waited_for(lasting: Lasting) -> None:
     async def test(session: Session) -> None:
         session.line.is_up = False
         session.line.cut()
@@ -267,7 +288,7 @@ def test_what_is_not_answered_while_the_network_is_away_is_waited_for(durable_ss
         with pytest.raises(TimeoutError):
             await session.runspace.in_time(0.01, asyncio.Event().wait)
 
-    check(durable_sshd, tmp_path, test)
+    lasting(test)
 
 
 def test_closing_while_the_network_is_away_does_not_wait_for_it(durable_sshd: Sshd, tmp_path: Path) -> None:
@@ -284,21 +305,13 @@ def test_closing_while_the_network_is_away_does_not_wait_for_it(durable_sshd: Ss
     check(durable_sshd, tmp_path, test)
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["AllowStreamLocalForwarding no"], "AllowStreamLocalForwarding"),
-        (["DisableForwarding yes"], "DisableForwarding"),
-    ],
-)
-def test_a_server_that_forwards_no_sockets_is_told_of(
-    sshd_factory: Callable[..., Sshd], pwsh: str, options: list[str], words: str
-) -> None:
-    server = sshd_factory({"powershell": f"{pwsh} -sshs -NoLogo -NoProfile"}, options=options)
+def test_a_server_that_forwards_no_sockets_is_told_of(sshd_factory: Callable[..., Sshd], pwsh: str) -> None:
+    subsystems = {"powershell": f"{pwsh} -sshs -NoLogo -NoProfile"}
+    server = sshd_factory(subsystems, options=["AllowStreamLocalForwarding no"])
     url = f"ssh://{server.user}@127.0.0.1:{server.port}?durable=1&ssh_config={server.config}&key_file={server.key}"
 
     async def main() -> None:
-        with pytest.raises(ConnectError, match=words):
+        with pytest.raises(ConnectError, match="AllowStreamLocalForwarding"):
             await connect(Target.parse(url))
 
     asyncio.run(main())
@@ -357,3 +370,23 @@ def test_a_container_whose_engine_lets_go(container: Container) -> None:
         assert "" == left
 
     asyncio.run(main())
+
+
+def test_a_session_of_the_list_says_that_it_is_away(pwsh: str) -> None:
+    subsystems = {"powershell": f"{pwsh} -sshs -NoLogo -NoProfile"}
+    with running_sshd(subsystems) as server:
+        session = new_pssession(f"ssh://{server.user}@127.0.0.1:{server.port}?durable=1&ssh_config={server.config}")
+        relay = psutil.Process(int(session.invoke("$PID")[0])).parent()
+        assert relay is not None
+        folder = Path(relay.cmdline()[-1])
+        assert ("Opened", "Available") == (session.state, session.availability)
+        serving = psutil.Process(server.process.pid).children(recursive=True)
+        server.process.terminate()
+        server.process.wait()
+        for each in serving:
+            each.kill()
+        LOOP.run(session.session.runspace._transport._stream._lost.wait())
+        assert ("Connecting", "None") == (session.state, session.availability)
+        session.close()
+    relay.kill()
+    shutil.rmtree(folder)

@@ -34,40 +34,48 @@ def cut(server: Sshd) -> None:
             each.kill()
 
 
+@pytest.fixture(scope="module")
+def lasting(server: Sshd, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    """One kernel for those tests that leave it as it was."""
+    starter = Starter(tmp_path_factory.mktemp("durable"))
+    yield starter(target(server))
+    starter.end_all()
+
+
 @pytest.fixture
 def kernel_there(start: Starter, server: Sshd) -> Kernel:
     return start(target(server))
 
 
-def test_a_cell_goes_on_and_says_that_there_was_a_gap(kernel_there: Kernel, server: Sshd, gate: Gate) -> None:
-    remote = kernel_there.remote_pid()
-    request = kernel_there.send(f"$x = 7; 'begun'; {gate.wait}; 'ended'")
-    kernel_there.shows(request, "begun")
+def test_a_cell_goes_on_and_says_that_there_was_a_gap(lasting: Kernel, server: Sshd, gate: Gate) -> None:
+    remote = lasting.remote_pid()
+    request = lasting.send(f"$x = 7; 'begun'; {gate.wait}; 'ended'")
+    lasting.shows(request, "begun")
     cut(server)
-    kernel_there.until(lambda: "restored after" in str(kernel_there.of(request)))
+    lasting.until(lambda: "restored after" in str(lasting.of(request)))
     gate.open()
-    run = kernel_there.finish(request)
+    run = lasting.finish(request)
     assert ("ok", "begun\nended\n") == (run.status, run.stdout)
     assert "has been interrupted. Attempting to reconnect for up to 7200 seconds..." in run.stderr
     assert "Nothing was lost." in run.stderr
-    assert remote == kernel_there.remote_pid()
+    assert remote == lasting.remote_pid()
 
 
-def test_a_gap_between_two_cells(kernel_there: Kernel, server: Sshd) -> None:
-    kernel_there.run("$x = 7")
+def test_a_gap_between_two_cells(lasting: Kernel, server: Sshd) -> None:
+    lasting.run("$x = 7")
     cut(server)
-    run = kernel_there.run("$x")
+    run = lasting.run("$x")
     assert ("ok", "7\n") == (run.status, run.stdout)
 
 
-def test_an_interrupt_after_a_gap(kernel_there: Kernel, server: Sshd) -> None:
-    request = kernel_there.send("$x = 7; 'begun'; Start-Sleep 600")
-    kernel_there.shows(request, "begun")
+def test_an_interrupt_after_a_gap(lasting: Kernel, server: Sshd) -> None:
+    request = lasting.send("$x = 7; 'begun'; Start-Sleep 600")
+    lasting.shows(request, "begun")
     cut(server)
-    kernel_there.until(lambda: "restored after" in str(kernel_there.of(request)))
-    kernel_there.interrupt()
-    assert "error" == kernel_there.finish(request).status
-    assert "7\n" == kernel_there.run("$x").stdout
+    lasting.until(lambda: "restored after" in str(lasting.of(request)))
+    lasting.interrupt()
+    assert "error" == lasting.finish(request).status
+    assert "7\n" == lasting.run("$x").stdout
 
 
 def test_an_interrupt_in_a_gap_is_bounded(start: Starter, pwsh: str, gate: Gate) -> None:
