@@ -14,7 +14,14 @@ from uuid import uuid4
 
 from pskernel.connect.containers import open_bridge, open_container
 from pskernel.credentials import Secret
-from pskernel.errors import ConnectError, PipelineFailed, PromptUnavailable, TargetUnreachable, TransportClosed
+from pskernel.errors import (
+    ConnectError,
+    PipelineFailed,
+    PromptUnavailable,
+    ProtocolError,
+    TargetUnreachable,
+    TransportClosed,
+)
 from pskernel.protocol.durable import Resumable
 from pskernel.protocol.pipelines import Command
 from pskernel.protocol.values import Value
@@ -24,6 +31,7 @@ from pskernel.transports.durable import DurableStream, Patience
 from pskernel.transports.outofproc import OutOfProcTransport
 from pskernel.transports.process import open_process
 from pskernel.transports.sshlogin import SSHEndpoint, is_password_prompt
+from pskernel.transports.streams import plain_text
 from pskernel.transports.unix import open_unix
 
 if TYPE_CHECKING:
@@ -90,8 +98,9 @@ async def open_durable(
         state = Resumable(session, relays[0].token, uuid4().hex)
         stream = DurableStream(state, lambda: open_link(relays[0].path), target.label, Patience(seconds))
         await stream.begin(first)
-    except TransportClosed as error:
-        raise ConnectError(f"The durable session on {target.label} could not be opened. {error}") from None
+    except (TransportClosed, ProtocolError, TimeoutError) as error:
+        why = str(error) or "Its relay did not answer."
+        raise ConnectError(f"The durable session on {target.label} could not be opened. {why}") from None
     return stream
 
 
@@ -150,7 +159,7 @@ async def _start_relay(stream: ByteStream, session: str, idle: float, seconds: f
         values = tuple((None, Value(value)) for value in (_script("relay.ps1"), session, _MOST_KEPT, idle))
         found = await runspace.query([[Command(_script("start-relay.ps1"), values, is_script=True)]], timeout=seconds)
     except PipelineFailed as failure:
-        said = failure.record.message[:300]
+        said = plain_text(failure.record.message)[:300]
         why = next((text for word, text in _REFUSALS.items() if word in said), None)
         raise ConnectError(
             why
