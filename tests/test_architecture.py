@@ -31,7 +31,8 @@ ALLOWED = {
     "transports": {"errors", "records", "questions", "protocol", "pskernel", "threads"},
     "session": {"errors", "records", "questions", "protocol", "transports.base"},
     "connect": VALUES
-    | {"credentials", "protocol.hostvalues", "protocol.pipelines", "protocol.runspace", "protocol.values"}
+    | {"credentials", "protocol.durable", "protocol.hostvalues", "protocol.pipelines", "protocol.runspace"}
+    | {"protocol.values"}
     | {"session", "transports"},
     "render": {"records"},
     # Running a cell, for whoever has cells: the kernel, IPython.
@@ -128,6 +129,7 @@ AT_HOME = {
         "transports.sshconfig",
         "transports.sshkeys",
         "transports.sshprocess",
+        "transports.sshrelay",
         "transports.hostkeys",
     },
     "distributed": {"fleet.cluster"},

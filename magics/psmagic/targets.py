@@ -97,6 +97,8 @@ def ssh_target(bound: Bound, host: str) -> Target:
     for name, option in (("KeyFilePath", "key_file"), ("Subsystem", "subsystem")):
         if bound.get(name):
             options[option] = bound.get(name)
+    if bound.get("Durable"):
+        options["durable"] = "true"
     timeout = bound.get("ConnectingTimeout", -1)
     if timeout > 0:
         options["connect_timeout"] = f"{min(max(timeout / 1000, _SHORTEST_SECONDS), _LONGEST_SECONDS):g}"
@@ -106,6 +108,8 @@ def ssh_target(bound: Bound, host: str) -> Target:
 def _container_target(bound: Bound, container: str) -> Target:
     """What may stand behind ``container://``."""
     options: dict[str, object] = {"administrator": True} if bound.get("RunAsAdministrator") else {}
+    if bound.get("Durable"):
+        options["durable"] = True
     configuration = bound.get("ConfigurationName")
     if configuration and not configuration.lower().endswith(".pssc"):
         raise ArgumentError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from typing import TYPE_CHECKING
 
 from pskernel.connect.elevation import server_arguments
@@ -12,12 +13,21 @@ if TYPE_CHECKING:
     from pskernel.target import Target
     from pskernel.transports.process import ProcessStream
 
-__all__ = ["Container", "ask_engine", "find_container", "open_container"]
+__all__ = ["Container", "ask_engine", "find_container", "open_bridge", "open_container"]
 
 
 async def open_container(target: Target) -> ProcessStream:
     """Start PowerShell there. Raises ConnectError."""
     return await open_at(_endpoint(target))
+
+
+async def open_bridge(target: Target, path: str) -> ProcessStream:
+    """Reach a socket in the container, by a PowerShell that carries bytes. Raises ConnectError."""
+    # PowerShell reads standard input for itself: the bytes come by another number.
+    shell = 'exec "$0" -NoLogo -NoProfile -NonInteractive -Command "$1" 3<&0 </dev/null'
+    bridge = resources.files("pskernel.connect").joinpath("scripts", "bridge.ps1").read_text("utf-8")
+    endpoint = _endpoint(target)
+    return await open_at(endpoint, ["/bin/sh", "-c", shell, endpoint.exe, f"$path = '{path}'\n{bridge}"])
 
 
 async def ask_engine(target: Target) -> tuple[str, list[Container]]:

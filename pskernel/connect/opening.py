@@ -158,16 +158,26 @@ async def open_stream(
     Raises:
         TargetError, ConnectError: as :func:`connect`.
     """
+    if target.options.durable:
+        from pskernel.connect.durable import open_durable
+
+        endpoint = _ssh_endpoint(target) if target.scheme == "ssh" else None
+        return await open_durable(target, asker, await _secret(target, asker, credential), tell, endpoint)
     if target.scheme == "ssh":
         return await _open_ssh(target, asker, await _secret(target, asker, credential), tell)
     if target.scheme == "process":
         return await _open_process(target, asker)
+    if target.scheme == "vm":
+        return await _open_vm(target, asker, credential)
+    return await _open_on_this_machine(target)
+
+
+async def _open_on_this_machine(target: Target) -> ByteStream:
+    """What is reached without a login: containers, processes that run already, sockets."""
     if target.scheme == "container":
         from pskernel.connect.containers import open_container
 
         return await open_container(target)
-    if target.scheme == "vm":
-        return await _open_vm(target, asker, credential)
     if target.is_attached:
         from pskernel.connect.processes import attach_to
 

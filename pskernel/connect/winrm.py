@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["WinRMTransport", "endpoint_of", "list_shells", "require_user"]
 
+# As long as PowerShell's own client tries.
+_RECONNECT_SECONDS = 240.0
+
 
 async def endpoint_of(target: Target, secret: Secret | None, asker: Asker, name: str = "") -> WinRMEndpoint:
     """The endpoint that a WinRM target means.
@@ -61,7 +64,7 @@ async def endpoint_of(target: Target, secret: Secret | None, asker: Asker, name:
         output_buffering=options.output_buffering,
         connect_timeout=options.connect_timeout,
         operation_timeout=options.operation_timeout,
-        reconnect_timeout=options.reconnect_timeout,
+        reconnect_timeout=_RECONNECT_SECONDS if options.reconnect_timeout is None else options.reconnect_timeout,
         redirections=options.max_redirections if options.allow_redirection else 0,
         max_received=options.max_received_per_command,
     )

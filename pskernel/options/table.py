@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from pskernel.errors import TargetError
 from pskernel.options.container import ContainerOptions
+from pskernel.options.durable import DurableOptions
 from pskernel.options.elevation import ElevationOptions
 from pskernel.options.kinds import (
     BYTES,
@@ -72,7 +73,7 @@ def _read_arguments(value: object) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Options(VMOptions, ElevationOptions, ContainerOptions, WinRMOptions, SSHOptions):
+class Options(DurableOptions, VMOptions, ElevationOptions, ContainerOptions, WinRMOptions, SSHOptions):
     """All options of a target, each at its default unless given.
 
     Every value, also of a directly made instance, passes through its reader: text such as ``"30"`` becomes a

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from pskernel.options.durable import DURABLE
 from pskernel.options.kinds import MAX_TEXT, PATH, SECONDS, SWITCH, Kind, choice, number, option, string, whole
 
 __all__ = ["WINRM", "WinRMOptions"]
@@ -138,8 +139,9 @@ class WinRMOptions:
     idle_timeout: float | None = option(
         None,
         number(60, 2_147_483, "seconds"),
-        "Time without a client until the server ends the session; the server's own otherwise (IdleTimeout).",
+        "Time without a client until the session ends; the server's own for WinRM, else 7200 (IdleTimeout).",
         *WINRM,
+        *DURABLE,
     )
     output_buffering: str = option(
         "none",
@@ -168,11 +170,12 @@ class WinRMOptions:
     operation_timeout: float = option(
         180.0, SECONDS, "Time the server may take for one operation (OperationTimeout).", *WINRM
     )
-    reconnect_timeout: float = option(
-        240.0,
-        number(0, 3600, "seconds"),
-        "Time for which a connection that was cut is tried again, while the session lives on at the server.",
+    reconnect_timeout: float | None = option(
+        None,
+        number(0, 86_400, "seconds"),
+        "Time for which a connection that was cut is tried again; 240 for WinRM, for durable sessions idle_timeout.",
         *WINRM,
+        *DURABLE,
     )
     allow_redirection: bool = option(
         False, SWITCH, "Whether the server may send the session to another address (AllowRedirection).", *WINRM

@@ -120,7 +120,7 @@ class ListedSession:
 
     @property
     def state(self) -> str:
-        """``Opened``, ``Disconnected``, ``Broken`` where the connection was lost, or ``Closed``."""
+        """``Opened``, ``Connecting`` (again, after a loss), ``Disconnected``, ``Broken``, or ``Closed``."""
         runspace = self.session.runspace
         if self._closed:
             return "Closed"
@@ -128,6 +128,8 @@ class ListedSession:
             return "Disconnected"
         if runspace is not None and runspace.state is RunspaceState.DISCONNECTED:
             return "Disconnected"
+        if runspace is not None and self.session.is_open and runspace.is_reconnecting:
+            return "Connecting"
         return "Opened" if self.session.is_open else "Broken"
 
     @property

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from pskernel.transports.base import FileAccess, KnowsPeer, OffersFiles, Peer, Transport
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from pskernel.transports.base import FileAccess, KnowsPeer, MayBeAway, OffersFiles, Peer, Transport
 
 __all__ = ["Beside"]
+
+_T = TypeVar("_T")
 
 
 class Beside:
@@ -21,6 +27,26 @@ class Beside:
     def peer(self) -> Peer:
         """Who the server has proved to be, where the connection knows."""
         return self._transport.peer if isinstance(self._transport, KnowsPeer) else Peer()
+
+    @property
+    def is_reconnecting(self) -> bool:
+        """Whether its connection is lost for a while, and being made again."""
+        return isinstance(self._transport, MayBeAway) and self._transport.is_away
+
+    async def in_time(self, seconds: float, work: Callable[[], Awaitable[_T]]) -> _T:
+        """Do something that the server answers. While the connection is away, that it does not says nothing of it.
+
+        Raises:
+            TimeoutError: it took longer than so many seconds.
+        """
+        while True:
+            try:
+                async with asyncio.timeout(seconds):
+                    return await work()
+            except TimeoutError:
+                if not isinstance(self._transport, MayBeAway) or not self._transport.is_away:
+                    raise
+                await self._transport.back()
 
     async def open_files(self) -> FileAccess | None:
         """The remote's files, where the connection reaches them."""

@@ -332,8 +332,7 @@ class InteractiveSession:
         if runspace is None:
             return None
         try:
-            async with asyncio.timeout(CHECK_SECONDS):
-                return await self._hops.look(runspace, aim, follow=follow)
+            return await runspace.in_time(CHECK_SECONDS, lambda: self._hops.look(runspace, aim, follow=follow))
         except LeftTarget as error:
             await self.abandon(str(error))
             return Move(str(error), wanted=aim is Aim.BACK)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Coroutine, Sequence
 from typing import Any
 from uuid import UUID
@@ -242,8 +243,8 @@ class Runspace(LeavesPool, Beside):
             await pipeline.wait_ended()
             if pipeline.end is not None:
                 with contextlib.suppress(TransportClosed, NotPowerShell, TimeoutError):
-                    async with asyncio.timeout(_CLOSE_SECONDS):
-                        await self._transport.close_pipeline(pipeline.pipeline_id)
+                    closing = functools.partial(self._transport.close_pipeline, pipeline.pipeline_id)
+                    await self.in_time(_CLOSE_SECONDS, closing)
         finally:
             self._running.remove(pipeline)
             turn.release()

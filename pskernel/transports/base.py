@@ -23,13 +23,19 @@ __all__ = [
     "Disconnects",
     "FileAccess",
     "Gone",
+    "Interlude",
     "KeptPool",
+    "MayBeAway",
     "OffersFiles",
     "Payload",
     "PoolGone",
     "Secret",
     "Transport",
 ]
+
+
+class Interlude(Exception):
+    """A stream has something to tell the user in between. Nothing is lost: what it carries goes on."""
 
 
 class PoolGone(TransportClosed):
@@ -73,6 +79,7 @@ class ByteStream(Protocol):
 
         Raises:
             TransportClosed: the line was cut, or this side has closed the stream.
+            Interlude: a stream whose line may be cut and come back tells of that.
         """
 
     async def send(self, data: bytes) -> None:
@@ -145,6 +152,18 @@ class KnowsPeer(Protocol):
     @property
     def peer(self) -> Peer:
         """Who it is."""
+
+
+@runtime_checkable
+class MayBeAway(Protocol):
+    """A transport, or the stream below it, whose connection may be lost for a while without the session's end."""
+
+    @property
+    def is_away(self) -> bool:
+        """Whether that is so now. What the server does not answer meanwhile says nothing about the server."""
+
+    async def back(self) -> None:
+        """Wait until it is not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,8 +192,8 @@ def choose(endpoint: ContainerEndpoint, containers: Sequence[Container]) -> Cont
     return container
 
 
-async def open_container(endpoint: ContainerEndpoint) -> ProcessStream:
-    """Start PowerShell in a container.
+async def open_container(endpoint: ContainerEndpoint, command: Sequence[str] | None = None) -> ProcessStream:
+    """Start PowerShell in a container, or another command.
 
     Raises:
         NoContainer: it cannot be found or used.
@@ -205,19 +205,20 @@ async def open_container(endpoint: ContainerEndpoint) -> ProcessStream:
     if endpoint.administrator:
         user = await _administrator(endpoint, engine, container)
     child = _Exec(engine, container.name, endpoint.exe, user)
-    await start(_exec(endpoint, engine, container, user), child)
+    command = command or (endpoint.exe, "-s", *endpoint.arguments)
+    await start([*_exec(endpoint, engine, container, user), *command], child)
     return _ExecStream(child)
 
 
 def _exec(endpoint: ContainerEndpoint, engine: str, container: Container, user: str | None) -> list[str]:
-    """The command line that starts PowerShell."""
+    """The command line that starts a command."""
     argv = [*_called(endpoint, engine), *_TABLE[engine].start]
     if engine == "kubectl":
         inside = endpoint.container or container.default or container.inside[0]
         argv += [f"--container={inside}", container.name, "--"]
     else:
         argv += [*([f"--user={user}"] if user else []), container.id]
-    return [*argv, endpoint.exe, "-s", *endpoint.arguments]
+    return argv
 
 
 def _called(endpoint: ContainerEndpoint, engine: str) -> list[str]:

@@ -18,7 +18,7 @@ from pskernel.protocol.outofproc import (
     encode_empty,
 )
 from pskernel.records import Notice
-from pskernel.transports.base import ByteStream, FileAccess, KnowsPeer, OffersFiles, Payload, Peer
+from pskernel.transports.base import ByteStream, FileAccess, Interlude, KnowsPeer, MayBeAway, OffersFiles, Payload, Peer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,6 +71,16 @@ class OutOfProcTransport:
     def peer(self) -> Peer:
         """Who the far side is, where the stream knows."""
         return self._stream.peer if isinstance(self._stream, KnowsPeer) else Peer()
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the connection is away."""
+        return isinstance(self._stream, MayBeAway) and self._stream.is_away
+
+    async def back(self) -> None:
+        """Wait until it is not."""
+        if isinstance(self._stream, MayBeAway):
+            await self._stream.back()
 
     async def open_files(self) -> FileAccess | None:
         """Files, where the stream is of a connection that has them."""
@@ -133,8 +143,13 @@ class OutOfProcTransport:
         while True:
             try:
                 data = await self._stream.receive()
+            except Interlude as news:
+                return [Notice(str(news))]
             except TransportClosed as error:
                 raise self._fail(str(error)) from None
+            except RemoteProtocolError as error:
+                self._fail(str(error))
+                raise
             if not data:
                 junk = self._decoder.feed_eof()
                 if junk is not None:

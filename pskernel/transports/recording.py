@@ -15,7 +15,7 @@ from pskernel.errors import RemoteProtocolError, ReplayError
 from pskernel.protocol.fragments import Message, Reassembler, parse_message
 from pskernel.records import PipelineState
 from pskernel.transports.asked import ClientMessage, ClientReader, Request
-from pskernel.transports.base import FileAccess, Gone, KnowsPeer, OffersFiles, Payload, Peer, Transport
+from pskernel.transports.base import FileAccess, Gone, KnowsPeer, MayBeAway, OffersFiles, Payload, Peer, Transport
 from pskernel.transports.cassette import MAX_BYTES, Act, Cassette, Event, Mark, Recording, Sent, final_state, opens
 
 if TYPE_CHECKING:
@@ -98,6 +98,16 @@ class RecordingTransport:
     def peer(self) -> Peer:
         """That of the transport within."""
         return self._inner.peer if isinstance(self._inner, KnowsPeer) else Peer()
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the connection is away."""
+        return isinstance(self._inner, MayBeAway) and self._inner.is_away
+
+    async def back(self) -> None:
+        """Wait until it is not."""
+        if isinstance(self._inner, MayBeAway):
+            await self._inner.back()
 
     async def open_files(self) -> FileAccess | None:
         """Files, which are no part of the recording."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pskernel.questions import Asker
     from pskernel.transports.elevation import Handover
 
-__all__ = ["WINDOW", "Route", "SSHEndpoint", "SSHStream", "open_ssh"]
+__all__ = ["WINDOW", "Route", "SSHEndpoint", "SSHStream", "open_ssh", "start_session"]
 
 # At DEBUG asyncssh names users, key files and commands, and at its own levels above that whole packets.
 logging.getLogger("asyncssh").setLevel(logging.WARNING)
@@ -92,7 +92,7 @@ async def open_ssh(
     route = Route(asker, tell)
     try:
         settings = await route.reach(endpoint, secret)
-        session = await _start_session(route.connections[-1], endpoint, settings, handover)
+        session = await start_session(route.connections[-1], endpoint, settings, handover)
         if handover is not None:
             await handover.settle(session.channel.write, session.tail.text)
             # SFTP would be the user's that logged in.
@@ -103,9 +103,13 @@ async def open_ssh(
     return SSHStream(session, route.connections, lambda: open_files(route.connections[-1]), route.peer)
 
 
-async def _start_session(
-    connection: asyncssh.SSHClientConnection, endpoint: SSHEndpoint, settings: Settings, handover: Handover | None
+async def start_session(
+    connection: asyncssh.SSHClientConnection,
+    endpoint: SSHEndpoint,
+    settings: Settings,
+    handover: Handover | None = None,
 ) -> ChannelSession:
+    """A channel with the subsystem, or what sudo starts, at its other end. Raises as :func:`open_ssh`."""
     subsystem = endpoint.subsystem if handover is None else ""
     session = ChannelSession(endpoint.host, subsystem, handover)
     unreached = Unreached(endpoint.host, settings.port)

@@ -21,6 +21,7 @@ from pskernel.errors import TransportClosed
 from pskernel.questions import NobodyToAsk
 from pskernel.transports.base import ByteStream
 from pskernel.transports.container import ContainerEndpoint, open_container
+from pskernel.transports.durable import DurableStream, Patience
 from pskernel.transports.elevation import Elevation, Handover
 from pskernel.transports.hyperv import HyperVStream
 from pskernel.transports.openssh import open_openssh
@@ -32,6 +33,7 @@ from tests.contract.check_byte_stream import MEGABYTE, Opener, Subject
 from tests.fakes.memory import MemoryStream, memory_pair
 from tests.parts.accounts import Account, sudo_rules
 from tests.parts.container import Container, podman
+from tests.parts.relays import Relay
 from tests.parts.sshd import Answers, Sshd
 
 PEER = str(Path(__file__).with_name("peer.py"))
@@ -182,8 +184,8 @@ def peer_opener(folder: Path, open_stream: Callable[..., Awaitable[ByteStream]],
                     child=child,
                     most_buffered=int(str(traits.get("most_buffered", MEGABYTE))),
                     cut_shows=traits.get("cut_shows", True) is True,
-                    # sshd throws away what a subsystem writes to standard error.
-                    stderr_arrives=not far.line_is_sshd or "sudo" in traits,
+                    # sshd throws away what a subsystem writes to standard error, as a relay does.
+                    stderr_arrives=(not far.line_is_sshd or "sudo" in traits) and traits.get("stderr", True) is True,
                 )
             finally:
                 await stream.aclose()
@@ -243,6 +245,28 @@ def sudo_opener(open_it: Callable[..., Awaitable[ByteStream]], request: pytest.F
     return peer_opener(control, open_with, most_buffered=5 * MEGABYTE, sshd=True, sudo=True)
 
 
+def durable_opener(folder: Path, pwsh: str) -> Opener:
+    """Make an opener whose far side is peer.py as the engine of a relay."""
+
+    @contextlib.asynccontextmanager
+    async def open_with(behaviour: str, *arguments: str) -> AsyncIterator[Subject]:
+        async with contextlib.AsyncExitStack() as relays:
+
+            async def open_stream(_far: PeerFar, *words: str) -> ByteStream:
+                program = (sys.executable, (PEER, words[0], f"{folder}/control", *words[1:]))
+                relay = await relays.enter_async_context(Relay(pwsh, *program))
+                stream = DurableStream(relay.client(), lambda: open_unix(relay.path), "here", Patience(0))
+                await stream.begin(await open_unix(relay.path))
+                return stream
+
+            # What the relay keeps, and what two sockets, two pipes and we do.
+            opener = peer_opener(folder, open_stream, most_buffered=4 * MEGABYTE, cut_shows=False, stderr=False)
+            async with opener(behaviour, *arguments) as subject:
+                yield subject
+
+    return open_with
+
+
 def make_opener(kind: str, folder: Path, request: pytest.FixtureRequest) -> Opener:
     if kind == "memory":
         return memory_subject
@@ -258,6 +282,8 @@ def make_opener(kind: str, folder: Path, request: pytest.FixtureRequest) -> Open
         )
     if kind in {"sudo-ssh", "sudo-openssh"}:
         return sudo_opener(open_ssh if kind == "sudo-ssh" else open_openssh, request)
+    if kind == "durable":
+        return durable_opener(folder, request.getfixturevalue("pwsh"))
     if kind == "process":
         return peer_opener(
             folder,
@@ -315,7 +341,19 @@ def make_opener(kind: str, folder: Path, request: pytest.FixtureRequest) -> Open
 
 def cases() -> Iterator[object]:
     """Every check for every kind of stream. A pair in memory and a socket have no diagnostics to check."""
-    for kind in ("memory", "process", "unix", "ssh", "openssh", "container", "hyperv", "sudo-ssh", "sudo-openssh"):
+    kinds = (
+        "memory",
+        "process",
+        "unix",
+        "ssh",
+        "openssh",
+        "container",
+        "hyperv",
+        "sudo-ssh",
+        "sudo-openssh",
+        "durable",
+    )
+    for kind in kinds:
         for name, check in vars(check_byte_stream).items():
             if name.startswith("check_") and not (name == "check_diagnostics" and kind in {"memory", "unix", "hyperv"}):
                 marks = [pytest.mark.sshd] if "ssh" in kind else []

@@ -17,6 +17,7 @@ from pskernel.credentials import Secret
 from pskernel.questions import NobodyToAsk
 from pskernel.target import Target
 from pskernel.transports.container import ContainerEndpoint, open_container
+from pskernel.transports.durable import DurableStream, Patience
 from pskernel.transports.hyperv import VMEndpoint, open_vm
 from pskernel.transports.outofproc import OutOfProcTransport
 from pskernel.transports.process import open_process
@@ -30,6 +31,7 @@ from tests.fakes.hyperv import VirtualMachine
 from tests.fakes.wsman_bridge import Cut, WsmanBridge
 from tests.parts.container import Container, podman
 from tests.parts.host_process import HostProcess
+from tests.parts.relays import Relay
 from tests.parts.sshd import Sshd
 from tests.parts.winrm import PASSWORD, USER
 
@@ -182,6 +184,24 @@ def over_hyperv(pwsh: str, version: int) -> Opener:
     return open_with
 
 
+def over_a_relay(pwsh: str) -> Opener:
+    @contextlib.asynccontextmanager
+    async def open_with() -> AsyncIterator[Subject]:
+        async with Relay(pwsh, pwsh, tuple(SERVER)) as relay:
+            stream = DurableStream(relay.client(), lambda: open_unix(relay.path), "here", Patience(0))
+            await stream.begin(await open_unix(relay.path))
+
+            async def cut() -> None:
+                relay.process.kill()
+
+            try:
+                yield Subject(OutOfProcTransport(stream), cut)
+            finally:
+                await stream.aclose()
+
+    return open_with
+
+
 @pytest.fixture(scope="module")
 def engine_sshd(sshd_factory: Callable[..., Sshd], pwsh: str) -> Sshd:
     server: Sshd = sshd_factory({"powershell": f"{pwsh} -sshs -NoLogo -NoProfile", "sftp": "internal-sftp"})
@@ -189,7 +209,8 @@ def engine_sshd(sshd_factory: Callable[..., Sshd], pwsh: str) -> Sshd:
 
 
 def cases() -> Iterator[object]:
-    for kind in ("process", "unix", "ssh", "winrm", "container", "hyperv-1", "hyperv-2", "pid", "ssh-pid"):
+    kinds = ("process", "unix", "ssh", "winrm", "container", "hyperv-1", "hyperv-2", "pid", "ssh-pid", "durable")
+    for kind in kinds:
         for name, check in vars(check_transport).items():
             if name.startswith("check_"):
                 marks = [pytest.mark.sshd] if kind.startswith("ssh") else []
@@ -208,6 +229,7 @@ def test_contract(
         "container": lambda: over_a_container(request.getfixturevalue("container")),
         "hyperv-1": lambda: over_hyperv(pwsh, 1),
         "hyperv-2": lambda: over_hyperv(pwsh, 2),
+        "durable": lambda: over_a_relay(pwsh),
         "pid": lambda: over_a_running_process(pwsh),
         "ssh-pid": lambda: over_a_running_process(pwsh, request.getfixturevalue("engine_sshd")),
     }[kind]()

@@ -74,11 +74,18 @@ def fingerprint_of(public: Path) -> str:
 
 @contextlib.contextmanager
 def running_sshd(
-    subsystems: Mapping[str, str], *, options: Sequence[str] = (), folder: Path | None = None, hostname: str = ""
+    subsystems: Mapping[str, str],
+    *,
+    options: Sequence[str] = (),
+    folder: Path | None = None,
+    address: str = "127.0.0.1",
+    within: Sequence[str] = (),
+    hostname: str = "",
 ) -> Iterator[Sshd]:
     """Start an sshd with ``subsystems`` (name to command line) and further lines of sshd_config; stop it at the end.
 
-    With ``hostname``, that is what the machine is called for what it starts, which takes root.
+    It listens on ``address``, and is started by the command ``within``, as in a network namespace. With ``hostname``,
+    that is what the machine is called for what it starts, which takes root.
     """
     if not Path(SSHD).exists():
         pytest.skip(f"{SSHD} is not installed")
@@ -90,7 +97,8 @@ def running_sshd(
         if not (own / name).exists():
             make_key(own / name)
     try:
-        server = _start(own, subsystems, options, hostname)
+        named = ["unshare", "--uts", "sh", "-c", f'hostname {hostname}; exec "$@"', "sh"] if hostname else []
+        server = _start(own, subsystems, options, address, [*within, *named])
         try:
             yield server
         finally:
@@ -101,11 +109,13 @@ def running_sshd(
             shutil.rmtree(own, ignore_errors=True)
 
 
-def _start(folder: Path, subsystems: Mapping[str, str], options: Sequence[str], hostname: str) -> Sshd:
+def _start(
+    folder: Path, subsystems: Mapping[str, str], options: Sequence[str], address: str, within: Sequence[str]
+) -> Sshd:
     port = free_port()
     lines = [
         f"Port {port}",
-        "ListenAddress 127.0.0.1",
+        f"ListenAddress {address}",
         f"HostKey {folder}/host_key",
         f"PidFile {folder}/pid",
         f"AuthorizedKeysFile {folder}/user_key.pub",
@@ -120,14 +130,13 @@ def _start(folder: Path, subsystems: Mapping[str, str], options: Sequence[str], 
         *(f"Subsystem {name} {command}" for name, command in subsystems.items()),
     ]
     (folder / "sshd_config").write_text("\n".join(lines) + "\n")
-    named = ["unshare", "--uts", "sh", "-c", f'hostname {hostname}; exec "$@"', "sh"] if hostname else []
     process = subprocess.Popen(
-        [*named, SSHD, "-D", "-e", "-f", str(folder / "sshd_config")],
+        [*within, SSHD, "-D", "-e", "-f", str(folder / "sshd_config")],
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         text=True,
     )
-    server = Sshd(folder, port, process)
+    server = Sshd(folder, port, process, host=address)
     listening = threading.Event()
 
     def read_log() -> None:
@@ -143,7 +152,7 @@ def _start(folder: Path, subsystems: Mapping[str, str], options: Sequence[str], 
     if not listening.wait(10) or process.poll() is not None or "Server listening" not in server.log:
         process.kill()
         raise RuntimeError(f"sshd did not start: {server.log}")
-    server.known_hosts.write_text(f"[127.0.0.1]:{port} {server.host_key}\n")
+    server.known_hosts.write_text(f"[{address}]:{port} {server.host_key}\n")
     server.config.write_text(
         f"UserKnownHostsFile {server.known_hosts}\nGlobalKnownHostsFile /dev/null\nIdentityFile {server.key}\n"
         "IdentitiesOnly yes\nIdentityAgent none\n"

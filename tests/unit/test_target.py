@@ -612,3 +612,24 @@ def test_no_message_repeats_a_value(scheme: str, name: str, secret: str) -> None
     with pytest.raises(TargetError) as caught:
         Target.parse(f"{scheme}:{'//a' if scheme == 'ssh' else ''}?x=1", {name: secret})
     assert MARK.lower() not in "".join(traceback.format_exception(caught.value)).lower()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("ssh://web01?durable=1&backend=openssh", "Leave out backend=openssh"),
+        ("ssh://web01?durable=1&pid=12", "outlives its connection by itself"),
+        ("ssh://web01?idle_timeout=600", "give durable=true as well"),
+        ("process:?reconnect_timeout=5", "give durable=true as well"),
+        ("winrm://web01?durable=1", "The option durable is for ssh and process and container targets"),
+        ("unix:/tmp/s?durable=1", "The option durable is for ssh and process and container targets"),
+    ],
+)
+def test_sessions_that_no_relay_can_keep(text: str, words: str) -> None:
+    with pytest.raises(TargetError, match=words):
+        Target.parse(text)
+
+
+def test_durable_sessions_have_their_timeouts() -> None:
+    options = Target.parse("ssh://web01?durable=1&idle_timeout=600&reconnect_timeout=86400").options
+    assert (True, 600, 86_400) == (options.durable, options.idle_timeout, options.reconnect_timeout)

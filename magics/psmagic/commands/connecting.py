@@ -6,7 +6,12 @@ from collections.abc import Iterable, Mapping
 
 from psmagic.parameters import Kind, Parameter, Place
 
-__all__ = ["AUTHENTICATIONS", "container_parameters", "ssh_parameters", "vm_parameters", "wsman_parameters"]
+__all__ = ["AUTHENTICATIONS", "DURABLE", "container_parameters", "ssh_parameters", "vm_parameters", "wsman_parameters"]
+
+# Ours: PowerShell knows no such sessions.
+DURABLE = Parameter(
+    "Durable", Kind.SWITCH, {"SSHHost": Place(), "ContainerId": Place()}, "The session outlives its connection."
+)
 
 
 AUTHENTICATIONS = (

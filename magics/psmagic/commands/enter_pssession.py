@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from psmagic.commands.connecting import AUTHENTICATIONS
+from psmagic.commands.connecting import AUTHENTICATIONS, DURABLE
 from psmagic.parameters import Command, Kind, Parameter, Place
 
 __all__ = ["ENTER_PSSESSION", "EXIT_PSSESSION"]
@@ -62,6 +62,7 @@ _PARAMETERS = (
     Parameter("ConnectingTimeout", Kind.INT, _in("SSHHost"), "Milliseconds to connect in; -1 is without end."),
     Parameter("SSHTransport", Kind.SWITCH, _in("SSHHost"), "Says that it is SSH.", choices=("true",)),
     Parameter("Options", Kind.HASHTABLE, _in("SSHHost"), "Options of ssh: @{ Name = 'value' }.", not_empty=True),
+    DURABLE,
 )  # fmt: skip
 
 ENTER_PSSESSION = Command("%enter_pssession", "Enter-PSSession", _SETS, "ComputerName", _PARAMETERS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from psmagic.commands.connecting import container_parameters, ssh_parameters, vm_parameters, wsman_parameters
+from psmagic.commands.connecting import DURABLE, container_parameters, ssh_parameters, vm_parameters, wsman_parameters
 from psmagic.parameters import Command, Kind, Parameter, Place
 
 __all__ = [
@@ -28,6 +28,7 @@ NEW_PSSESSION = Command(
         *container_parameters({"ContainerId": _NAMED_MUST}),
         *vm_parameters({"VMId": Place(0, mandatory=True)}, {"VMName": _NAMED_MUST}),
         Parameter("Name", Kind.STRING, dict.fromkeys(_NEW_SETS, Place()), "The names of the sessions.", many=True),
+        DURABLE,
     ),
 )
 

@@ -13,6 +13,7 @@ from IPython.core.completer import CompletionContext
 from psmagic.arguments import ArgumentError, ScriptBlock, read_arguments
 from psmagic.binding import bind
 from psmagic.commands import COMMANDS
+from psmagic.commands.connecting import DURABLE
 from psmagic.commands.copy_item import COPY_ITEM
 from psmagic.commands.host_process import ENTER_PSHOSTPROCESS, GET_PSHOSTPROCESSINFO
 from psmagic.commands.invoke_command import INVOKE_COMMAND
@@ -187,6 +188,8 @@ def test_every_parameter_is_one_of_the_engines_with_its_aliases(pwsh: str) -> No
             continue
         # Outside of Windows this command has but two of its parameters; see test_session_option.py.
         for parameter in command.parameters if command is not NEW_PSSESSION_OPTION else ():
+            if parameter is DURABLE:
+                continue
             if (command.name, parameter.name) not in theirs:
                 # PowerShell's know this machine's processes only.
                 assert command in (ENTER_PSHOSTPROCESS, GET_PSHOSTPROCESSINFO)

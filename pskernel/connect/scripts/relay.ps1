@@ -1,0 +1,285 @@
+# Keeps a PowerShell server, the engine, for a client whose connection may be lost, and what it said meanwhile. The
+# frames between the two are described in docs/durable.md. Nothing that is carried is looked at, or written anywhere.
+param([string] $Folder)
+$ErrorActionPreference = 'Stop'
+
+class Relay {
+    static [int] $Version = 1
+    static [int] $Header = 13
+    static [int] $MaxBody = 65536
+    # How much of the client's bytes is acknowledged at a time.
+    static [int] $AckBytes = 32768
+    # A client says who it is at once, or is dropped.
+    static [int] $GreetMilliseconds = 5000
+    static [int] $LeaveMilliseconds = 2000
+
+    [string] $Session
+    [byte[]] $Token
+    [long] $Limit
+    [long] $IdleMilliseconds
+    [Diagnostics.Process] $Engine
+    [IO.Stream] $Output
+    [IO.Stream] $Feed
+    [Net.Sockets.Socket] $Listener
+    [IO.Stream] $Link
+    [string] $Owner
+
+    # What is under way: output of the engine, a client that comes, what the client says, what it is told, what the
+    # engine is fed. Never stands for nothing.
+    [Threading.Tasks.Task] $Never = [Threading.Tasks.TaskCompletionSource[int]]::new().Task
+    [Threading.Tasks.Task[]] $Tasks
+    [byte[]] $OutputBuffer = [byte[]]::new(65536)
+    [byte[]] $Heard = [byte[]]::new(262144)
+    [int] $HeardCount = 0
+
+    # Frames that the client has not acknowledged, and those of them (and others) that this link has not been given.
+    [Collections.Generic.Queue[byte[]]] $Held = [Collections.Generic.Queue[byte[]]]::new()
+    [Collections.Generic.Queue[byte[]]] $Unsent = [Collections.Generic.Queue[byte[]]]::new()
+    [Collections.Generic.Queue[byte[]]] $Unfed = [Collections.Generic.Queue[byte[]]]::new()
+    [long] $HeldBytes = 0
+    [long] $First = 0
+    [long] $Sent = 0
+    [long] $Taken = 0
+    [long] $Fed = 0
+    [long] $Acknowledged = 0
+    [bool] $Ended = $false
+    [bool] $Over = $false
+    [Diagnostics.Stopwatch] $Alone = [Diagnostics.Stopwatch]::StartNew()
+
+    Relay([object] $settings, [byte[]] $token, [string] $path) {
+        $this.Session = $settings.session
+        $this.Token = $token
+        $this.Limit = $settings.limit
+        $this.IdleMilliseconds = 1000 * $settings.idle
+        $this.Tasks = [Threading.Tasks.Task[]]::new(5)
+        for ($i = 0; $i -lt 5; $i++) { $this.Tasks[$i] = $this.Never }
+        $info = [Diagnostics.ProcessStartInfo]::new($settings.program)
+        foreach ($argument in $settings.arguments) { $info.ArgumentList.Add($argument) }
+        $null = $info.Environment.Remove('DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS')
+        $info.RedirectStandardInput = $info.RedirectStandardOutput = $info.RedirectStandardError = $true
+        $this.Engine = [Diagnostics.Process]::Start($info)
+        $this.Output = $this.Engine.StandardOutput.BaseStream
+        $this.Feed = $this.Engine.StandardInput.BaseStream
+        # Somebody must read it, or the engine would stand still some day.
+        $null = $this.Engine.StandardError.BaseStream.CopyToAsync([IO.Stream]::Null)
+        $this.Listener = [Net.Sockets.Socket]::new('Unix', 'Stream', 'Unspecified')
+        $this.Listener.Bind([Net.Sockets.UnixDomainSocketEndPoint]::new($path))
+        [IO.File]::SetUnixFileMode($path, 'UserRead, UserWrite')
+        $this.Listener.Listen(4)
+    }
+
+    [void] Run() {
+        while (-not $this.Over) {
+            $this.Begin()
+            $done = [Threading.Tasks.Task]::WaitAny($this.Tasks, $this.Patience())
+            if ($done -lt 0) { return }
+            if ($this.Tasks[4].IsCompleted) { $this.Fed_() }
+            if ($this.Tasks[3].IsCompleted) { $this.Told() }
+            if ($this.Tasks[2].IsCompleted) { $this.Hear() }
+            if ($this.Tasks[1].IsCompleted) { $this.Greet() }
+            if ($this.Tasks[0].IsCompleted) { $this.Take() }
+        }
+    }
+
+    # Starts whatever can be.
+    [void] Begin() {
+        if ([object]::ReferenceEquals($this.Tasks[0], $this.Never) -and -not $this.Ended -and $this.HeldBytes -lt $this.Limit) {
+            $this.Tasks[0] = $this.Output.ReadAsync($this.OutputBuffer, 0, 65536)
+        }
+        if ([object]::ReferenceEquals($this.Tasks[1], $this.Never)) { $this.Tasks[1] = $this.Listener.AcceptAsync() }
+        if ($null -ne $this.Link) {
+            if ([object]::ReferenceEquals($this.Tasks[2], $this.Never)) {
+                $this.Tasks[2] = $this.Link.ReadAsync($this.Heard, $this.HeardCount, $this.Heard.Length - $this.HeardCount)
+            }
+            if ($this.Unsent.Count -and [object]::ReferenceEquals($this.Tasks[3], $this.Never)) {
+                $frame = $this.Unsent.Dequeue()
+                $this.Tasks[3] = $this.Link.WriteAsync($frame, 0, $frame.Length)
+            }
+        }
+        if ($this.Unfed.Count -and [object]::ReferenceEquals($this.Tasks[4], $this.Never)) {
+            $bytes = $this.Unfed.Peek()
+            $this.Tasks[4] = $this.Feed.WriteAsync($bytes, 0, $bytes.Length)
+        }
+    }
+
+    [int] Patience() {
+        if ($null -ne $this.Link) { return -1 }
+        # Whoever has started it comes at once, or not at all.
+        $most = if ($this.Owner) { $this.IdleMilliseconds } else { [Math]::Min(30000, $this.IdleMilliseconds) }
+        return [Math]::Max(0, $most - $this.Alone.ElapsedMilliseconds)
+    }
+
+    [byte[]] Frame([char] $kind, [long] $position, [byte[]] $body, [int] $count) {
+        $frame = [byte[]]::new([Relay]::Header + $count)
+        $frame[0] = [byte] $kind
+        [BitConverter]::GetBytes($position).CopyTo($frame, 1)
+        [BitConverter]::GetBytes($count).CopyTo($frame, 9)
+        [Buffer]::BlockCopy($body, 0, $frame, [Relay]::Header, $count)
+        return $frame
+    }
+
+    [void] Hold([byte[]] $frame) {
+        $this.Held.Enqueue($frame)
+        if ($null -ne $this.Link) { $this.Unsent.Enqueue($frame) }
+    }
+
+    # The engine has said something, or has ended.
+    [void] Take() {
+        $task = $this.Tasks[0]
+        $this.Tasks[0] = $this.Never
+        $count = if ($task.IsCompletedSuccessfully) { $task.Result } else { 0 }
+        if ($count) {
+            $this.Hold($this.Frame('D', $this.Sent, $this.OutputBuffer, $count))
+            $this.Sent += $count
+            $this.HeldBytes += $count
+            return
+        }
+        $this.Ended = $true
+        $status = if ($this.Engine.WaitForExit([Relay]::LeaveMilliseconds)) { $this.Engine.ExitCode } else { -1 }
+        $body = [Text.Encoding]::ASCII.GetBytes("$status")
+        $this.Hold($this.Frame('E', $this.Sent, $body, $body.Length))
+    }
+
+    [void] Told() {
+        $failed = -not $this.Tasks[3].IsCompletedSuccessfully
+        $this.Tasks[3] = $this.Never
+        if ($failed) { $this.Drop() }
+    }
+
+    [void] Fed_() {
+        $this.Tasks[4] = $this.Never
+        $this.Fed += $this.Unfed.Dequeue().Length
+        if ($this.Fed - $this.Acknowledged -ge [Relay]::AckBytes -and $null -ne $this.Link) {
+            $this.Acknowledged = $this.Fed
+            $this.Unsent.Enqueue($this.Frame('A', $this.Fed, [byte[]]::new(0), 0))
+        }
+    }
+
+    [void] Drop() {
+        if ($null -ne $this.Link) { $this.Link.Dispose() }
+        $this.Link = $null
+        $this.Tasks[2] = $this.Tasks[3] = $this.Never
+        $this.Unsent.Clear()
+        $this.HeardCount = 0
+        $this.Alone.Restart()
+    }
+
+    # Somebody has connected. The client that was here before may not know yet that its connection is gone.
+    [void] Greet() {
+        $task = $this.Tasks[1]
+        $this.Tasks[1] = $this.Never
+        if (-not $task.IsCompletedSuccessfully) { return }
+        $stream = [Net.Sockets.NetworkStream]::new($task.Result, $true)
+        try {
+            $task.Result.ReceiveTimeout = $task.Result.SendTimeout = [Relay]::GreetMilliseconds
+            $why = $this.Judge($stream)
+        } catch { $stream.Dispose(); return }
+        if ($why) {
+            if ($why -ne 'token') {
+                $body = [Text.Encoding]::ASCII.GetBytes($why)
+                $frame = $this.Frame('X', 0, $body, $body.Length)
+                try { $stream.Write($frame, 0, $frame.Length) } catch { $why = '' }
+            }
+            $stream.Dispose()
+            return
+        }
+        $this.Drop()
+        $this.Link = $stream
+        $hello = @{ version = [Relay]::Version; session = $this.Session; first = $this.First; sent = $this.Sent; received = $this.Taken }
+        $body = [Text.Encoding]::ASCII.GetBytes((ConvertTo-Json -Compress $hello))
+        $this.Unsent.Enqueue($this.Frame('H', 0, $body, $body.Length))
+        foreach ($frame in $this.Held) { $this.Unsent.Enqueue($frame) }
+    }
+
+    # Why a client is not let in.
+    [string] Judge([IO.Stream] $stream) {
+        $frame = [byte[]]::new(4096)
+        $stream.ReadExactly($frame, 0, [Relay]::Header)
+        $count = [BitConverter]::ToInt32($frame, 9)
+        if ($frame[0] -ne [byte][char] 'H' -or $count -lt 0 -or $count -gt $frame.Length) { return 'token' }
+        $stream.ReadExactly($frame, 0, $count)
+        $said = [Text.Encoding]::ASCII.GetString($frame, 0, $count) | ConvertFrom-Json
+        $given = [Convert]::FromBase64String("$($said.token)")
+        if (-not [Security.Cryptography.CryptographicOperations]::FixedTimeEquals($this.Token, $given)) { return 'token' }
+        if ($said.version -ne [Relay]::Version) { return 'version' }
+        if ($this.Owner -and $said.client -ne $this.Owner) { return 'taken' }
+        if ($said.received -lt $this.First -or $said.received -gt $this.Sent) { return 'position' }
+        $this.Owner = "$($said.client)"
+        return ''
+    }
+
+    # The client has said something, or its connection is gone.
+    [void] Hear() {
+        $task = $this.Tasks[2]
+        $this.Tasks[2] = $this.Never
+        $count = if ($task.IsCompletedSuccessfully) { $task.Result } else { 0 }
+        if (-not $count) { $this.Drop(); return }
+        $this.HeardCount += $count
+        $at = 0
+        while ($this.HeardCount - $at -ge [Relay]::Header) {
+            $size = [BitConverter]::ToInt32($this.Heard, $at + 9)
+            if ($size -lt 0 -or $size -gt [Relay]::MaxBody) { $this.Drop(); return }
+            if ($this.HeardCount - $at -lt [Relay]::Header + $size) { break }
+            if (-not $this.Obey($at, $size)) { $this.Drop(); return }
+            $at += [Relay]::Header + $size
+        }
+        $this.HeardCount -= $at
+        if ($at -and $this.HeardCount) { [Buffer]::BlockCopy($this.Heard, $at, $this.Heard, 0, $this.HeardCount) }
+    }
+
+    [bool] Obey([int] $at, [int] $size) {
+        $position = [BitConverter]::ToInt64($this.Heard, $at + 1)
+        switch ([char] $this.Heard[$at]) {
+            'D' {
+                if ($position -ne $this.Taken) { return $false }
+                $bytes = [byte[]]::new($size)
+                [Buffer]::BlockCopy($this.Heard, $at + [Relay]::Header, $bytes, 0, $size)
+                $this.Unfed.Enqueue($bytes)
+                $this.Taken += $size
+            }
+            'A' {
+                if ($position -gt $this.Sent) { return $false }
+                $this.Forget($position)
+            }
+            'Q' { $this.Over = $true }
+            default { return $false }
+        }
+        return $true
+    }
+
+    [void] Forget([long] $position) {
+        while ($this.Held.Count) {
+            $size = [BitConverter]::ToInt32($this.Held.Peek(), 9)
+            if ($this.Held.Peek()[0] -ne [byte][char] 'D' -or $this.First + $size -gt $position) { return }
+            $null = $this.Held.Dequeue()
+            $this.First += $size
+            $this.HeldBytes -= $size
+        }
+    }
+
+    [void] Close() {
+        try { $this.Feed.Dispose() } catch { $null = $_ }
+        if (-not $this.Engine.WaitForExit([Relay]::LeaveMilliseconds)) { $this.Engine.Kill() }
+        $this.Listener.Dispose()
+    }
+}
+
+$settings = [IO.File]::ReadAllText("$Folder/settings.json") | ConvertFrom-Json
+[IO.File]::Delete("$Folder/settings.json")
+[IO.File]::Delete("$Folder/relay.ps1")
+try {
+    $token = [Security.Cryptography.RandomNumberGenerator]::GetBytes(32)
+    $relay = [Relay]::new($settings, $token, "$Folder/s")
+    try {
+        $ready = @{ path = "$Folder/s"; token = [Convert]::ToBase64String($token); process = $PID; engine = $relay.Engine.Id }
+        # The only line: whoever started this goes away then, and with them the other end of this pipe.
+        $out = [Console]::OpenStandardOutput()
+        $line = [Text.Encoding]::UTF8.GetBytes((ConvertTo-Json -Compress $ready) + "`n")
+        $out.Write($line, 0, $line.Length)
+        $out.Flush()
+        $relay.Run()
+    } finally { $relay.Close() }
+} finally {
+    [IO.Directory]::Delete($Folder, $true)
+}
+if ($null -ne $relay.Link) { $relay.Link.Dispose() }

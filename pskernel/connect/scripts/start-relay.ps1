@@ -1,0 +1,30 @@
+# Starts relay.ps1 so that it stays when this session ends, and returns what it says of itself: one line of JSON.
+# Everything is in a folder of the user's alone; the relay deletes what it has read, and in the end the folder.
+param([string] $Script, [string] $Session, [long] $Limit, [double] $Idle)
+$ErrorActionPreference = 'Stop'
+if ([Environment]::OSVersion.Platform -ne 'Unix') { throw 'PSKernelNoUnix' }
+if ($PSVersionTable.PSVersion -lt [version] '7.3') { throw 'PSKernelTooOld' }
+$wrap = foreach ($name in 'setsid', 'nohup') {
+    foreach ($folder in "$env:PATH".Split(':')) { if ($folder -and [IO.File]::Exists("$folder/$name")) { "$folder/$name" } }
+}
+if (-not $wrap) { throw 'PSKernelNoSetsid' }
+$folder = [IO.Directory]::CreateTempSubdirectory('pskernel-session-').FullName
+try {
+    $program, $arguments = [Environment]::ProcessPath, @([Environment]::GetCommandLineArgs() | Select-Object -Skip 1)
+    $settings = @{ session = $Session; limit = $Limit; idle = $Idle; program = $program; arguments = $arguments }
+    [IO.File]::WriteAllText("$folder/settings.json", (ConvertTo-Json -Compress $settings))
+    [IO.File]::WriteAllText("$folder/relay.ps1", $Script)
+    $info = [Diagnostics.ProcessStartInfo]::new(@($wrap)[0])
+    foreach ($word in $program, '-NoLogo', '-NoProfile', '-NonInteractive', '-File', "$folder/relay.ps1", $folder) { $info.ArgumentList.Add($word) }
+    # An answer is handed on by the thread that has it, which saves a change of threads for each.
+    $info.Environment['DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS'] = '1'
+    $info.RedirectStandardInput = $info.RedirectStandardOutput = $info.RedirectStandardError = $true
+    $relay = [Diagnostics.Process]::Start($info)
+    $relay.StandardInput.Close()
+    $line = $relay.StandardOutput.ReadLine()
+    if (-not $line) { throw "The relay ended at once. $($relay.StandardError.ReadToEnd())" }
+    $line
+} catch {
+    if ([IO.Directory]::Exists($folder)) { [IO.Directory]::Delete($folder, $true) }
+    throw
+}

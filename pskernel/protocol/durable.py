@@ -1,0 +1,209 @@
+"""What a client and the relay of a durable session say to each other, over one link after the other.
+
+Both streams of bytes, to the engine and from it, are numbered from the session's beginning. A frame is a letter, a
+position, a length (little-endian: 1, 8 and 4 bytes) and that many bytes:
+
+- ``H`` hello: the first on a link, both ways; JSON with the version and the positions of whoever says it;
+- ``D`` data that begin at the position;
+- ``A`` everything before the position was taken: it will not be asked for again;
+- ``E`` the engine has ended, with this exit status, after so many bytes;
+- ``X`` the relay does not let the client in; a word says why;
+- ``Q`` the client wants the session to end.
+
+What was not acknowledged is kept, and sent again over the next link. A frame of data to the engine is taken whole or
+not at all. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pskernel.errors import RemoteProtocolError
+
+__all__ = ["MAX_BODY", "VERSION", "Frame", "FrameDecoder", "Refusal", "Resumable", "encode_frame"]
+
+VERSION = 1
+MAX_BODY = 65_536
+_MAX_WORDS = 4_096
+_HEADER = struct.Struct("<cqi")
+_KINDS = b"HDAEX"
+# The relay is told of what was taken when there is so much of it.
+_ACK_BYTES = 65_536
+# PowerShell's have 44 KiB. What has no lines must not wait for one until the relay is full.
+_LONGEST_LINE = 524_288
+
+
+class Token(Protocol):
+    """What a relay lets in; it is looked at for each link."""
+
+    def reveal(self) -> str:
+        """Return it."""
+
+
+class Refusal(RemoteProtocolError):
+    """The relay does not let this client in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame from the relay."""
+
+    kind: str
+    position: int
+    body: bytes = b""
+
+
+def encode_frame(kind: str, position: int = 0, body: bytes = b"") -> bytes:
+    """A frame for the relay."""
+    return _HEADER.pack(kind.encode(), position, len(body)) + body
+
+
+class FrameDecoder:
+    """Cuts received bytes into frames."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Take bytes and return the frames they complete.
+
+        Raises:
+            RemoteProtocolError: these are no frames, or one is larger than a relay's.
+        """
+        data = self._rest + data if self._rest else data
+        at, frames = 0, []
+        while len(data) - at >= _HEADER.size:
+            kind, position, size = _HEADER.unpack_from(data, at)
+            most = MAX_BODY if kind == b"D" else _MAX_WORDS
+            if kind not in _KINDS or position < 0 or not 0 <= size <= most:
+                raise RemoteProtocolError("What answers as the relay of the session does not speak as a relay does.")
+            end = at + _HEADER.size + size
+            if len(data) < end:
+                break
+            frames.append(Frame(kind.decode(), position, data[end - size : end]))
+            at = end
+        self._rest = data[at:]
+        return frames
+
+
+class Resumable:
+    """The client's side of one session: how far both streams are, and what may have to be sent again.
+
+    Args:
+        session: which session it is.
+        token: what the relay lets in.
+        client: who this is, among those who have the token.
+    """
+
+    def __init__(self, session: str, token: Token, client: str) -> None:
+        self._session, self._token, self._client = session, token, client
+        self._kept: deque[tuple[int, bytes]] = deque()
+        self._sent = self._received = 0
+        # How much was handed on, up to which line's end, and how much of that the relay knows of.
+        self._delivered = self._lines = self._acknowledged = 0
+        self.kept_bytes = 0
+        # The exit status, when the engine has ended.
+        self.status: int | None = None
+
+    # ---- a new link ----
+
+    def hello(self) -> bytes:
+        """The first frame on a link. It holds the token."""
+        words = {"version": VERSION, "token": self._token.reveal(), "client": self._client, "received": self._received}
+        return encode_frame("H", 0, json.dumps(words).encode())
+
+    def welcome(self, frame: Frame) -> list[bytes]:
+        """Take the relay's answer to hello; returns the frames that it has not got.
+
+        Raises:
+            Refusal: it does not let us in.
+            RemoteProtocolError: it is another session's relay, or has lost something.
+        """
+        if frame.kind == "X":
+            raise Refusal(_plain(frame.body))
+        said = _read_hello(frame)
+        if said.get("version") != VERSION or said.get("session") != self._session:
+            raise RemoteProtocolError("What answers is not the relay of this session.")
+        first, sent, received = (said[name] for name in ("first", "sent", "received"))
+        oldest = self._kept[0][0] if self._kept else self._sent
+        if not (first <= self._received <= sent and oldest <= received <= self._sent):
+            raise RemoteProtocolError("The relay of the session does not have what it should have kept.")
+        self._forget(received)
+        return [frame for _, frame in self._kept]
+
+    # ---- data ----
+
+    def send(self, data: bytes) -> bytes:
+        """A frame with at most :data:`MAX_BODY` bytes for the engine."""
+        frame = encode_frame("D", self._sent, data)
+        self._kept.append((self._sent, frame))
+        self._sent += len(data)
+        self.kept_bytes += len(data)
+        return frame
+
+    def take(self, frame: Frame) -> bytes:
+        """Take a frame; returns what is new of the engine's bytes.
+
+        Raises:
+            RemoteProtocolError: something is missing, or was never sent.
+        """
+        if frame.kind == "A":
+            self._forget(frame.position)
+            return b""
+        if frame.kind == "D" and self.status is None and frame.position <= self._received:
+            new = frame.body[self._received - frame.position :]
+            self._received += len(new)
+            return new
+        if frame.kind == "E" and frame.position == self._received:
+            self.status = _read_status(frame.body)
+            return b""
+        raise RemoteProtocolError("The relay of the session left something out, or speaks out of turn.")
+
+    def delivered(self, data: bytes) -> bytes:
+        """Note that bytes were handed on; returns a frame that acknowledges them, or nothing if it is not time yet."""
+        line_end = data.rfind(b"\n") + 1
+        if line_end:
+            # Whoever comes back to the session without having been there before begins with a whole line.
+            self._lines = self._delivered + line_end
+        self._delivered += len(data)
+        if self._delivered - self._lines > _LONGEST_LINE:
+            self._lines = self._delivered
+        if self._lines - self._acknowledged < _ACK_BYTES:
+            return b""
+        self._acknowledged = self._lines
+        return encode_frame("A", self._lines)
+
+    def _forget(self, position: int) -> None:
+        if position > self._sent:
+            raise RemoteProtocolError("The relay of the session acknowledges what was never sent.")
+        while self._kept:
+            start, frame = self._kept[0]
+            size = len(frame) - _HEADER.size
+            if start + size > position:
+                return
+            self._kept.popleft()
+            self.kept_bytes -= size
+
+
+def _read_hello(frame: Frame) -> dict[str, Any]:
+    try:
+        said = json.loads(frame.body) if frame.kind == "H" else None
+    except (ValueError, RecursionError):
+        said = None
+    numbers = ("first", "sent", "received")
+    if not isinstance(said, dict) or not all(type(said.get(name)) is int and said[name] >= 0 for name in numbers):
+        raise RemoteProtocolError("What answers as the relay of the session does not say hello as a relay does.")
+    return said
+
+
+def _read_status(body: bytes) -> int:
+    text = _plain(body)
+    return int(text) if text.removeprefix("-").isdigit() and len(text) < 12 else -1
+
+
+def _plain(body: bytes) -> str:
+    return "".join(c for c in body[:40].decode("ascii", "replace") if c.isalnum() or c == "-")

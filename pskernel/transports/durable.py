@@ -1,0 +1,384 @@
+"""A byte stream that outlives its connection: to an engine that a relay keeps, over one link after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from pskernel.errors import (
+    AuthenticationFailed,
+    ConnectError,
+    HostKeyRejected,
+    PromptUnavailable,
+    PSKernelError,
+    RemoteProtocolError,
+    TargetError,
+    TransportClosed,
+)
+from pskernel.protocol.durable import MAX_BODY, Frame, FrameDecoder, Refusal, Resumable, encode_frame
+from pskernel.transports.base import ByteStream, FileAccess, Interlude, KnowsPeer, Peer, PoolGone
+from pskernel.transports.durablefiles import ResumedFiles, open_files_of
+from pskernel.transports.streams import CLOSED_HERE
+
+__all__ = ["DurableStream", "Patience"]
+
+# Bytes that wait for a reader before the link is not read any more; bytes that the relay has not acknowledged before a
+# writer has to wait.
+_HIGH_WATER = 262_144
+_MOST_KEPT = 1_048_576
+_GREET_SECONDS = 15.0
+_NOTICE_SECONDS = 0.2
+# The relay gives the engine 2 s to leave.
+_LEAVE_SECONDS = 4.0
+_LAST_WORD_SECONDS = 0.5
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
+# A server that a network fails in the middle of a login seems to refuse it. One that does refuse it counts.
+_MOST_REFUSALS = 3
+# What trying again does not change.
+_FINAL = (PoolGone, HostKeyRejected, PromptUnavailable, TargetError, RemoteProtocolError)
+_REFUSALS = {
+    "taken": "Another client has it.",
+    "version": "Its relay was started by another version of pskernel.",
+    "position": "What it said meanwhile is not kept any more.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """For how many seconds a connection that was lost is tried again; and the clock they are measured with."""
+
+    seconds: float
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """Since when there has been no connection that brought anything, and what became of the attempts."""
+
+    began: float
+    pause: float = 0.0
+    refusals: int = 0
+    why: str = "The connection was lost again each time, as soon as it was there."
+    error: BaseException | None = None
+
+
+class DurableStream:
+    """A :class:`pskernel.transports.base.ByteStream`; of what goes over it, nothing is lost or doubled with a link.
+
+    Args:
+        state: how far the session is.
+        open_link: reaches the relay. PoolGone: there is none any more.
+        label: how messages name the host.
+        patience: for how long a lost connection is tried again.
+    """
+
+    def __init__(
+        self, state: Resumable, open_link: Callable[[], Awaitable[ByteStream]], label: str, patience: Patience
+    ) -> None:
+        self._state = state
+        self._open_link = open_link
+        self._label = label
+        self._patience = patience
+        self._link: ByteStream | None = None
+        self._peer = Peer()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._returning: asyncio.Task[None] | None = None
+        self._trouble: _Trouble | None = None
+        self._outbox: deque[bytes] = deque()
+        self._inbox: deque[bytes] = deque()
+        self._waiting = 0
+        self._news: deque[str] = deque()
+        self._error: PSKernelError | None = None
+        self._closed: asyncio.Event | None = None
+        # What receivers wait for, the task that writes, the one that reads, senders; and whether there is a link.
+        self._arrived, self._to_send, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._kept_less, self._linked, self._lost = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def begin(self, link: ByteStream) -> None:
+        """Greet the relay over its first link. Raises as opening a session does; the link is closed then."""
+        self._connect(link, *await self._greet(link))
+
+    # ---- the contract of a byte stream ----
+
+    async def receive(self, max_bytes: int = 262_144) -> bytes:
+        """Return what the engine said."""
+        while True:
+            if self._closed is not None:
+                raise TransportClosed(CLOSED_HERE)
+            if self._inbox:
+                return self._deliver(max_bytes)
+            if self._news:
+                raise Interlude(self._news.popleft())
+            if self._error is not None:
+                raise self._error
+            if self._state.status is not None:
+                return b""
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    async def send(self, data: bytes) -> None:
+        """Send to the engine; while the connection is away, what fits is kept for it."""
+        view = memoryview(data)
+        for start in range(0, len(view), MAX_BODY):
+            self._check()
+            self._post(self._state.send(bytes(view[start : start + MAX_BODY])))
+            while self._state.kept_bytes > _MOST_KEPT:
+                self._kept_less.clear()
+                await self._kept_less.wait()
+                self._check()
+
+    async def aclose(self) -> None:
+        """End the session, at the relay too if that can be reached; otherwise it ends by itself in its idle time."""
+        if self._closed is not None:
+            await self._closed.wait()
+            return
+        self._closed = asyncio.Event()
+        self._wake()
+        try:
+            await self._close()
+        finally:
+            self._closed.set()
+
+    def diagnostics(self) -> str:
+        """How the engine ended. What it wrote to standard error is not kept."""
+        status = self._state.status
+        return f"The remote program exited with status {status}." if status else ""
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the connection is lost, and tried again."""
+        return not self._linked.is_set()
+
+    async def back(self) -> None:
+        """Wait until it is there again, or given up."""
+        await self._linked.wait()
+
+    @property
+    def peer(self) -> Peer:
+        """The server in between, if there is one."""
+        return self._peer
+
+    async def open_files(self) -> FileAccess | None:
+        """Files of the server in between, if there is one; as the session, they outlive their connection."""
+        link = self._link
+        files = await open_files_of(link)
+        return None if files is None else ResumedFiles(files, link, self._link_after)
+
+    async def _link_after(self, link: ByteStream | None) -> ByteStream | None:
+        """The link behind one that was lost, once it is there; None if that one was not lost, or none follows."""
+        if self._link is link:
+            # Whoever used the connection for something else may have noticed first.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_NOTICE_SECONDS):
+                    await self._lost.wait()
+        await self._linked.wait()
+        return None if self._link is link else self._link
+
+    # ---- one link ----
+
+    async def _greet(self, link: ByteStream) -> tuple[FrameDecoder, list[Frame], list[bytes]]:
+        decoder = FrameDecoder()
+        try:
+            async with asyncio.timeout(_GREET_SECONDS):
+                await link.send(self._state.hello())
+                frames: list[Frame] = []
+                while not frames and (data := await link.receive()):
+                    frames = decoder.feed(data)
+            if frames:
+                return decoder, frames[1:], self._state.welcome(frames[0])
+        except Refusal as refusal:
+            await link.aclose()
+            raise PoolGone(_REFUSALS.get(str(refusal), "Its relay refuses it.")) from None
+        except BaseException:
+            await link.aclose()
+            raise
+        await link.aclose()
+        raise PoolGone("Its relay lets nobody in.")
+
+    def _connect(self, link: ByteStream, decoder: FrameDecoder, early: list[Frame], again: list[bytes]) -> None:
+        self._link = link
+        self._peer = link.peer if isinstance(link, KnowsPeer) else Peer()
+        self._outbox = deque(again)
+        self._to_send.set()
+        self._room.set()
+        self._linked.set()
+        self._lost.clear()
+        self._tasks = [
+            asyncio.create_task(self._read(link, decoder, early), name="pskernel-link-reader"),
+            asyncio.create_task(self._write(link), name="pskernel-link-writer"),
+        ]
+
+    async def _read(self, link: ByteStream, decoder: FrameDecoder, frames: list[Frame]) -> None:
+        try:
+            while True:
+                for frame in frames:
+                    self._take(frame)
+                if self._waiting > _HIGH_WATER and self._closed is None:
+                    self._room.clear()
+                    await self._room.wait()
+                data = await link.receive()
+                if not data:
+                    break
+                frames = decoder.feed(data)
+        except TransportClosed:
+            pass
+        except RemoteProtocolError as error:
+            self._fail(error)
+            return
+        self._lose(link)
+
+    async def _write(self, link: ByteStream) -> None:
+        try:
+            while True:
+                self._to_send.clear()
+                while self._outbox:
+                    await link.send(self._outbox.popleft())
+                await self._to_send.wait()
+        except TransportClosed:
+            self._lose(link)
+
+    def _take(self, frame: Frame) -> None:
+        if self._closed is not None:
+            return
+        data = self._state.take(frame)
+        if data or frame.kind == "A":
+            self._trouble = None
+        if data:
+            self._inbox.append(data)
+            self._waiting += len(data)
+        elif frame.kind == "A":
+            self._kept_less.set()
+        self._arrived.set()
+
+    def _deliver(self, max_bytes: int) -> bytes:
+        data = self._inbox.popleft()
+        if len(data) > max_bytes:
+            self._inbox.appendleft(data[max_bytes:])
+            data = data[:max_bytes]
+        self._waiting -= len(data)
+        if self._waiting <= _HIGH_WATER // 2:
+            self._room.set()
+        acknowledgement = self._state.delivered(data)
+        if acknowledgement:
+            self._post(acknowledgement)
+        return data
+
+    def _post(self, frame: bytes) -> None:
+        if self._link is not None:
+            self._outbox.append(frame)
+            self._to_send.set()
+
+    def _check(self) -> None:
+        if self._closed is not None:
+            raise TransportClosed(CLOSED_HERE)
+        if self._error is not None:
+            raise TransportClosed(str(self._error))
+        if self._state.status is not None:
+            raise TransportClosed("The remote program has ended.")
+
+    # ---- between two links ----
+
+    def _lose(self, link: ByteStream) -> None:
+        if self._link is not link or self._closed is not None or self._state.status is not None:
+            return
+        self._link = None
+        self._linked.clear()
+        self._lost.set()
+        self._outbox.clear()
+        for task in self._tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
+        self._returning = asyncio.create_task(self._come_back(link), name="pskernel-link-return")
+
+    async def _come_back(self, lost: ByteStream) -> None:
+        trouble = self._trouble = self._trouble or _Trouble(self._patience.now())
+        began = self._patience.now()
+        self._tell(
+            f"The network connection to {self._label} has been interrupted. Attempting to reconnect for up to "
+            f"{self._patience.seconds:g} seconds..."
+        )
+        await lost.aclose()
+        try:
+            while not await self._reached(trouble):
+                pass
+        except PSKernelError as error:
+            self._fail(error)
+        except Exception as error:  # noqa: BLE001 - whoever waits for the session must hear that it is over
+            self._fail(_ended(self._label, f"The way back failed ({type(error).__name__}).", error))
+        else:
+            seconds = self._patience.now() - began
+            self._tell(
+                f"The network connection to {self._label} has been restored after {seconds:.0f} s. Nothing was lost."
+            )
+
+    async def _reached(self, trouble: _Trouble) -> bool:
+        """Try once, when the pause before that is over. Raises when there is no use in trying again."""
+        left = self._patience.seconds - (self._patience.now() - trouble.began)
+        if left <= 0 and trouble.pause:
+            raise _ended(self._label, trouble.why, trouble.error)
+        if trouble.pause:
+            await self._patience.sleep(min(trouble.pause, left))
+        trouble.pause = min(max(2 * trouble.pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+        try:
+            link = await self._open_link()
+            connection = await self._greet(link)
+        except _FINAL as error:
+            raise _ended(self._label, str(error), error) from None
+        except (ConnectError, TransportClosed, TimeoutError) as error:
+            trouble.error = error
+            trouble.why = str(error) or f"Its relay did not answer within {_GREET_SECONDS:g} seconds."
+            trouble.refusals += isinstance(error, AuthenticationFailed)
+            if trouble.refusals == _MOST_REFUSALS:
+                raise _ended(self._label, trouble.why, error) from None
+            return False
+        self._connect(link, *connection)
+        return True
+
+    def _tell(self, news: str) -> None:
+        self._news.append(news)
+        self._arrived.set()
+
+    def _fail(self, error: PSKernelError) -> None:
+        self._error = self._error or error
+        self._wake()
+
+    def _wake(self) -> None:
+        for event in (self._arrived, self._room, self._kept_less, self._linked):
+            event.set()
+
+    # ---- the end ----
+
+    async def _close(self) -> None:
+        link, self._link = self._link, None
+        tasks = [*self._tasks, *([self._returning] if self._returning is not None else [])]
+        try:
+            if link is not None:
+                self._outbox.append(encode_frame("Q"))
+                self._to_send.set()
+                # The relay ends the link when it has ended the rest.
+                await _wait_for(tasks[0], _LEAVE_SECONDS)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if link is not None:
+                await link.aclose()
+
+
+async def _wait_for(task: asyncio.Task[None], seconds: float) -> None:
+    """Wait for a task's end; when cancelled, for long enough that a word gets out."""
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=_LAST_WORD_SECONDS)
+        raise
+
+
+def _ended(label: str, why: str, error: BaseException | None) -> PSKernelError:
+    text = f"The session on {label} could not be resumed. {why}"
+    return RemoteProtocolError(text) if isinstance(error, RemoteProtocolError) else TransportClosed(text)

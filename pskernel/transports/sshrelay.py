@@ -1,0 +1,84 @@
+"""One SSH server for a durable session: first its subsystem and then a socket, over one login after the other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import asyncssh
+
+from pskernel.transports.base import ByteStream, PoolGone
+from pskernel.transports.ssh import WINDOW, Route, start_session
+from pskernel.transports.sshfiles import open_files
+from pskernel.transports.sshlogin import SSHEndpoint, Unreached
+from pskernel.transports.sshstream import ChannelSession, SSHStream
+
+if TYPE_CHECKING:
+    from pskernel.questions import Asker
+    from pskernel.transports.base import Secret
+    from pskernel.transports.sshconfig import Settings
+
+__all__ = ["open_socket_by_ssh", "start_by_ssh"]
+
+
+async def start_by_ssh(
+    endpoint: SSHEndpoint,
+    run: Callable[[ByteStream], Awaitable[str]],
+    *,
+    asker: Asker,
+    secret: Secret | None,
+    tell: Callable[[str], None] | None,
+) -> SSHStream:
+    """Log in, let ``run`` use the subsystem, and open the socket of which it returns the path.
+
+    Raises:
+        ConnectError: as :func:`pskernel.transports.ssh.open_ssh`.
+        PoolGone: the server does not open the socket.
+    """
+    route = Route(asker, tell)
+    try:
+        settings = await route.reach(endpoint, secret)
+        session = await start_session(route.connections[-1], endpoint, settings)
+        path = await run(SSHStream(session, ()))
+        return await _open_socket(route, endpoint, settings, path)
+    except BaseException:
+        await route.abandon()
+        raise
+
+
+async def open_socket_by_ssh(endpoint: SSHEndpoint, path: str, *, asker: Asker, secret: Secret | None) -> SSHStream:
+    """Log in and open a socket there. Raises as :func:`start_by_ssh`."""
+    route = Route(asker, None)
+    try:
+        settings = await route.reach(endpoint, secret)
+        return await _open_socket(route, endpoint, settings, path)
+    except BaseException:
+        await route.abandon()
+        raise
+
+
+async def _open_socket(route: Route, endpoint: SSHEndpoint, settings: Settings, path: str) -> SSHStream:
+    connection = route.connections[-1]
+    session = ChannelSession(endpoint.host, "")
+    unreached = Unreached(endpoint.host, settings.port)
+    try:
+        async with asyncio.timeout(settings.timeout):
+            await connection.create_unix_connection(
+                lambda: session,  # type: ignore[arg-type, return-value]
+                path,
+                encoding=None,
+                window=WINDOW,
+            )
+    except TimeoutError:
+        raise unreached.slow_login(settings.timeout) from None
+    except asyncssh.ChannelOpenError:
+        raise PoolGone(
+            f"The SSH server {endpoint.host} did not open the socket of its relay. Either the relay is gone, because "
+            "the machine was restarted or somebody ended it, or the server forwards no sockets: its sshd_config must "
+            "not say AllowStreamLocalForwarding no or DisableForwarding yes, nor the key's line in authorized_keys "
+            "restrict or no-port-forwarding."
+        ) from None
+    except (asyncssh.Error, OSError):
+        raise unreached.no_session() from None
+    return SSHStream(session, route.connections, lambda: open_files(connection), route.peer)
