@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pskernel.credentials import CredentialReference, GivenCredential, Secret, resolve
-from pskernel.errors import ConnectError, TargetError
+from pskernel.errors import ConnectError, PSKernelError, TargetError
 from pskernel.protocol.pipelines import Screen
 from pskernel.protocol.runspace import PoolSettings
 from pskernel.questions import Asker, NobodyToAsk, Question
@@ -81,11 +81,24 @@ async def connect(
         json.loads(target.options.application_arguments or "{}"),
     )
     runspace = await Runspace.open(transport, settings=settings, open_timeout=target.options.open_timeout)
+    if target.options.pid is not None:
+        await _require_process(runspace, target.options.pid)
     if target.options.vm is not None:
         from pskernel.connect.throughhost import enter_machine
 
         await enter_machine(runspace, target, asker or NobodyToAsk())
     return runspace
+
+
+async def _require_process(runspace: Runspace, pid: int) -> None:
+    """A server's socket was found by its name, which proves nothing."""
+    try:
+        found = await runspace.query("$PID")
+    except (PSKernelError, TimeoutError) as error:
+        found = [str(error)]
+    if found != [pid]:
+        await runspace.aclose()
+        raise ConnectError(f"The socket that carries the id {pid} in its name is that of process {found[0]}.")
 
 
 def opener(
@@ -158,6 +171,7 @@ async def open_stream(
     Raises:
         TargetError, ConnectError: as :func:`connect`.
     """
+    _withhold_passwords(target, credential)
     if target.options.durable:
         from pskernel.connect.durable import open_durable
 
@@ -170,6 +184,18 @@ async def open_stream(
     if target.scheme == "vm":
         return await _open_vm(target, asker, credential)
     return await _open_on_this_machine(target)
+
+
+def _withhold_passwords(target: Target, credential: GivenCredential | None) -> None:
+    """A variable in which a password is, is for this program alone: none that is started here has it."""
+    from pskernel.transports.process import withhold
+
+    options = target.options
+    given = "" if credential is None or isinstance(credential.source, Secret) else str(credential.source)
+    for named in (options.credential, options.sudo_credential, options.vm_credential, given):
+        kind, _, name = (named or "").partition(":")
+        if kind == "env":
+            withhold(name)
 
 
 async def _open_on_this_machine(target: Target) -> ByteStream:

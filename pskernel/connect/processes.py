@@ -65,7 +65,7 @@ async def attach_to(target: Target) -> ByteStream:
             if pid is not None
             else await asyncio.to_thread(custom_pipe, target.path or "")
         )
-        return await _open(found)
+        return await _open(found, pid)
 
     async def fate() -> str:
         for _ in range(_LOOKS if pid is not None else 0):
@@ -79,7 +79,7 @@ async def attach_to(target: Target) -> ByteStream:
     return AttachedStream(stream, fate)
 
 
-async def _open(path: str) -> ByteStream:
+async def _open(path: str, pid: int | None) -> ByteStream:
     if sys.platform == "win32":
         return await open_winpipe(path)
-    return await open_unix(path)
+    return await open_unix(path, pid=pid)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pskernel.transports.elevation import Handover
 
-__all__ = ["Child", "ProcessStream", "child_environment", "open_elevated", "open_process", "start"]
+__all__ = ["Child", "ProcessStream", "child_environment", "open_elevated", "open_process", "start", "withhold"]
 
 # How long a child has to leave after its input was closed, and again after it was asked to terminate.
 _LEAVE_SECONDS = 1.0
@@ -30,9 +30,20 @@ _KILLED_SECONDS = 5.0
 _SETTLE_SECONDS = 1.0
 
 
+# Variables in which passwords are.
+_WITHHELD: set[str] = set()
+
+
+def withhold(name: str) -> None:
+    """From now on, hand this variable of ours on to no program that is started here: a password is in it."""
+    _WITHHELD.add(name)
+
+
 def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return this process's environment without what is ours alone (PSKERNEL_*), with ``extra`` on top."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PSKERNEL_")}
+    """Return this process's environment without what is ours alone (PSKERNEL_*, passwords), with ``extra`` on top."""
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("PSKERNEL_") and name not in _WITHHELD
+    }
     return inherited | dict(extra or {})
 
 

@@ -89,8 +89,9 @@ async def open_ssh_process(
     except BaseException:
         await route.abandon()
         raise
-    if tell is not None and not there.offers_files:
-        tell(f"{endpoint.host} offers no SFTP: whose socket {place} is, could not be looked at.")
+    if tell is not None and not there.knows_owner:
+        why = "does not tell who owns its files" if there.offers_files else "offers no SFTP"
+        tell(f"{endpoint.host} {why}: whose socket {place} is, could not be looked at.")
     connection = route.connections[-1]
     stream = SSHStream(sessions[-1], route.connections, lambda: open_files(connection), route.peer)
     return AttachedStream(stream, lambda: there.fate(place))
@@ -126,6 +127,8 @@ class _There:
         self._host = host
         self._sftp: Any = None
         self._has_asked = False
+        # Whether the owner of the socket was compared.
+        self.knows_owner = False
 
     @property
     def offers_files(self) -> bool:
@@ -268,7 +271,8 @@ class _There:
         if status.permissions is not None and not stat.S_ISSOCK(status.permissions):
             raise ConnectError(f"{path} on {self._host} is not a socket.")
         ours = await self._own_id()
-        if None not in (ours, status.uid) and ours != status.uid:
+        self.knows_owner = None not in (ours, status.uid)
+        if self.knows_owner and ours != status.uid:
             raise ConnectError(
                 f"The socket {path} on {self._host} belongs to user id {status.uid}, not to {ours} who has logged in. "
                 "It was not opened: its owner could read and answer everything."

@@ -16,10 +16,11 @@ from pskernel.transports.pipestream import PipeStream
 __all__ = ["UnixStream", "open_unix"]
 
 
-async def open_unix(path: str) -> UnixStream:
+async def open_unix(path: str, *, pid: int | None = None) -> UnixStream:
     """Connect to the socket at ``path``.
 
-    The socket must belong to the user we run as: whoever listens on it sees, and answers, all that is sent.
+    The socket must belong to the user we run as: whoever listens on it sees, and answers, all that is sent. With
+    ``pid`` it must be that process's, as far as the system tells: the name of a file proves nothing.
 
     Raises:
         TargetUnreachable: there is no socket, or nobody listens on it.
@@ -40,7 +41,7 @@ async def open_unix(path: str) -> UnixStream:
     except OSError as error:
         raise ConnectError(f"The socket {path} cannot be opened: {error.strerror or error}.") from None
     try:
-        stream.check_peer(path)
+        stream.check_peer(path, pid)
     except ConnectError:
         await stream.aclose()
         raise
@@ -78,14 +79,17 @@ def _not_ours(path: str, owner: int) -> str:
 class UnixStream(PipeStream):
     """A :class:`pskernel.transports.base.ByteStream` over a connected Unix-domain socket."""
 
-    def check_peer(self, path: str) -> None:
-        """Refuse a peer that runs as another user (where the system can tell).
+    def check_peer(self, path: str, pid: int | None) -> None:
+        """Refuse a peer that runs as another user, or is another process than ``pid`` (where the system can tell).
 
         Raises:
-            ConnectError: it does.
+            ConnectError: it does, or is.
         """
         if hasattr(socket, "SO_PEERCRED"):
             peer = cast("socket.socket", self.transport.get_extra_info("socket"))
-            _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            owner, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
             if uid != os.geteuid():
                 raise ConnectError(_not_ours(path, uid))
+            if pid is not None and owner != pid:
+                whose = f"process {owner}" if owner else "a process of another container"
+                raise ConnectError(f"The socket {path} carries the id {pid} in its name, and is that of {whose}.")

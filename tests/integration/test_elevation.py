@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from pskernel.cli.app import app
 from pskernel.connect import connect
-from pskernel.errors import ElevationFailed, PromptUnavailable, TransportClosed
+from pskernel.errors import ConnectError, ElevationFailed, PromptUnavailable, TransportClosed
 from pskernel.questions import Asker, Question
 from pskernel.records import Output
 from pskernel.session.runspace import Runspace
@@ -108,6 +108,20 @@ def test_the_password_is_asked_for_once_and_is_nowhere(
     assert [f"Password of {account.name} for sudo on 127.0.0.1: "] == asker.texts
     assert asker.questions[0].secret
     assert account.password not in caplog.text
+
+
+def test_a_password_in_a_variable_is_handed_on_to_nobody(
+    pwsh: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("IN_A_VARIABLE", "hunter2")
+    (tmp_path / "sudo").write_text(f"#!/bin/sh\nenv > {tmp_path}/seen\nexit 1\n")
+    (tmp_path / "sudo").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(ConnectError):
+        asked(f"process:{pwsh}?sudo=1&sudo_credential=env:IN_A_VARIABLE", "1")
+    seen = (tmp_path / "seen").read_text()
+    assert "PATH=" in seen
+    assert "hunter2" not in seen
 
 
 @pytest.mark.parametrize("backend", ["asyncssh", "openssh"])

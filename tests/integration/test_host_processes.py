@@ -131,6 +131,19 @@ def test_a_socket_of_another_user_at_the_server(forwarded: Callable[[object], st
             asked(forwarded(f"{folder}/s"), "1")
 
 
+@pytest.mark.parametrize("where", ["here", "there"])
+def test_the_name_of_a_socket_proves_nothing(
+    host_process_factory: Factory, forwarding_sshd: Sshd, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    process, other = host_process_factory(), host_process_factory()
+    other.socket.unlink()
+    other.socket.hardlink_to(process.socket)
+    monkeypatch.setenv("TMPDIR", str(other.folder))
+    place = other.url if where == "here" else at(forwarding_sshd, f"pid={other.pid}")
+    with pytest.raises(ConnectError, match=rf"the id {other.pid} in its name.* is that of process {process.pid}\."):
+        asked(place, "1")
+
+
 def at(server: Sshd, place: str) -> str:
     return f"ssh://{server.user}@{server.host}:{server.port}?{place}&key_file={server.key}&ssh_config={server.config}"
 
