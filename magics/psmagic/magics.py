@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -91,7 +92,7 @@ class EnterMagics(PowerShellMagics):
             remote.connect(interactive=self.can_ask())
         self.leave()  # of a session that is over
         self._remote = remote
-        self._redirect = Redirect(self.shell, remote, self.leave)
+        self._redirect = Redirect(self.shell, remote, self._leave_by_key)
         RestOfCell(self.shell, self.leave, REFUSING)
         if self.can_ask():
             # A notebook has no prompt that would show it. Headless runs have the same output every time.
@@ -136,6 +137,12 @@ class EnterMagics(PowerShellMagics):
             # The cells behind this one were written for the remote, and must not run as Python.
             message = f"The script ended the session with exit {outcome.exit_code}. {LEAVE_OR_ENTER}"
             raise refused("SessionExited", message, "RemoteCell")
+
+    def _leave_by_key(self) -> None:
+        """Ctrl+D, where nothing is typed that would say so."""
+        if self._remote is not None:
+            print(f"{self._remote.place} was left. Cells are Python's again.", file=sys.stderr)  # noqa: T201
+        self.leave()
 
     def leave(self) -> None:
         """Put IPython back, and close the session unless it is one of the list. Nothing to do where none is entered."""

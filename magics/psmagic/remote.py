@@ -97,6 +97,11 @@ class Remote:
         """Whether cells run on a host behind the one that was entered."""
         return self.is_open and self._session.is_away
 
+    @property
+    def place(self) -> str:
+        """The target, and the hosts behind it."""
+        return strip(neutralise(self._session.place))
+
     def where(self) -> str:
         """Where cells run now, in one line."""
         return where(self._session)
@@ -198,6 +203,11 @@ class Remote:
         if named is None:
             return
         other = Target.parse(named)
+        if self.is_away:
+            raise TargetError(
+                f"The cell asks for {other.redacted}, and cells run on {self._session.place} now. It was not run. Come "
+                "back with Exit-PSSession, or leave the line out."
+            )
         parts = ("scheme", "user", "host", "port", "machine")
         same = all(getattr(other, part) == getattr(self.target, part) for part in parts)
         same = same and other.options.elevated_as == self.target.options.elevated_as

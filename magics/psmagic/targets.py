@@ -138,7 +138,8 @@ def _vm_target(bound: Bound, machine: object) -> Target:
 def _ssh_option(name: str, value: object) -> tuple[str, str]:
     """An option of ssh as one of the target's."""
     try:
-        return _SSH_OPTIONS[name.casefold()], str(value)
+        # $true is Python's True.
+        return _SSH_OPTIONS[name.casefold()], str(value).lower() if isinstance(value, bool) else str(value)
     except KeyError:
         known = ", ".join(sorted(_SSH_OPTIONS))
         raise ArgumentError(

@@ -96,6 +96,7 @@ class Cell:
         self._opening: asyncio.Task[tuple[Runspace, CellError | None]] | None = None
         self._sending: asyncio.Task[Pipeline] | None = None
         self._stopping: asyncio.Task[None] | None = None
+        self._ran_on = ""
         self._moving = Moving(session, follows=self.follows)
         self._interrupted = False
         self._given_up = False
@@ -164,6 +165,7 @@ class Cell:
             await write_between(self._output, runspace.idle.take())
         if self._interrupted:
             return interrupted()
+        self._ran_on = self._session.place
         # An interrupt does not cut this short: half a command on the line would cost the session.
         self._sending = asyncio.create_task(self._start(runspace, text))
         try:
@@ -371,5 +373,5 @@ class Cell:
     async def _cut(self, error: PSKernelError) -> CellError:
         if self._given_up and self._stopping is not None:
             await self._stopping
-            return session_abandoned(self._session.place, self._stop_timeout)
-        return connection_lost(self._session.place, error)
+            return session_abandoned(self._ran_on, self._stop_timeout)
+        return connection_lost(self._ran_on, error)

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from pskernel.cells.outcome import CellError, Outcome, own_error, with_second_hop
-from pskernel.session.aims import EXIT, THROUGH, Aim, aim_of
+from pskernel.session.aims import AWAY, EXIT, THROUGH, Aim, aim_of
 from pskernel.session.hops import Move
 
 if TYPE_CHECKING:
@@ -40,8 +40,12 @@ class Moving:
     async def refusal(self, runspace: Runspace, text: str) -> CellError | None:
         """Why the cell must not be sent, or None: a part of it would run on another host than it reads as."""
         if self._follows and self._session.stopped is None:
-            self._aim = await aim_of(runspace, text, self._session.facts)
-        return own_error("SecondHop", THROUGH.format(self._session.place)) if self._aim is Aim.THROUGH else None
+            away = self._session.is_away
+            self._aim = await aim_of(runspace, text, self._session.facts, away=away)
+            if self._aim is Aim.THROUGH or (away and self._aim is Aim.AWAY):
+                why = THROUGH if self._aim is Aim.THROUGH else AWAY
+                return own_error("SecondHop", why.format(self._session.place))
+        return None
 
     def as_sent(self, text: str) -> str:
         """The cell, or what PowerShell's console sends for it: a plain `exit` would end the session in front, too."""

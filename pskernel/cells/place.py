@@ -100,6 +100,11 @@ class Place:
                     f"This kernel is for {self.target.redacted}, and the cell asks for {target.redacted}. "
                     "The cell was not run. Restart the kernel to change its target, or choose another kernel."
                 )
+            elif self.session is not None and self.session.is_away:
+                raise TargetError(
+                    f"The cell asks for {target.redacted}, and cells run on {self.session.place} now. The cell was not "
+                    "run. Come back with Exit-PSSession, or leave the line out."
+                )
         if self.session is None:
             raise TargetError(NO_TARGET_HELP)
         return self.session

@@ -71,4 +71,6 @@ class ProductionGate:
 def _names(session: InteractiveSession, target: Target) -> list[str]:
     computer = strip(neutralise(session.facts.computer))
     machine = None if session.is_away else target.machine
+    if machine and machine.casefold() == computer.casefold():
+        return [machine]
     return [name for name in (machine, computer) if name]

@@ -35,6 +35,7 @@ class Facts:
     computer: str = ""
     host_id: str = ""
     takes_script: bool = True
+    process: str = ""
 
     @property
     def takes_ours(self) -> bool:
@@ -60,7 +61,7 @@ async def ask_facts(runspace: Runspace, label: str) -> Facts:
     if len(texts) < 5:
         return Facts()
     version, edition, user, computer, host_id = map(_plain, texts[:5])
-    return Facts(version, edition, user, computer, host_id)
+    return Facts(version, edition, user, computer, host_id, process=_plain("".join(texts[5:6])))
 
 
 def _plain(text: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pskernel.errors import PipelineFailed, PSKernelError, RemoteProtocolError
@@ -22,11 +23,13 @@ from pskernel.session.pipeline import collect
 if TYPE_CHECKING:
     from pskernel.session.runspace import Runspace
 
-__all__ = ["CHECK_SECONDS", "Hops", "LeftTarget", "Move", "leave_all", "whereabouts"]
+__all__ = ["BEHIND_SECONDS", "CHECK_SECONDS", "Hops", "LeftTarget", "Move", "leave_all", "whereabouts"]
 
 # PowerShell runs event handlers within our question; a session is not worth less than the patience for them. An
 # interrupt ends the waiting.
 CHECK_SECONDS = 300.0
+# Behind another host nothing but this question tells that the one there has gone silent.
+BEHIND_SECONDS = 30.0
 # A server lets one of its sessions enter one host. Each host on the way may do the same.
 _MAX_LEVELS = 5
 # The session behind may still be closing, or may just have been lost, when the host in front of it is asked. What is
@@ -100,7 +103,8 @@ class Hops:
 
     def way_from(self, first: str) -> str:
         """The hosts in their order, the first one by another name."""
-        return " \N{RIGHTWARDS ARROW} ".join([first, *map(_name, self._levels[1:])])
+        pairs = pairwise(self._levels)
+        return " \N{RIGHTWARDS ARROW} ".join([first, *(_name(level, before) for before, level in pairs)])
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -215,7 +219,9 @@ async def leave_all(runspace: Runspace) -> None:
             return
 
 
-def _name(facts: Facts) -> str:
+def _name(facts: Facts, before: Facts | None = None) -> str:
+    if before is not None and facts.computer == before.computer and facts.process:
+        return f"{facts.computer} (process {facts.process})"  # Enter-PSHostProcess, or a login to the same host
     return facts.computer or "a host that does not tell its name"
 
 

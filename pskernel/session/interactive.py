@@ -17,7 +17,7 @@ from pskernel.questions import NobodyToAsk
 from pskernel.session import debugger
 from pskernel.session.aims import Aim, mentions_hosts
 from pskernel.session.facts import Facts, ask_facts
-from pskernel.session.hops import CHECK_SECONDS, Hops, LeftTarget, Move, leave_all
+from pskernel.session.hops import BEHIND_SECONDS, CHECK_SECONDS, Hops, LeftTarget, Move, leave_all
 from pskernel.session.pipeline import Pipeline
 from pskernel.session.runspace import Runspace, RunspaceState
 
@@ -331,13 +331,14 @@ class InteractiveSession:
         runspace = self._runspace
         if runspace is None:
             return None
+        seconds = BEHIND_SECONDS if self.is_behind else CHECK_SECONDS
         try:
-            return await runspace.in_time(CHECK_SECONDS, lambda: self._hops.look(runspace, aim, follow=follow))
+            return await runspace.in_time(seconds, lambda: self._hops.look(runspace, aim, follow=follow))
         except LeftTarget as error:
             await self.abandon(str(error))
             return Move(str(error), wanted=aim is Aim.BACK)
         except TimeoutError:
-            why = f"The session did not say within {CHECK_SECONDS:g} seconds which host it is on."
+            why = f"The session did not say within {seconds:g} seconds which host it is on."
         except PSKernelError as error:
             if runspace.state is not RunspaceState.OPEN:
                 return None  # _note_loss takes care of it

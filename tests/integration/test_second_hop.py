@@ -156,6 +156,43 @@ def test_a_hop_from_a_hop(pwsh: str, inner: Sshd) -> None:
     with_session(pwsh, work)
 
 
+def test_what_leaves_a_host_is_alone_in_its_cell(pwsh: str, inner: Sshd) -> None:
+    async def work(at: Session) -> None:
+        # At home it ends the session, as ever.
+        assert 0 == (await at.run("1; exit"))[1].exit_code
+        assert not (await at.run("1"))[1].sent
+        await at.run(enter_line(inner))
+        there = await at.pid()
+        for cell in ("hostname\nexit", "hostname\nExit-PSSession", "Exit-PSSession; 'a' > /tmp/m1"):
+            _, outcome = await at.run(cell)
+            assert not outcome.sent
+            assert outcome.error is not None
+            assert "must be alone in its cell" in outcome.error.message
+        assert there == await at.pid()
+        assert Outcome() == (await at.run("if ($false) { exit }"))[1]
+
+    with_session(pwsh, work)
+
+
+def test_a_host_behind_that_falls_silent_is_given_up(pwsh: str, inner: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pskernel.session.interactive.BEHIND_SECONDS", 1.0)
+
+    async def work(at: Session) -> None:
+        await at.run(enter_line(inner))
+        there = await at.pid()
+        os.kill(there, signal.SIGSTOP)
+        try:
+            _, outcome = await at.run("'meant for db01'")
+        finally:
+            os.kill(there, signal.SIGKILL)
+        assert not outcome.sent
+        assert outcome.error is not None
+        assert "did not say within 1 seconds which host it is on" in outcome.error.message
+        assert not at.session.is_open
+
+    with_session(pwsh, work)
+
+
 def test_an_endpoint_without_a_language_is_entered_and_left(pwsh: str, inner: Sshd) -> None:
     async def work(at: Session) -> None:
         home = await at.pid()
@@ -241,7 +278,8 @@ def test_what_stands_below_a_hop_is_not_sent(pwsh: str, inner: Sshd) -> None:
         (" # so\nEXIT ; # long", Aim.BACK),
         ("Exit-PSSession", Aim.BACK),
         ("exsn", Aim.BACK),
-        ("Exit-PSSession; 1", Aim.NOTHING),
+        ("Exit-PSSession; 1", Aim.AWAY),
+        ("hostname\nexsn", Aim.AWAY),
         ("exit 3", Aim.NOTHING),
         ("if (1) { # Enter-PSSession", Aim.NOTHING),
     ],

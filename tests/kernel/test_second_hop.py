@@ -38,6 +38,9 @@ def test_a_front_end_is_answered_by_the_host_behind(pwsh: str, inner: Sshd, star
     assert "PipelineStopped" == kernel.finish(request).ename
     assert "2\n" == kernel.run("$onlyThere").stdout
 
+    named = kernel.run(f"#% target process:{pwsh}\n1")
+    assert "cells run on" in named.evalue
+    assert "" == named.stdout
     told, question = answered(kernel, "Read-Host 'Name'", "Anna")
     assert "Anna\n" == told.stdout
     assert "\N{RIGHTWARDS ARROW}" in question

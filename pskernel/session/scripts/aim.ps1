@@ -1,4 +1,5 @@
-# What a cell asks for: 'hop' if its last statement enters a host, 'through' if another one does, 'back' if it does nothing but leave.
+# What a cell asks for: 'hop' if its last statement enters a host, 'through' if another one does, 'back' if it does nothing but leave, 'away' if
+# it leaves among other things.
 $ast = [Management.Automation.Language.Parser]::ParseInput($Text, [ref] $null, [ref] $null)
 $kinds = @(
     foreach ($statement in $ast.EndBlock.Statements) {
@@ -18,4 +19,5 @@ $last = $kinds.Count - 1
 if ($last -gt 0 -and $kinds[0..($last - 1)] -contains 'hop') { 'through' }
 elseif ($last -ge 0 -and $kinds[$last] -eq 'hop') { 'hop' }
 elseif ($last -eq 0 -and $kinds[0] -eq 'back') { 'back' }
+elseif ($kinds -contains 'back') { 'away' }
 else { '' }

@@ -3,3 +3,4 @@
 try { [Environment]::UserName } catch { '' }
 try { [Environment]::MachineName } catch { '' }
 "$($Host.InstanceId)"
+"$PID"
