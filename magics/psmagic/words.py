@@ -36,6 +36,12 @@ _PARAMETERS = {
     "certificate": "-CertificateThumbprint",
     "allow_redirection": "-AllowRedirection",
     "credential": "-Credential",
+    "durable": "-Durable",
+    "sudo": "Sudo in -Options",
+    "sudo_credential": "SudoCredential in -Options",
+    "sudo_program": "SudoProgram in -Options",
+    "sudo_user": "SudoUser in -Options",
+    "exe": "Exe in -Options",
 }
 _NAMES = sorted((field.name for field in fields(Options)), key=len, reverse=True)
 # In messages about WinRM these stand alone; they could be nothing else, but for a file of that name.

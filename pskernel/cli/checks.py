@@ -141,13 +141,14 @@ def _stage(name: str, error: PSKernelError) -> str:
 def _advice(stage: str, visit: Visit) -> tuple[str, ...]:
     if stage != "runspace" or visit.target is None:
         return ()
-    advice = _RUNSPACE_ADVICE.get(visit.target.scheme)
+    advice = _RUNSPACE_ADVICE.get("sudo" if visit.target.options.sudo else visit.target.scheme)
     return () if advice is None else (advice,)
 
 
 _RUNSPACE_ADVICE: Final = {
     "ssh": "The login worked, so look at what the server starts: the line Subsystem in its sshd_config must run "
     "PowerShell 7 as in: Subsystem powershell /usr/bin/pwsh -sshs -NoLogo -NoProfile",
+    "sudo": "Check that the program is PowerShell 7 (exe), and what it is given (arguments, configuration_file).",
     "winrm": "Over HTTP, the host must be of your domain (Kerberos), or NTLM be allowed for the account. TrustedHosts "
     "is a setting of Windows' own client, and means nothing here.",
     "winrm+https": "Name the authority of the certificate with ca_file, or vouch for it with accept_certificate and "
