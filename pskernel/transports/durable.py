@@ -12,7 +12,7 @@ from pskernel.protocol.durable import MAX_BODY, Frame, FrameDecoder, Refusal, Re
 from pskernel.transports.base import ByteStream, FileAccess, Interlude, KnowsPeer, Peer, PoolGone
 from pskernel.transports.durablefiles import ResumedFiles, open_files_of
 from pskernel.transports.durableway import HungUp, Patience, Trouble, way_ended
-from pskernel.transports.streams import CLOSED_HERE
+from pskernel.transports.streams import CLOSED_HERE, plain_text
 
 __all__ = ["DurableStream", "Patience"]
 
@@ -113,9 +113,10 @@ class DurableStream:
             self._closed.set()
 
     def diagnostics(self) -> str:
-        """How the engine ended. What it wrote to standard error is not kept."""
+        """The tail of its standard error, and how the engine ended."""
         status = self._state.status
-        return f"The remote program exited with status {status}." if status else ""
+        words = plain_text(self._state.last_words.decode("utf-8", "replace")).strip()
+        return f"{words}\n{f'The remote program exited with status {status}.' if status else ''}".strip()
 
     @property
     def is_away(self) -> bool:
