@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from pskernel.errors import PromptUnavailable
@@ -15,12 +15,14 @@ class Question:
     """One question.
 
     ``text`` names the host it is asked for; ``secret`` answers are masked and never kept; ``above`` is what the cell
-    shows above it: the caption and the message of a confirmation, which an answer file may go by.
+    shows above it: the caption and the message of a confirmation, which an answer file may go by. ``lasting`` names
+    what the answer is, if it is one that serves again later, as a password does and a code of the moment does not.
     """
 
     text: str
     secret: bool = True
     above: str = ""
+    lasting: str = field(default="", compare=False)
 
 
 class Asker(Protocol):

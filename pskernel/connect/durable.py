@@ -30,7 +30,7 @@ from pskernel.transports.base import ByteStream, PoolGone
 from pskernel.transports.durable import DurableStream, Patience
 from pskernel.transports.outofproc import OutOfProcTransport
 from pskernel.transports.process import open_process
-from pskernel.transports.sshlogin import SSHEndpoint, is_password_prompt
+from pskernel.transports.sshlogin import SSHEndpoint
 from pskernel.transports.streams import plain_text
 from pskernel.transports.unix import open_unix
 
@@ -201,8 +201,8 @@ class _Answers:
     async def ask(self, question: Question) -> str:
         """Put it to the user."""
         answer = await self._asker.ask(question)
-        if question.secret and is_password_prompt(question.text):
-            self._kept[question.text] = Secret(answer)
+        if question.secret and question.lasting:
+            self._kept[question.lasting] = Secret(answer)
         return answer
 
     def again(self) -> Asker:
@@ -215,7 +215,7 @@ class _Kept:
         self._answers = answers
 
     async def ask(self, question: Question) -> str:
-        answer = self._answers.pop(question.text, None)
+        answer = self._answers.pop(question.lasting, None)
         if answer is None:
             raise PromptUnavailable(
                 f"{question.text.rstrip(': ')} is needed to come back to the session, and nobody can be asked then. A "

@@ -6,7 +6,7 @@ position, a length (little-endian: 1, 8 and 4 bytes) and that many bytes:
 - ``H`` hello: the first on a link, both ways; JSON with the version and the positions of whoever says it;
 - ``D`` data that begin at the position;
 - ``A`` everything before the position was taken: it will not be asked for again;
-- ``E`` the engine has ended, with this exit status, after so many bytes;
+- ``E`` the engine has ended, with this exit status and what it last wrote to standard error, after so many bytes;
 - ``X`` the relay does not let the client in; a word says why;
 - ``Q`` the client wants the session to end.
 
@@ -106,8 +106,9 @@ class Resumable:
         # How much was handed on, up to which line's end, and how much of that the relay knows of.
         self._delivered = self._lines = self._acknowledged = 0
         self.kept_bytes = 0
-        # The exit status, when the engine has ended.
+        # The exit status, when the engine has ended, and the end of its standard error.
         self.status: int | None = None
+        self.last_words = b""
 
     # ---- a new link ----
 
@@ -159,7 +160,8 @@ class Resumable:
             self._received += len(new)
             return new
         if frame.kind == "E" and frame.position == self._received:
-            self.status = _read_status(frame.body)
+            status, _, self.last_words = frame.body.partition(b"\n")
+            self.status = _read_status(status)
             return b""
         raise RemoteProtocolError("The relay of the session left something out, or speaks out of turn.")
 

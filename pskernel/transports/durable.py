@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
-from pskernel.errors import (
-    AuthenticationFailed,
-    ConnectError,
-    HostKeyRejected,
-    PromptUnavailable,
-    PSKernelError,
-    RemoteProtocolError,
-    TargetError,
-    TransportClosed,
-)
+from pskernel.errors import PSKernelError, RemoteProtocolError, TransportClosed
 from pskernel.protocol.durable import MAX_BODY, Frame, FrameDecoder, Refusal, Resumable, encode_frame
 from pskernel.transports.base import ByteStream, FileAccess, Interlude, KnowsPeer, Peer, PoolGone
 from pskernel.transports.durablefiles import ResumedFiles, open_files_of
-from pskernel.transports.streams import CLOSED_HERE
+from pskernel.transports.durableway import HungUp, Patience, Trouble, way_ended
+from pskernel.transports.streams import CLOSED_HERE, plain_text
 
 __all__ = ["DurableStream", "Patience"]
 
@@ -35,36 +25,14 @@ _NOTICE_SECONDS = 0.2
 # The relay gives the engine 2 s to leave.
 _LEAVE_SECONDS = 4.0
 _LAST_WORD_SECONDS = 0.5
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
-# A server that a network fails in the middle of a login seems to refuse it. One that does refuse it counts.
-_MOST_REFUSALS = 3
-# What trying again does not change.
-_FINAL = (PoolGone, HostKeyRejected, PromptUnavailable, TargetError, RemoteProtocolError)
+_CLOSE_SECONDS = 2.0
+# What nobody has read of outages: the last few.
+_MOST_NEWS = 10
 _REFUSALS = {
     "taken": "Another client has it.",
     "version": "Its relay was started by another version of pskernel.",
     "position": "What it said meanwhile is not kept any more.",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """For how many seconds a connection that was lost is tried again; and the clock they are measured with."""
-
-    seconds: float
-    now: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-
-
-@dataclass(slots=True)
-class _Trouble:
-    """Since when there has been no connection that brought anything, and what became of the attempts."""
-
-    began: float
-    pause: float = 0.0
-    refusals: int = 0
-    why: str = "The connection was lost again each time, as soon as it was there."
-    error: BaseException | None = None
 
 
 class DurableStream:
@@ -88,11 +56,11 @@ class DurableStream:
         self._peer = Peer()
         self._tasks: list[asyncio.Task[None]] = []
         self._returning: asyncio.Task[None] | None = None
-        self._trouble: _Trouble | None = None
+        self._trouble = Trouble(patience, label)
         self._outbox: deque[bytes] = deque()
         self._inbox: deque[bytes] = deque()
         self._waiting = 0
-        self._news: deque[str] = deque()
+        self._news: deque[str] = deque(maxlen=_MOST_NEWS)
         self._error: PSKernelError | None = None
         self._closed: asyncio.Event | None = None
         # What receivers wait for, the task that writes, the one that reads, senders; and whether there is a link.
@@ -145,9 +113,10 @@ class DurableStream:
             self._closed.set()
 
     def diagnostics(self) -> str:
-        """How the engine ended. What it wrote to standard error is not kept."""
+        """The tail of its standard error, and how the engine ended."""
         status = self._state.status
-        return f"The remote program exited with status {status}." if status else ""
+        words = plain_text(self._state.last_words.decode("utf-8", "replace")).strip()
+        return f"{words}\n{f'The remote program exited with status {status}.' if status else ''}".strip()
 
     @property
     def is_away(self) -> bool:
@@ -192,13 +161,13 @@ class DurableStream:
             if frames:
                 return decoder, frames[1:], self._state.welcome(frames[0])
         except Refusal as refusal:
-            await link.aclose()
+            await _drop(link)
             raise PoolGone(_REFUSALS.get(str(refusal), "Its relay refuses it.")) from None
         except BaseException:
-            await link.aclose()
+            await _drop(link)
             raise
-        await link.aclose()
-        raise PoolGone("Its relay lets nobody in.")
+        await _drop(link)
+        raise HungUp(f"The connection to its relay ended before that answered. {link.diagnostics()[:500]}".rstrip())
 
     def _connect(self, link: ByteStream, decoder: FrameDecoder, early: list[Frame], again: list[bytes]) -> None:
         self._link = link
@@ -206,6 +175,9 @@ class DurableStream:
         self._outbox = deque(again)
         self._to_send.set()
         self._room.set()
+        # The relay may have said in its hello what it has taken.
+        self._kept_less.set()
+        self._trouble.linked()
         self._linked.set()
         self._lost.clear()
         self._tasks = [
@@ -246,8 +218,6 @@ class DurableStream:
         if self._closed is not None:
             return
         data = self._state.take(frame)
-        if data or frame.kind == "A":
-            self._trouble = None
         if data:
             self._inbox.append(data)
             self._waiting += len(data)
@@ -296,45 +266,35 @@ class DurableStream:
         self._returning = asyncio.create_task(self._come_back(link), name="pskernel-link-return")
 
     async def _come_back(self, lost: ByteStream) -> None:
-        trouble = self._trouble = self._trouble or _Trouble(self._patience.now())
+        self._trouble = self._trouble.lost()
         began = self._patience.now()
         self._tell(
             f"The network connection to {self._label} has been interrupted. Attempting to reconnect for up to "
             f"{self._patience.seconds:g} seconds..."
         )
-        await lost.aclose()
         try:
-            while not await self._reached(trouble):
+            await _drop(lost)
+            while not await self._reached():
                 pass
         except PSKernelError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001 - whoever waits for the session must hear that it is over
-            self._fail(_ended(self._label, f"The way back failed ({type(error).__name__}).", error))
+            self._fail(way_ended(self._label, f"The way back failed ({type(error).__name__}).", error))
         else:
             seconds = self._patience.now() - began
             self._tell(
                 f"The network connection to {self._label} has been restored after {seconds:.0f} s. Nothing was lost."
             )
 
-    async def _reached(self, trouble: _Trouble) -> bool:
+    async def _reached(self) -> bool:
         """Try once, when the pause before that is over. Raises when there is no use in trying again."""
-        left = self._patience.seconds - (self._patience.now() - trouble.began)
-        if left <= 0 and trouble.pause:
-            raise _ended(self._label, trouble.why, trouble.error)
-        if trouble.pause:
-            await self._patience.sleep(min(trouble.pause, left))
-        trouble.pause = min(max(2 * trouble.pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+        seconds = await self._trouble.attempt()
         try:
-            link = await self._open_link()
-            connection = await self._greet(link)
-        except _FINAL as error:
-            raise _ended(self._label, str(error), error) from None
-        except (ConnectError, TransportClosed, TimeoutError) as error:
-            trouble.error = error
-            trouble.why = str(error) or f"Its relay did not answer within {_GREET_SECONDS:g} seconds."
-            trouble.refusals += isinstance(error, AuthenticationFailed)
-            if trouble.refusals == _MOST_REFUSALS:
-                raise _ended(self._label, trouble.why, error) from None
+            async with asyncio.timeout(seconds):
+                link = await self._open_link()
+                connection = await self._greet(link)
+        except (PSKernelError, TimeoutError) as error:
+            self._trouble.failed(error)
             return False
         self._connect(link, *connection)
         return True
@@ -370,6 +330,13 @@ class DurableStream:
                 await link.aclose()
 
 
+async def _drop(link: ByteStream) -> None:
+    """Close it. One that cannot even be closed must not be in the way of the next."""
+    with contextlib.suppress(PSKernelError, OSError, TimeoutError):
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await link.aclose()
+
+
 async def _wait_for(task: asyncio.Task[None], seconds: float) -> None:
     """Wait for a task's end; when cancelled, for long enough that a word gets out."""
     try:
@@ -377,8 +344,3 @@ async def _wait_for(task: asyncio.Task[None], seconds: float) -> None:
     except asyncio.CancelledError:
         await asyncio.wait({task}, timeout=_LAST_WORD_SECONDS)
         raise
-
-
-def _ended(label: str, why: str, error: BaseException | None) -> PSKernelError:
-    text = f"The session on {label} could not be resumed. {why}"
-    return RemoteProtocolError(text) if isinstance(error, RemoteProtocolError) else TransportClosed(text)

@@ -184,7 +184,7 @@ async def _log_in(
     is_target: bool,
 ) -> tuple[asyncssh.SSHClientConnection, Peer, str]:
     deadline = Deadline(settings.timeout)
-    login = Login(f"{settings.user}@{endpoint.host}", asker=asker, deadline=deadline, secret=secret)
+    login = Login(f"{settings.user}@{endpoint.host}", settings.port, asker=asker, deadline=deadline, secret=secret)
     keys = await Keys.load(settings, login, given=endpoint.key_file)
     client = _Client(endpoint, settings, login, keys, is_target=is_target)
     arguments: dict[str, Any] = {

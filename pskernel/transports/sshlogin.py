@@ -163,8 +163,11 @@ class Login:
     tried as the passphrase of a locked key, which is checked on this machine.
     """
 
-    def __init__(self, who: str, *, asker: Asker, deadline: Deadline, secret: Secret | None = None) -> None:
+    def __init__(
+        self, who: str, port: int = 22, *, asker: Asker, deadline: Deadline, secret: Secret | None = None
+    ) -> None:
         self.who = who
+        self._port = port
         self.unanswered: PromptUnavailable | None = None
         self.tried: list[str] = []
         self._asker = asker
@@ -186,7 +189,7 @@ class Login:
         self._counted = False
         password = await self._stored()
         if password is None:
-            password = await self._ask(f"{self.who}'s password: ")
+            password = await self._ask(f"{self.who}'s password: ", lasting="password")
         if password is not None:
             self.note("password")
         return password
@@ -220,7 +223,9 @@ class Login:
         for prompt, echo in prompts:
             lead = _bounded(intro) if not answers else ""
             text = f"{lead}\n{_bounded(prompt)}" if lead else _bounded(prompt)
-            answer = await self._ask(f"({self.who}) {text} ", secret=not echo)
+            # The host's name and the introduction may hold any word.
+            lasting = _bounded(prompt) if not echo and is_password_prompt(prompt) else ""
+            answer = await self._ask(f"({self.who}) {text} ", secret=not echo, lasting=lasting)
             if answer is None:
                 return None
             answers.append(answer)
@@ -234,24 +239,31 @@ class Login:
         """
         if self._secret is not None and not again:
             return await asyncio.to_thread(self._secret.reveal)
-        return await self.ask(f"Passphrase of the key {file} (for {self.who}): ")
+        return await self.ask(f"Passphrase of the key {file} (for {self.who}): ", lasting=f"passphrase {file}")
 
-    async def ask(self, text: str, *, secret: bool = True) -> str | None:
-        """Put a question to the user, or return None if nobody can be asked; that is then remembered."""
+    async def ask(self, text: str, *, secret: bool = True, lasting: str = "") -> str | None:
+        """Put a question to the user, or return None if nobody can be asked; that is then remembered.
+
+        Args:
+            text: the question.
+            secret: whether the answer is masked.
+            lasting: what the answer is at this server, if it serves again later.
+        """
+        lasting = lasting and f"{self.who} {self._port} {lasting}"
         with self._deadline.held():
             try:
-                return await self._asker.ask(Question(text, secret=secret))
+                return await self._asker.ask(Question(text, secret=secret, lasting=lasting))
             except PromptUnavailable as error:
                 self.unanswered = self.unanswered or error
                 return None
 
-    async def _ask(self, text: str, *, secret: bool = True) -> str | None:
+    async def _ask(self, text: str, *, secret: bool = True, lasting: str = "") -> str | None:
         if not self._counted:
             if self._asks == _MAX_ASKS or self.unanswered is not None:
                 return None
             self._asks += 1
             self._counted = True
-        return await self.ask(text, secret=secret)
+        return await self.ask(text, secret=secret, lasting=lasting)
 
     async def _stored(self) -> str | None:
         secret, self._secret = self._secret, None

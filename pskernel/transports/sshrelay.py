@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import asyncssh
 
+from pskernel.errors import TargetUnreachable
 from pskernel.transports.base import ByteStream, PoolGone
 from pskernel.transports.ssh import WINDOW, Route, start_session
 from pskernel.transports.sshfiles import open_files
@@ -20,6 +21,15 @@ if TYPE_CHECKING:
     from pskernel.transports.sshconfig import Settings
 
 __all__ = ["open_socket_by_ssh", "start_by_ssh"]
+
+# How a server that is there says that the socket is not, or that it forwards none.
+_NOT_THERE = (asyncssh.OPEN_CONNECT_FAILED, asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED)
+_GONE = "The relay is gone, because the machine was restarted or somebody ended it."
+_FORWARDS_NONE = (
+    "Either the relay is gone already, or the server forwards no sockets: its sshd_config must not say "
+    "AllowStreamLocalForwarding no or DisableForwarding yes, nor the key's line in authorized_keys restrict or "
+    "no-port-forwarding."
+)
 
 
 async def start_by_ssh(
@@ -35,13 +45,14 @@ async def start_by_ssh(
     Raises:
         ConnectError: as :func:`pskernel.transports.ssh.open_ssh`.
         PoolGone: the server does not open the socket.
+        TargetUnreachable: also when the connection ends meanwhile.
     """
     route = Route(asker, tell)
     try:
         settings = await route.reach(endpoint, secret)
         session = await start_session(route.connections[-1], endpoint, settings)
         path = await run(SSHStream(session, ()))
-        return await _open_socket(route, endpoint, settings, path)
+        return await _open_socket(route, endpoint, settings, path, _FORWARDS_NONE)
     except BaseException:
         await route.abandon()
         raise
@@ -52,13 +63,13 @@ async def open_socket_by_ssh(endpoint: SSHEndpoint, path: str, *, asker: Asker, 
     route = Route(asker, None)
     try:
         settings = await route.reach(endpoint, secret)
-        return await _open_socket(route, endpoint, settings, path)
+        return await _open_socket(route, endpoint, settings, path, _GONE)
     except BaseException:
         await route.abandon()
         raise
 
 
-async def _open_socket(route: Route, endpoint: SSHEndpoint, settings: Settings, path: str) -> SSHStream:
+async def _open_socket(route: Route, endpoint: SSHEndpoint, settings: Settings, path: str, advice: str) -> SSHStream:
     connection = route.connections[-1]
     session = ChannelSession(endpoint.host, "")
     unreached = Unreached(endpoint.host, settings.port)
@@ -72,13 +83,13 @@ async def _open_socket(route: Route, endpoint: SSHEndpoint, settings: Settings, 
             )
     except TimeoutError:
         raise unreached.slow_login(settings.timeout) from None
-    except asyncssh.ChannelOpenError:
-        raise PoolGone(
-            f"The SSH server {endpoint.host} did not open the socket of its relay. Either the relay is gone, because "
-            "the machine was restarted or somebody ended it, or the server forwards no sockets: its sshd_config must "
-            "not say AllowStreamLocalForwarding no or DisableForwarding yes, nor the key's line in authorized_keys "
-            "restrict or no-port-forwarding."
-        ) from None
+    except asyncssh.ChannelOpenError as error:
+        # asyncssh says the same of a connection that ends meanwhile.
+        if error.code not in _NOT_THERE or connection.is_closed():
+            raise TargetUnreachable(
+                f"The connection to {endpoint.host} ended, or was too busy, while the socket of the relay was opened."
+            ) from None
+        raise PoolGone(f"The SSH server {endpoint.host} did not open the socket of its relay. {advice}") from None
     except (asyncssh.Error, OSError):
         raise unreached.no_session() from None
     return SSHStream(session, route.connections, lambda: open_files(connection), route.peer)

@@ -9,9 +9,11 @@ import pytest
 from pskernel.connect.durable import _Answers, _read_answer
 from pskernel.errors import ConnectError, PromptUnavailable
 from pskernel.questions import Question
+from pskernel.transports.sshlogin import Deadline, Login
 from tests.parts.sshd import Answers
 
-PASSWORD, CODE = Question("admin@web01's password: "), Question("(admin@web01) Verification code: ")
+PASSWORD = Question("admin@web01's password: ", lasting="admin@web01 22 password")
+CODE = Question("(admin@web01) Verification code: ")
 
 
 def test_a_password_serves_again_once_for_each_way_back() -> None:
@@ -26,6 +28,41 @@ def test_a_password_serves_again_once_for_each_way_back() -> None:
                 await way_back.ask(PASSWORD)
         assert [PASSWORD.text] == user.texts
         assert "hunter2" not in repr(vars(answers))
+
+    asyncio.run(main())
+
+
+def login(asker: object, who: str, port: int = 22) -> Login:
+    return Login(who, port, asker=asker, deadline=Deadline(30))  # type: ignore[arg-type]
+
+
+def test_two_hosts_of_one_name_have_each_their_own_password() -> None:
+    async def main() -> None:
+        answers = _Answers(Answers("of the jump host", "of the target"))
+        for port in (22, 2222):
+            await login(answers, "me@localhost", port).password()
+        way_back = answers.again()
+        assert "of the target" == await login(way_back, "me@localhost", 2222).password()
+        assert "of the jump host" == await login(way_back, "me@localhost", 22).password()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("who", "intro", "prompt", "is_kept"),
+    [
+        ("me@tokens.codes.example", "", "Password: ", True),
+        ("me@web01", "Verify that nobody watches.", "Password: ", True),
+        ("me@pass01", "Your password was accepted.", "Number shown: ", False),
+        ("me@pass01", "", "Verification code: ", False),
+    ],
+)
+def test_what_is_kept_goes_by_the_prompt_alone(who: str, intro: str, prompt: str, is_kept: bool) -> None:
+    async def main() -> None:
+        answers = _Answers(Answers("given"))
+        assert ["given"] == await login(answers, who).answers(intro, [(prompt, False)])
+        again = await login(answers.again(), who).answers(intro, [(prompt, False)])
+        assert (["given"] if is_kept else None) == again
 
     asyncio.run(main())
 

@@ -3,14 +3,41 @@
 param([string] $Folder)
 $ErrorActionPreference = 'Stop'
 
+# Somebody who has connected and has not said who it is.
+class Guest {
+    [IO.Stream] $Stream
+    [byte[]] $Said = [byte[]]::new(4096)
+    [int] $Count = 0
+    [Diagnostics.Stopwatch] $Since = [Diagnostics.Stopwatch]::StartNew()
+
+    Guest([Net.Sockets.Socket] $socket) {
+        $socket.SendTimeout = 1000
+        $this.Stream = [Net.Sockets.NetworkStream]::new($socket, $true)
+    }
+
+    [Threading.Tasks.Task] Read() { return $this.Stream.ReadAsync($this.Said, $this.Count, $this.Said.Length - $this.Count) }
+
+    # How long its hello is: 0 if that is not known yet, -1 if it is none.
+    [int] Size() {
+        if ($this.Count -and $this.Said[0] -ne [byte][char] 'H') { return -1 }
+        if ($this.Count -lt [Relay]::Header) { return 0 }
+        $size = [BitConverter]::ToInt32($this.Said, 9)
+        return ($size -lt 0 -or $size -gt $this.Said.Length - [Relay]::Header) ? -1 : [Relay]::Header + $size
+    }
+}
+
 class Relay {
     static [int] $Version = 1
     static [int] $Header = 13
     static [int] $MaxBody = 65536
     # How much of the client's bytes is acknowledged at a time.
     static [int] $AckBytes = 32768
-    # A client says who it is at once, or is dropped.
-    static [int] $GreetMilliseconds = 5000
+    # A client says who it is in this time, or is dropped; its own limit is 15 s.
+    static [int] $GreetMilliseconds = 20000
+    static [int] $MostGuests = 4
+    # An engine that has ended is heard for so long; a child of it may hold its output open.
+    static [int] $DrainMilliseconds = 1000
+    static [int] $MostErrors = 3000
     static [int] $LeaveMilliseconds = 2000
 
     [string] $Session
@@ -25,12 +52,18 @@ class Relay {
     [string] $Owner
 
     # What is under way: output of the engine, a client that comes, what the client says, what it is told, what the
-    # engine is fed. Never stands for nothing.
+    # engine is fed, the engine's end, its standard error, what guests say. Never stands for nothing.
     [Threading.Tasks.Task] $Never = [Threading.Tasks.TaskCompletionSource[int]]::new().Task
     [Threading.Tasks.Task[]] $Tasks
     [byte[]] $OutputBuffer = [byte[]]::new(65536)
     [byte[]] $Heard = [byte[]]::new(262144)
     [int] $HeardCount = 0
+    [bool] $HasGuests = $false
+    [Guest[]] $Guests = [Guest[]]::new([Relay]::MostGuests)
+    [byte[]] $ErrorBuffer = [byte[]]::new(4096)
+    [byte[]] $Errors = [byte[]]::new(0)
+    # Runs while an engine that has ended, or takes nothing any more, is heard.
+    [Diagnostics.Stopwatch] $Draining = $null
 
     # Frames that the client has not acknowledged, and those of them (and others) that this link has not been given.
     [Collections.Generic.Queue[byte[]]] $Held = [Collections.Generic.Queue[byte[]]]::new()
@@ -51,8 +84,8 @@ class Relay {
         $this.Token = $token
         $this.Limit = $settings.limit
         $this.IdleMilliseconds = 1000 * $settings.idle
-        $this.Tasks = [Threading.Tasks.Task[]]::new(5)
-        for ($i = 0; $i -lt 5; $i++) { $this.Tasks[$i] = $this.Never }
+        $this.Tasks = [Threading.Tasks.Task[]]::new(7 + [Relay]::MostGuests)
+        for ($i = 0; $i -lt $this.Tasks.Length; $i++) { $this.Tasks[$i] = $this.Never }
         $info = [Diagnostics.ProcessStartInfo]::new($settings.program)
         foreach ($argument in $settings.arguments) { $info.ArgumentList.Add($argument) }
         $null = $info.Environment.Remove('DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS')
@@ -60,24 +93,29 @@ class Relay {
         $this.Engine = [Diagnostics.Process]::Start($info)
         $this.Output = $this.Engine.StandardOutput.BaseStream
         $this.Feed = $this.Engine.StandardInput.BaseStream
+        $this.Tasks[5] = $this.Engine.WaitForExitAsync()
         # Somebody must read it, or the engine would stand still some day.
-        $null = $this.Engine.StandardError.BaseStream.CopyToAsync([IO.Stream]::Null)
+        $this.Tasks[6] = $this.Engine.StandardError.BaseStream.ReadAsync($this.ErrorBuffer, 0, $this.ErrorBuffer.Length)
         $this.Listener = [Net.Sockets.Socket]::new('Unix', 'Stream', 'Unspecified')
         $this.Listener.Bind([Net.Sockets.UnixDomainSocketEndPoint]::new($path))
         [IO.File]::SetUnixFileMode($path, 'UserRead, UserWrite')
-        $this.Listener.Listen(4)
+        $this.Listener.Listen(16)
     }
 
     [void] Run() {
         while (-not $this.Over) {
             $this.Begin()
             $done = [Threading.Tasks.Task]::WaitAny($this.Tasks, $this.Patience())
-            if ($done -lt 0) { return }
+            if ($done -lt 0 -and -not $this.Left()) { return }
+            if ($this.HasGuests) { $this.Hurry() }
+            if ($this.Tasks[6].IsCompleted) { $this.TakeError() }
+            if ($this.Tasks[5].IsCompleted) { $this.Tasks[5] = $this.Never; $this.Drain() }
             if ($this.Tasks[4].IsCompleted) { $this.Fed_() }
             if ($this.Tasks[3].IsCompleted) { $this.Told() }
             if ($this.Tasks[2].IsCompleted) { $this.Hear() }
             if ($this.Tasks[1].IsCompleted) { $this.Greet() }
             if ($this.Tasks[0].IsCompleted) { $this.Take() }
+            if ($null -ne $this.Draining -and -not $this.Ended -and $this.Draining.ElapsedMilliseconds -ge [Relay]::DrainMilliseconds) { $this.End() }
         }
     }
 
@@ -85,6 +123,10 @@ class Relay {
     [void] Begin() {
         if ([object]::ReferenceEquals($this.Tasks[0], $this.Never) -and -not $this.Ended -and $this.HeldBytes -lt $this.Limit) {
             $this.Tasks[0] = $this.Output.ReadAsync($this.OutputBuffer, 0, 65536)
+        }
+        if ($null -ne $this.Draining) {
+            # What there is no room for yet is not lost.
+            if ([object]::ReferenceEquals($this.Tasks[0], $this.Never)) { $this.Draining.Stop() } else { $this.Draining.Start() }
         }
         if ([object]::ReferenceEquals($this.Tasks[1], $this.Never)) { $this.Tasks[1] = $this.Listener.AcceptAsync() }
         if ($null -ne $this.Link) {
@@ -102,11 +144,23 @@ class Relay {
         }
     }
 
-    [int] Patience() {
-        if ($null -ne $this.Link) { return -1 }
+    # For how long nobody need come.
+    [long] Left() {
+        if ($null -ne $this.Link) { return [int]::MaxValue }
         # Whoever has started it comes at once, or not at all.
         $most = if ($this.Owner) { $this.IdleMilliseconds } else { [Math]::Min(30000, $this.IdleMilliseconds) }
-        return [Math]::Max(0, $most - $this.Alone.ElapsedMilliseconds)
+        return [Math]::Min([int]::MaxValue, [Math]::Max(0, $most - $this.Alone.ElapsedMilliseconds))
+    }
+
+    [int] Patience() {
+        $left = $this.Left()
+        if ($this.HasGuests) {
+            foreach ($guest in $this.Guests) { if ($null -ne $guest) { $left = [Math]::Min($left, [Relay]::GreetMilliseconds - $guest.Since.ElapsedMilliseconds) } }
+        }
+        if ($null -ne $this.Draining -and $this.Draining.IsRunning -and -not $this.Ended) {
+            $left = [Math]::Min($left, [Relay]::DrainMilliseconds - $this.Draining.ElapsedMilliseconds)
+        }
+        return [Math]::Max(0, $left)
     }
 
     [byte[]] Frame([char] $kind, [long] $position, [byte[]] $body, [int] $count) {
@@ -134,10 +188,33 @@ class Relay {
             $this.HeldBytes += $count
             return
         }
+        $this.End()
+    }
+
+    # The engine will not say more.
+    [void] End() {
         $this.Ended = $true
+        $this.Tasks[0] = $this.Never
         $status = if ($this.Engine.WaitForExit([Relay]::LeaveMilliseconds)) { $this.Engine.ExitCode } else { -1 }
-        $body = [Text.Encoding]::ASCII.GetBytes("$status")
+        for ($i = 0; $i -lt 32 -and $this.Tasks[6].Wait(100); $i++) { $this.TakeError() }
+        $body = [Text.Encoding]::ASCII.GetBytes("$status`n") + $this.Errors
         $this.Hold($this.Frame('E', $this.Sent, $body, $body.Length))
+    }
+
+    [void] Drain() {
+        if ($null -eq $this.Draining) { $this.Draining = [Diagnostics.Stopwatch]::new() }
+    }
+
+    # The engine has written to standard error; the last of it is kept.
+    [void] TakeError() {
+        $task = $this.Tasks[6]
+        $this.Tasks[6] = $this.Never
+        $count = if ($task.IsCompletedSuccessfully) { $task.Result } else { 0 }
+        if (-not $count) { return }
+        $all = [byte[]] ($this.Errors + [ArraySegment[byte]]::new($this.ErrorBuffer, 0, $count).ToArray())
+        $start = [Math]::Max(0, $all.Length - [Relay]::MostErrors)
+        $this.Errors = [ArraySegment[byte]]::new($all, $start, $all.Length - $start).ToArray()
+        $this.Tasks[6] = $this.Engine.StandardError.BaseStream.ReadAsync($this.ErrorBuffer, 0, $this.ErrorBuffer.Length)
     }
 
     [void] Told() {
@@ -147,7 +224,14 @@ class Relay {
     }
 
     [void] Fed_() {
+        $failed = -not $this.Tasks[4].IsCompletedSuccessfully
         $this.Tasks[4] = $this.Never
+        if ($failed) {
+            # It takes nothing any more, and is told nothing more.
+            $this.Unfed.Clear()
+            $this.Drain()
+            return
+        }
         $this.Fed += $this.Unfed.Dequeue().Length
         if ($this.Fed - $this.Acknowledged -ge [Relay]::AckBytes -and $null -ne $this.Link) {
             $this.Acknowledged = $this.Fed
@@ -164,27 +248,62 @@ class Relay {
         $this.Alone.Restart()
     }
 
-    # Somebody has connected. The client that was here before may not know yet that its connection is gone.
+    # Somebody has connected; who comes when there is no place takes that of the one who has been silent longest.
     [void] Greet() {
         $task = $this.Tasks[1]
         $this.Tasks[1] = $this.Never
         if (-not $task.IsCompletedSuccessfully) { return }
-        $stream = [Net.Sockets.NetworkStream]::new($task.Result, $true)
+        $place = 0
+        for ($i = 0; $i -lt [Relay]::MostGuests; $i++) {
+            if ($null -eq $this.Guests[$i]) { $place = $i; break }
+            if ($this.Guests[$i].Since.Elapsed -gt $this.Guests[$place].Since.Elapsed) { $place = $i }
+        }
+        $this.Leave($place, $true)
         try {
-            $task.Result.ReceiveTimeout = $task.Result.SendTimeout = [Relay]::GreetMilliseconds
-            $why = $this.Judge($stream)
-        } catch { $stream.Dispose(); return }
+            $this.Guests[$place] = [Guest]::new($task.Result)
+            $this.HasGuests = $true
+            $this.Tasks[7 + $place] = $this.Guests[$place].Read()
+        } catch { $this.Leave($place, $true) }
+    }
+
+    [void] Leave([int] $place, [bool] $dispose) {
+        if ($dispose -and $null -ne $this.Guests[$place]) { $this.Guests[$place].Stream.Dispose() }
+        $this.Guests[$place] = $null
+        $this.Tasks[7 + $place] = $this.Never
+    }
+
+    # Hears the guests; those who say nothing are dropped.
+    [void] Hurry() {
+        for ($i = 0; $i -lt [Relay]::MostGuests; $i++) {
+            $guest = $this.Guests[$i]
+            if ($null -eq $guest) { continue }
+            if ($this.Tasks[7 + $i].IsCompleted) { $this.Listen($i) } elseif ($guest.Since.ElapsedMilliseconds -ge [Relay]::GreetMilliseconds) { $this.Leave($i, $true) }
+        }
+        $this.HasGuests = @($this.Guests -ne $null).Count -gt 0
+    }
+
+    # A guest has said something. The client that was here before may not know yet that its connection is gone.
+    [void] Listen([int] $place) {
+        $guest, $task = $this.Guests[$place], $this.Tasks[7 + $place]
+        $count = if ($task.IsCompletedSuccessfully) { $task.Result } else { 0 }
+        $guest.Count += $count
+        $size = $guest.Size()
+        if (-not $count -or $size -lt 0) { $this.Leave($place, $true); return }
+        if (-not $size -or $guest.Count -lt $size) { $this.Tasks[7 + $place] = $guest.Read(); return }
+        # Before it is greeted, a client has nothing more to say.
+        try { $why = if ($guest.Count -gt $size) { 'token' } else { $this.Judge($guest.Said, $size) } } catch { $why = 'token' }
         if ($why) {
             if ($why -ne 'token') {
                 $body = [Text.Encoding]::ASCII.GetBytes($why)
                 $frame = $this.Frame('X', 0, $body, $body.Length)
-                try { $stream.Write($frame, 0, $frame.Length) } catch { $why = '' }
+                try { $guest.Stream.Write($frame, 0, $frame.Length) } catch { $why = '' }
             }
-            $stream.Dispose()
+            $this.Leave($place, $true)
             return
         }
+        $this.Leave($place, $false)
         $this.Drop()
-        $this.Link = $stream
+        $this.Link = $guest.Stream
         $hello = @{ version = [Relay]::Version; session = $this.Session; first = $this.First; sent = $this.Sent; received = $this.Taken }
         $body = [Text.Encoding]::ASCII.GetBytes((ConvertTo-Json -Compress $hello))
         $this.Unsent.Enqueue($this.Frame('H', 0, $body, $body.Length))
@@ -192,13 +311,8 @@ class Relay {
     }
 
     # Why a client is not let in.
-    [string] Judge([IO.Stream] $stream) {
-        $frame = [byte[]]::new(4096)
-        $stream.ReadExactly($frame, 0, [Relay]::Header)
-        $count = [BitConverter]::ToInt32($frame, 9)
-        if ($frame[0] -ne [byte][char] 'H' -or $count -lt 0 -or $count -gt $frame.Length) { return 'token' }
-        $stream.ReadExactly($frame, 0, $count)
-        $said = [Text.Encoding]::ASCII.GetString($frame, 0, $count) | ConvertFrom-Json
+    [string] Judge([byte[]] $frame, [int] $size) {
+        $said = [Text.Encoding]::ASCII.GetString($frame, [Relay]::Header, $size - [Relay]::Header) | ConvertFrom-Json
         $given = [Convert]::FromBase64String("$($said.token)")
         if (-not [Security.Cryptography.CryptographicOperations]::FixedTimeEquals($this.Token, $given)) { return 'token' }
         if ($said.version -ne [Relay]::Version) { return 'version' }
@@ -234,7 +348,7 @@ class Relay {
                 if ($position -ne $this.Taken) { return $false }
                 $bytes = [byte[]]::new($size)
                 [Buffer]::BlockCopy($this.Heard, $at + [Relay]::Header, $bytes, 0, $size)
-                $this.Unfed.Enqueue($bytes)
+                if ($null -eq $this.Draining) { $this.Unfed.Enqueue($bytes) }
                 $this.Taken += $size
             }
             'A' {
@@ -259,7 +373,7 @@ class Relay {
 
     [void] Close() {
         try { $this.Feed.Dispose() } catch { $null = $_ }
-        if (-not $this.Engine.WaitForExit([Relay]::LeaveMilliseconds)) { $this.Engine.Kill() }
+        if (-not $this.Engine.WaitForExit([Relay]::LeaveMilliseconds)) { try { $this.Engine.Kill($true) } catch { $null = $_ } }
         $this.Listener.Dispose()
     }
 }

@@ -8,6 +8,19 @@ $wrap = foreach ($name in 'setsid', 'nohup') {
     foreach ($folder in "$env:PATH".Split(':')) { if ($folder -and [IO.File]::Exists("$folder/$name")) { "$folder/$name" } }
 }
 if (-not $wrap) { throw 'PSKernelNoSetsid' }
+# What killed relays of this user have left: their sockets refuse. One that has only just begun does not listen yet.
+foreach ($old in [IO.Directory]::GetDirectories([IO.Path]::GetTempPath(), 'pskernel-session-*')) {
+    $socket = [Net.Sockets.Socket]::new('Unix', 'Stream', 'Unspecified')
+    try {
+        if (-not [IO.File]::Exists("$old/s") -or [IO.Directory]::GetLastWriteTimeUtc($old) -gt [datetime]::UtcNow.AddMinutes(-1)) { continue }
+        $socket.Blocking = $false
+        $socket.Connect([Net.Sockets.UnixDomainSocketEndPoint]::new("$old/s"))
+    } catch [Net.Sockets.SocketException] {
+        if ($_.Exception.SocketErrorCode -eq 'ConnectionRefused') {
+            try { [IO.File]::Delete("$old/s"); [IO.Directory]::Delete($old) } catch { $null = $_ }
+        }
+    } catch { $null = $_ } finally { $socket.Dispose() }
+}
 $folder = [IO.Directory]::CreateTempSubdirectory('pskernel-session-').FullName
 try {
     $program, $arguments = [Environment]::ProcessPath, @([Environment]::GetCommandLineArgs() | Select-Object -Skip 1)

@@ -206,3 +206,9 @@ def test_what_was_taken_is_acknowledged_in_batches_up_to_the_end_of_a_line() -> 
 def test_a_line_without_an_end_is_acknowledged_some_day() -> None:
     state = client()
     assert any(state.delivered(b"x" * 65_536) for _ in range(10))
+
+
+def test_the_engines_end_has_its_last_words() -> None:
+    state = client()
+    state.take(Frame("E", 0, b"3\nIt is\nbroken."))
+    assert (3, b"It is\nbroken.") == (state.status, state.last_words)
