@@ -184,8 +184,8 @@ def peer_opener(folder: Path, open_stream: Callable[..., Awaitable[ByteStream]],
                     child=child,
                     most_buffered=int(str(traits.get("most_buffered", MEGABYTE))),
                     cut_shows=traits.get("cut_shows", True) is True,
-                    # sshd throws away what a subsystem writes to standard error, as a relay does.
-                    stderr_arrives=(not far.line_is_sshd or "sudo" in traits) and traits.get("stderr", True) is True,
+                    # sshd throws away what a subsystem writes to standard error.
+                    stderr_arrives=not far.line_is_sshd or "sudo" in traits,
                 )
             finally:
                 await stream.aclose()
@@ -260,7 +260,7 @@ def durable_opener(folder: Path, pwsh: str) -> Opener:
                 return stream
 
             # What the relay keeps, and what two sockets, two pipes and we do.
-            opener = peer_opener(folder, open_stream, most_buffered=4 * MEGABYTE, cut_shows=False, stderr=False)
+            opener = peer_opener(folder, open_stream, most_buffered=4 * MEGABYTE, cut_shows=False)
             async with opener(behaviour, *arguments) as subject:
                 yield subject
 
