@@ -127,9 +127,11 @@ def test_output_goes_on_through_five_cuts(lasting: Lasting) -> None:
                 session.line.cut_after(1 + 7919 * session.line.cuts)
                 cut_at = len(records) + 3000
         assert [f"line {n}" for n in range(1, 20_001)] == lines(records)
-        assert 5 == session.line.cuts
-        assert 10 == len(notices(records))
         assert PipelineEnd(PipelineState.COMPLETED) == records[-1]
+        # What comes faster than it is read is here before its cut. A last one, and what is told of it, may come behind.
+        behind = await session.run("''")
+        assert 3 <= session.line.cuts <= 5
+        assert 2 * session.line.cuts == len(notices([*records, *session.runspace.idle.take(), *behind]))
 
     lasting(test)
 

@@ -128,8 +128,10 @@ def test_cells_run_in_the_machine_and_never_on_its_host(host: Sshd, machine: Ssh
         # And from there to the next host.
         assert "cells run on" in (await cell(session, enter_line(machine)) or "")
         assert session.is_away
-        assert "again" in (await cell(session, "Exit-PSSession") or "")
-        await pid(session)
+        back = await cell(session, "Exit-PSSession") or ""
+        # The engine may take the machine's session for broken when the one behind it ends.
+        assert "again" in back or "has ended" in back
+        assert session.is_open == ("again" in back)
 
     with_session(target(host, vm_configuration="jea"), work)
 
