@@ -25,10 +25,11 @@ ALLOWED = {
     "directives": {"errors"},
     "answers": {"credentials", "errors", "questions", "userfiles"},
     "resolve": {"errors", "target"},
-    "credentials": {"errors", "questions"},
+    "withheld": set(),
+    "credentials": {"errors", "questions", "withheld"},
     "protocol": {"errors", "records"},
     "threads": set(),
-    "transports": {"errors", "records", "questions", "protocol", "pskernel", "threads"},
+    "transports": {"errors", "records", "questions", "protocol", "pskernel", "threads", "withheld"},
     "session": {"errors", "records", "questions", "protocol", "transports.base"},
     "connect": VALUES
     | {"credentials", "protocol.durable", "protocol.hostvalues", "protocol.pipelines", "protocol.runspace"}

@@ -13,11 +13,10 @@ from typing import Final
 
 from pskernel.cli import network, winrm
 from pskernel.cli.console import clean
-from pskernel.connect import open_transport
+from pskernel.connect import arrive, open_transport
 from pskernel.connect.containers import Container, ask_engine, find_container
 from pskernel.connect.machines import find_machine
 from pskernel.connect.processes import CannotAttach, describe_process
-from pskernel.connect.throughhost import enter_machine
 from pskernel.errors import (
     ConnectError,
     ElevationFailed,
@@ -267,8 +266,8 @@ async def _open_runspace(visit: Visit) -> _Finding:
     visit.runspace = await visit.opening()
     visit.notices = [record.text for record in visit.runspace.idle.take() if isinstance(record, Notice)]
     found = f"Its id is {visit.runspace.instance_id}."
+    await arrive(visit.runspace, _target(visit), visit.asker)
     if _target(visit).options.vm is not None:
-        await enter_machine(visit.runspace, _target(visit), visit.asker)
         return _Finding((found, f"The virtual machine {_target(visit).options.vm} was entered through its host."))
     if _target(visit).options.sudo:
         return _Finding((found, f"The way to it: {visit.runspace.peer.auth}."))

@@ -1,6 +1,7 @@
 """From a target to an open runspace."""
 
 from pskernel.connect.opening import (
+    arrive,
     connect,
     find_processes,
     find_shells,
@@ -12,6 +13,7 @@ from pskernel.connect.opening import (
 )
 
 __all__ = [
+    "arrive",
     "connect",
     "find_processes",
     "find_shells",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pskernel.transports.winrm.endpoint import WinRMEndpoint
 
 __all__ = [
+    "arrive",
     "connect",
     "find_processes",
     "find_shells",
@@ -81,13 +82,31 @@ async def connect(
         json.loads(target.options.application_arguments or "{}"),
     )
     runspace = await Runspace.open(transport, settings=settings, open_timeout=target.options.open_timeout)
-    if target.options.pid is not None:
-        await _require_process(runspace, target.options.pid)
-    if target.options.vm is not None:
-        from pskernel.connect.throughhost import enter_machine
-
-        await enter_machine(runspace, target, asker or NobodyToAsk())
+    await arrive(runspace, target, asker or NobodyToAsk())
     return runspace
+
+
+async def arrive(runspace: Runspace, target: Target, asker: Asker) -> None:
+    """Do what is left when a runspace is open: look at the process that answers, or go on into a virtual machine.
+
+    Args:
+        runspace: open; closed here if it does not get there.
+        target: where it is to be.
+        asker: whom to ask for the password of a virtual machine.
+
+    Raises:
+        TargetError, ConnectError: as :func:`connect`.
+    """
+    try:
+        if target.options.pid is not None:
+            await _require_process(runspace, target.options.pid)
+        if target.options.vm is not None:
+            from pskernel.connect.throughhost import enter_machine
+
+            await enter_machine(runspace, target, asker)
+    except BaseException:
+        await runspace.aclose()
+        raise
 
 
 async def _require_process(runspace: Runspace, pid: int) -> None:
@@ -95,10 +114,10 @@ async def _require_process(runspace: Runspace, pid: int) -> None:
     try:
         found = await runspace.query("$PID")
     except (PSKernelError, TimeoutError) as error:
-        found = [str(error)]
+        raise ConnectError(f"What listens on the socket of process {pid} does not say who it is. {error}") from None
     if found != [pid]:
-        await runspace.aclose()
-        raise ConnectError(f"The socket that carries the id {pid} in its name is that of process {found[0]}.")
+        whose = f"process {found[0]}" if len(found) == 1 else "another process"
+        raise ConnectError(f"The socket that carries the id {pid} in its name is that of {whose}.")
 
 
 def opener(
@@ -171,7 +190,6 @@ async def open_stream(
     Raises:
         TargetError, ConnectError: as :func:`connect`.
     """
-    _withhold_passwords(target, credential)
     if target.options.durable:
         from pskernel.connect.durable import open_durable
 
@@ -184,18 +202,6 @@ async def open_stream(
     if target.scheme == "vm":
         return await _open_vm(target, asker, credential)
     return await _open_on_this_machine(target)
-
-
-def _withhold_passwords(target: Target, credential: GivenCredential | None) -> None:
-    """A variable in which a password is, is for this program alone: none that is started here has it."""
-    from pskernel.transports.process import withhold
-
-    options = target.options
-    given = "" if credential is None or isinstance(credential.source, Secret) else str(credential.source)
-    for named in (options.credential, options.sudo_credential, options.vm_credential, given):
-        kind, _, name = (named or "").partition(":")
-        if kind == "env":
-            withhold(name)
 
 
 async def _open_on_this_machine(target: Target) -> ByteStream:

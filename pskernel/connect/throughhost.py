@@ -33,7 +33,7 @@ async def enter_machine(runspace: Runspace, target: Target, asker: Asker) -> Non
     """Let the host take the session into the machine that the option ``vm`` names.
 
     Args:
-        runspace: open on the host, and closed here if it stays there.
+        runspace: open on the host.
         target: which machine, who one is there, and where the password is.
         asker: whom to ask for that.
 
@@ -41,14 +41,6 @@ async def enter_machine(runspace: Runspace, target: Target, asker: Asker) -> Non
         TargetError: nothing says who one is in the machine.
         ConnectError: there is no such machine, or the host does not get into it.
     """
-    try:
-        await _enter(runspace, target, asker)
-    except BaseException:
-        await runspace.aclose()
-        raise
-
-
-async def _enter(runspace: Runspace, target: Target, asker: Asker) -> None:
     options = target.options
     if options.vm_user is None:
         raise TargetError(f"Say who you are in the virtual machine {options.vm}: the option vm_user.")

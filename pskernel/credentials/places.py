@@ -12,6 +12,7 @@ from pskernel.credentials.keyrings import fetch
 from pskernel.credentials.references import CredentialReference, Secret
 from pskernel.errors import TargetError
 from pskernel.questions import Asker, Question
+from pskernel.withheld import withhold
 
 __all__ = ["MAX_SECRET_BYTES", "from_line", "look_up", "resolve"]
 
@@ -57,6 +58,7 @@ def _from_environment(reference: CredentialReference) -> Secret:
             f"The credential {reference} cannot be used: the environment variable {reference.name} is "
             "not set where the kernel runs."
         )
+    withhold(reference.name)
     return Secret(os.environ[reference.name])
 
 

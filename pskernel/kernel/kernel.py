@@ -262,6 +262,7 @@ class RemotePowerShellKernel(EditorAnswers, Kernel):
                 "version": session.facts.version if session else None,
                 "user": session.facts.user if session else None,
                 "computer": session.facts.computer if session else None,
+                "place": session.place if session and session.is_away else None,
                 "sent": outcome.sent,
                 "own_error": outcome.error is not None and outcome.error.own,
                 "exit_code": outcome.exit_code,

@@ -8,6 +8,7 @@ asked which host it is, by the id that each has for its own.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from dataclasses import dataclass
 from itertools import pairwise
@@ -214,9 +215,12 @@ class Hops:
 
 async def leave_all(runspace: Runspace) -> None:
     """Leave whatever hosts a session that another client has left may be on; its own asks this client to leave."""
-    for _ in range(_MAX_LEVELS):
-        if await _exit_one_level(runspace):
-            return
+    # One that does not answer will not say who it is either, which whoever asks next is told.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(BEHIND_SECONDS):
+            for _ in range(_MAX_LEVELS):
+                if await _exit_one_level(runspace):
+                    return
 
 
 def _name(facts: Facts, before: Facts | None = None) -> str:

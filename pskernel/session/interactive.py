@@ -218,7 +218,7 @@ class InteractiveSession:
         if runspace is None or not self._hops.can_tell or not self.is_open:
             return
         try:
-            async with asyncio.timeout(CHECK_SECONDS):
+            async with asyncio.timeout(self._patience):
                 await self._hops.come_home(runspace)
         except (PSKernelError, TimeoutError) as error:
             await self.abandon(f"The session on {self.place} did not come back from there. {error}".rstrip())
@@ -326,12 +326,17 @@ class InteractiveSession:
         what_next = self._afterwards or f"Run it again to open a new session on {self.label}."
         self._refusal = _refusal(what_happened, what_next)
 
+    @property
+    def _patience(self) -> float:
+        """Seconds for the answer where the session is."""
+        return BEHIND_SECONDS if self.is_behind else CHECK_SECONDS
+
     async def _look(self, aim: Aim, *, follow: bool) -> Move | None:
         """Ask where the session is. One that does not tell, or that does not come back, is abandoned."""
         runspace = self._runspace
         if runspace is None:
             return None
-        seconds = BEHIND_SECONDS if self.is_behind else CHECK_SECONDS
+        seconds = self._patience
         try:
             return await runspace.in_time(seconds, lambda: self._hops.look(runspace, aim, follow=follow))
         except LeftTarget as error:

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, cast
 from pskernel.errors import ConnectError, ElevationFailed, TargetUnreachable
 from pskernel.transports.base import Peer
 from pskernel.transports.streams import CHUNK, CLOSED_HERE, Gate, Inbox, Tail
+from pskernel.withheld import is_withheld
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pskernel.transports.elevation import Handover
 
-__all__ = ["Child", "ProcessStream", "child_environment", "open_elevated", "open_process", "start", "withhold"]
+__all__ = ["Child", "ProcessStream", "child_environment", "open_elevated", "open_process", "start"]
 
 # How long a child has to leave after its input was closed, and again after it was asked to terminate.
 _LEAVE_SECONDS = 1.0
@@ -30,19 +31,10 @@ _KILLED_SECONDS = 5.0
 _SETTLE_SECONDS = 1.0
 
 
-# Variables in which passwords are.
-_WITHHELD: set[str] = set()
-
-
-def withhold(name: str) -> None:
-    """From now on, hand this variable of ours on to no program that is started here: a password is in it."""
-    _WITHHELD.add(name)
-
-
 def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return this process's environment without what is ours alone (PSKERNEL_*, passwords), with ``extra`` on top."""
     inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith("PSKERNEL_") and name not in _WITHHELD
+        name: value for name, value in os.environ.items() if not name.startswith("PSKERNEL_") and not is_withheld(name)
     }
     return inherited | dict(extra or {})
 

@@ -50,9 +50,12 @@ class Shown:
 
     def __init__(self) -> None:
         self.text = ""
+        self.begun = asyncio.Event()
 
     async def write(self, piece: StreamText) -> None:
         self.text += piece.text
+        if "begun" in self.text:
+            self.begun.set()
 
     async def flush(self) -> None: ...
 
@@ -75,8 +78,7 @@ class Session:
         running = asyncio.create_task(cell.run(text, Answers(*answers)))
         if during is not None:
             async with asyncio.timeout(60):
-                while "begun" not in shown.text:
-                    await asyncio.sleep(0.01)
+                await shown.begun.wait()
             during(cell)
         outcome = await running
         return shown.text, outcome

@@ -48,6 +48,8 @@ class Fleet:
         self.cut_at_facts = False
         self.stays = False
         self.calls_itself = ""
+        # Whether Exit-PSSession is never carried out.
+        self.stuck = False
         self.elsewhere_tells = True
         # How often a host behind is still closing when it is asked.
         self.closing = 0
@@ -79,6 +81,8 @@ class Fleet:
             await self._tell_host(call)
         elif match := re.fullmatch(r"(?:hop|(?:Enter-PSSession|etsn).* )(\w+)", call.text):
             self.behind.append(match[1])
+        elif call.text == "Exit-PSSession" and self.stuck:
+            await call.stopped.wait()
         elif call.text == "Exit-PSSession" and not self.behind:
             await call.tell(HostMethodIdentifier.PopRunspace)
         elif call.text in ("Exit-PSSession", "exsn") and not self.stays:
@@ -701,6 +705,40 @@ def test_a_session_of_another_client_is_left_on_its_own_host() -> None:
         session._opener = taken_over
         await session.ready(NobodyToAsk())
         assert HOME == fleet.host == session.facts.host_id
+
+    check(test)
+
+
+def test_a_session_that_stays_is_not_waited_for_long_on_a_host_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pskernel.session.interactive.BEHIND_SECONDS", 0.05)
+
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        session.outlives_exit = True
+        await run(session, "etsn db01")
+        fleet.silenced = True
+        async with asyncio.timeout(10):
+            await session.leave("exit")
+        assert not session.is_open
+
+    check(test)
+
+
+def test_a_session_of_another_client_that_does_not_leave_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pskernel.session.hops.BEHIND_SECONDS", 0.05)
+
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        fleet.stuck = True
+        opened = fleet.open
+
+        async def taken_over(asker: Asker) -> Runspace:
+            runspace = await opened(asker)
+            runspace.is_taken_over = True
+            return runspace
+
+        session._opener = taken_over
+        async with asyncio.timeout(10):
+            await session.ready(NobodyToAsk())
+        assert HOME == session.facts.host_id
 
     check(test)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pskernel.credentials import CredentialReference, look_up
 from pskernel.errors import ConnectError, TargetUnreachable, TransportClosed
 from pskernel.transports.process import ProcessStream, child_environment, open_process
 
@@ -214,3 +215,10 @@ def test_powershell_answers(pwsh: str) -> None:
         await stream.aclose()
 
     asyncio.run(main())
+
+
+def test_a_variable_that_was_read_as_a_password_is_kept_to_this_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("READ_AS_A_PASSWORD", "hunter2")
+    assert "hunter2" == child_environment()["READ_AS_A_PASSWORD"]
+    assert "hunter2" == look_up(CredentialReference.parse("env:READ_AS_A_PASSWORD")).reveal()
+    assert "READ_AS_A_PASSWORD" not in child_environment()
