@@ -184,7 +184,7 @@ class Target:
         inside = (self.engine, options.context, options.namespace, options.container, options.user)
         path = {"container": self.machine, "vm": (self.path or "").lower()}.get(self.scheme, self.path)
         login = (self.scheme, self.host, self.port, self.user, path)
-        which = (options.uri_query, options.pid, options.pipe, options.elevated_as)
+        which = (options.uri_query, options.pid, options.pipe, options.elevated_as, options.session)
         machine = ((options.vm or "").lower(), options.vm_user, options.vm_configuration)
         return *login, *which, options.subsystem, options.configuration, *inside, options.administrator, *machine
 

@@ -2,66 +2,46 @@
 
 from __future__ import annotations
 
-import json
-import re
+import getpass
+import os
 import shutil
+import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from functools import cache
-from importlib import resources
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from pskernel.connect.containers import open_bridge, open_container
+from pskernel.connect.relays import FoundRelay, Relay, Relays
 from pskernel.credentials import Secret
-from pskernel.errors import (
-    ConnectError,
-    PipelineFailed,
-    PromptUnavailable,
-    ProtocolError,
-    TargetUnreachable,
-    TransportClosed,
-)
+from pskernel.errors import ConnectError, PromptUnavailable, ProtocolError, TargetUnreachable, TransportClosed
 from pskernel.protocol.durable import Resumable
-from pskernel.protocol.pipelines import Command
-from pskernel.protocol.values import Value
-from pskernel.session.runspace import Runspace
 from pskernel.transports.base import ByteStream, PoolGone
 from pskernel.transports.durable import DurableStream, Patience
-from pskernel.transports.outofproc import OutOfProcTransport
+from pskernel.transports.durablepool import DurablePool
 from pskernel.transports.process import open_process
 from pskernel.transports.sshlogin import SSHEndpoint
-from pskernel.transports.streams import plain_text
 from pskernel.transports.unix import open_unix
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from pskernel.questions import Asker, Question
     from pskernel.target import Target
+    from pskernel.transports.base import KeptPool
 
-__all__ = ["DEFAULT_IDLE_SECONDS", "open_durable"]
+__all__ = ["DEFAULT_IDLE_SECONDS", "list_relays", "open_durable", "plain"]
 
 # As long as a WinRM server keeps a session.
 DEFAULT_IDLE_SECONDS = 7200.0
-# What the relay keeps for a client that is away; then the engine has to wait.
-_MOST_KEPT = 67_108_864
-_MAX_ANSWER = 4_096
-# What a folder for temporary files is called; the path reaches a script and an SSH server.
-_PATH = re.compile(r"/[A-Za-z0-9_./+ -]{1,100}")
-_REFUSALS = {
-    "PSKernelNoUnix": "A durable session needs a Unix system at the other end: a relay cannot be started on Windows.",
-    "PSKernelTooOld": "A durable session needs PowerShell 7.3 or newer there.",
-    "PSKernelNoSetsid": "A durable session needs setsid or nohup there, and neither is on PATH.",
-}
+_TAKEN = (
+    "Another client has the session {name} on {label}: {client}. Nothing was changed. To take it from that one, say so "
+    "with the option take_over=true, or -TakeOver."
+)
 
 # Starts PowerShell at the target, lets the function use it, and reaches the socket whose path that returns.
 _Start = Callable[[Callable[[ByteStream], Awaitable[str]]], Awaitable[ByteStream]]
 _OpenLink = Callable[[str], Awaitable[ByteStream]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Relay:
-    path: str
-    token: Secret
 
 
 async def open_durable(
@@ -70,38 +50,107 @@ async def open_durable(
     secret: Secret | None,
     tell: Callable[[str], None] | None,
     endpoint: SSHEndpoint | None,
-) -> DurableStream:
-    """Start a relay at the target, and with it the engine; returns the stream to that.
+    *,
+    name: str = "",
+    pool_id: UUID | None = None,
+) -> DurablePool:
+    """Start a relay at the target, and with it the engine, or come to one that is there; returns the way to it.
 
     Args:
-        target: where.
+        target: where; it may name a session, or say that one is taken from another client.
         asker: whom to ask for passwords and codes, now; on the way back nobody is asked.
         secret: the password that is known already.
         tell: takes sentences for the user about the way there.
         endpoint: of an SSH target.
+        name: what a new session is called where the target does not say.
+        pool_id: which session to come to; None: the one that the target names, or a new one.
 
     Raises:
-        ConnectError: the target cannot be reached, or no relay can be started there.
+        ConnectError: the target cannot be reached, no relay can be started there, or another client has the session.
+        PoolGone: there is no such session.
     """
-    options, session = target.options, uuid4().hex
+    options = target.options
     idle = DEFAULT_IDLE_SECONDS if options.idle_timeout is None else options.idle_timeout
     seconds = idle if options.reconnect_timeout is None else options.reconnect_timeout
     start, open_link = _way(target, asker, secret, tell, endpoint)
-    relays: list[_Relay] = []
+    relays: list[tuple[Relay, KeptPool | None]] = []
 
     async def run(stream: ByteStream) -> str:
-        relays.append(await _start_relay(stream, session, idle, options.open_timeout))
-        return relays[0].path
+        there = await Relays.at(stream, options.open_timeout)
+        try:
+            found = await _find(there, target, pool_id)
+            relays.append(found or (await there.start(uuid4().hex, options.session or name, idle), None))
+        finally:
+            await there.aclose()
+        return relays[0][0].path
 
     try:
         first = await start(run)
-        state = Resumable(session, relays[0].token, uuid4().hex)
-        stream = DurableStream(state, lambda: open_link(relays[0].path), target.label, Patience(seconds))
+        relay, pool = relays[0]
+        state = Resumable(
+            relay.session, relay.token, uuid4().hex, who=_this_client(), comes_later=pool is not None,
+            takes_over=options.take_over,
+        )  # fmt: skip
+        stream = DurableStream(state, lambda: open_link(relay.path), target.label, Patience(seconds))
         await stream.begin(first)
+    except PoolGone:
+        raise
     except (TransportClosed, ProtocolError, TimeoutError) as error:
         why = str(error) or "Its relay did not answer."
         raise ConnectError(f"The durable session on {target.label} could not be opened. {why}") from None
-    return stream
+    return DurablePool(stream, idle_timeout=idle, news=[] if options.session is None else [_news(target, pool)])
+
+
+async def _find(there: Relays, target: Target, pool_id: UUID | None) -> tuple[Relay, KeptPool] | None:
+    """The one that is meant, if it is there."""
+    options = target.options
+    if pool_id is None and options.session is None:
+        return None
+    found = await there.find(pool_id=pool_id, name=options.session or "")
+    if found is not None and found[1].connected and not options.take_over:
+        pool = found[1]
+        raise ConnectError(_TAKEN.format(name=pool.name or pool.pool_id, label=target.label, client=pool.client))
+    return found
+
+
+def _news(target: Target, pool: KeptPool | None) -> str:
+    """Nobody must take a new session for the one that was left."""
+    name, label = target.options.session, target.label
+    if pool is None:
+        return f"There was no session {name} on {label}: a new one was opened."
+    return f"Back in the session {name} on {label}, with the variables and the location that it has."
+
+
+async def list_relays(stream: ByteStream, seconds: float, *, clean: bool = False) -> list[FoundRelay]:
+    """The relays of the user whose PowerShell a stream leads to. Raises ConnectError.
+
+    Args:
+        stream: to a PowerShell of the plain kind.
+        seconds: for each question.
+        clean: whether what dead ones have left is removed.
+    """
+    there = await Relays.at(stream, seconds)
+    try:
+        return await there.known(clean=clean)
+    finally:
+        await there.aclose()
+
+
+def plain(target: Target) -> Target:
+    """The same place without a relay."""
+    options = replace(
+        target.options, durable=False, session=None, keep=False, take_over=False, idle_timeout=None,
+        reconnect_timeout=None,
+    )  # fmt: skip
+    return replace(target, options=options)
+
+
+def _this_client() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "somebody"
+    return f"{user} on {socket.gethostname()}, process {os.getpid()}"
 
 
 def _way(
@@ -150,42 +199,6 @@ def _by_ssh(
         return await open_socket_by_ssh(endpoint, path, asker=answers.again(), secret=secret)
 
     return start, open_link
-
-
-async def _start_relay(stream: ByteStream, session: str, idle: float, seconds: float) -> _Relay:
-    """Start it through PowerShell, which is left then. Raises ConnectError."""
-    runspace = await Runspace.open(OutOfProcTransport(stream), open_timeout=seconds)
-    try:
-        values = tuple((None, Value(value)) for value in (_script("relay.ps1"), session, _MOST_KEPT, idle))
-        found = await runspace.query([[Command(_script("start-relay.ps1"), values, is_script=True)]], timeout=seconds)
-    except PipelineFailed as failure:
-        said = plain_text(failure.record.message)[:300]
-        why = next((text for word, text in _REFUSALS.items() if word in said), None)
-        raise ConnectError(
-            why
-            or f"No durable session can be started there; a restricted endpoint allows none. PowerShell said: {said}"
-        ) from None
-    except TimeoutError:
-        raise ConnectError(f"The relay of the session did not start within {seconds:g} seconds.") from None
-    finally:
-        await runspace.aclose()
-    return _read_answer(found)
-
-
-def _read_answer(found: list[object]) -> _Relay:
-    try:
-        said = json.loads(str(found[0])[:_MAX_ANSWER])
-        path, token = str(said["path"]), str(said["token"])
-    except (IndexError, KeyError, TypeError, ValueError, RecursionError):
-        path, token = "", ""
-    if not _PATH.fullmatch(path) or not re.fullmatch(r"[A-Za-z0-9+/=]{40,60}", token):
-        raise ConnectError("The relay of the session did not say where it is, as a relay does.")
-    return _Relay(path, Secret(token))
-
-
-@cache
-def _script(name: str) -> str:
-    return resources.files("pskernel.connect").joinpath("scripts", name).read_text("utf-8")
 
 
 class _Answers:

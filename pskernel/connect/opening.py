@@ -17,9 +17,11 @@ from pskernel.transports.outofproc import OutOfProcTransport
 
 if TYPE_CHECKING:
     from types import ModuleType
+    from uuid import UUID
 
     from pskernel.target import Target
-    from pskernel.transports.base import ByteStream, KeptPool, Transport
+    from pskernel.transports.base import ByteStream, Transport
+    from pskernel.transports.durablepool import DurablePool
     from pskernel.transports.pipes import HostProcess
     from pskernel.transports.sshlogin import SSHEndpoint
     from pskernel.transports.winrm.endpoint import WinRMEndpoint
@@ -27,13 +29,13 @@ if TYPE_CHECKING:
 __all__ = [
     "arrive",
     "connect",
+    "endpoint_of",
     "find_processes",
-    "find_shells",
+    "open_durable_pool",
     "open_stream",
     "open_transport",
     "opener",
     "recorded_cells",
-    "reopen",
 ]
 
 _SERVER_MODE = "-s"
@@ -65,13 +67,20 @@ async def connect(
         asker: whom to ask for passwords and codes; None asks nobody.
         credential: the password, or where it is, if the target does not say.
         record_to: a file; what the remote sends is recorded, and written there when the runspace closes.
-        name: what the session is called at a WinRM server.
+        name: what the session is called by a server or relay that keeps it, where the target does not say.
 
     Raises:
         TargetError: the target or its credential cannot be used; nothing was contacted.
         ConnectError: no session could be opened; the subclasses say why.
     """
-    transport = await open_transport(target, asker or NobodyToAsk(), credential=credential, name=name)
+    asker = asker or NobodyToAsk()
+    if target.options.session is not None:
+        there = await _come_back(target, asker, credential, recorded=record_to is not None)
+        if isinstance(there, Runspace):
+            return there
+        transport = there
+    else:
+        transport = await open_transport(target, asker, credential=credential, name=name)
     if record_to is not None:
         from pskernel.transports.recording import RecordingTransport
 
@@ -82,8 +91,26 @@ async def connect(
         json.loads(target.options.application_arguments or "{}"),
     )
     runspace = await Runspace.open(transport, settings=settings, open_timeout=target.options.open_timeout)
-    await arrive(runspace, target, asker or NobodyToAsk())
+    await arrive(runspace, target, asker)
     return runspace
+
+
+async def _come_back(
+    target: Target, asker: Asker, credential: GivenCredential | None, *, recorded: bool
+) -> Runspace | Transport:
+    """Come back to the session that a target names; a way to a new one where there is none of that name."""
+    from pskernel.connect import kept
+
+    if recorded:
+        raise TargetError(
+            "What happened in a session that is there already cannot be recorded. Leave out the option session."
+        )
+    if target.is_winrm:
+        shell = await kept.find_named(target, asker, credential=credential)
+        if shell is not None:
+            return await kept.reopen(target, shell, asker, credential=credential)
+    transport = await open_transport(target, asker, credential=credential, name=target.options.session or "")
+    return await kept.attach(transport, target) if kept.leads_back(transport) else transport
 
 
 async def arrive(runspace: Runspace, target: Target, asker: Asker) -> None:
@@ -170,12 +197,30 @@ async def open_transport(
         cassette = Cassette.load(target.path or "")
         return ReplayTransport(cassette, speed=target.options.speed, strict=target.options.strict)
     if target.is_winrm:
-        winrm, endpoint = await _endpoint(target, asker, credential, name)
+        winrm, endpoint = await endpoint_of(target, asker, credential, name)
         over_winrm: Transport = winrm.WinRMTransport(endpoint, asker=asker, tell=tell)
         return over_winrm
+    if target.options.durable:
+        return await open_durable_pool(target, asker, credential, tell, name=name)
     news: list[str] = []
     stream = await open_stream(target, asker, tell or news.append, credential=credential)
     return OutOfProcTransport(stream, news=news)
+
+
+async def open_durable_pool(
+    target: Target,
+    asker: Asker,
+    credential: GivenCredential | None,
+    tell: Callable[[str], None] | None = None,
+    *,
+    name: str = "",
+    pool_id: UUID | None = None,
+) -> DurablePool:
+    from pskernel.connect.durable import open_durable
+
+    endpoint = _ssh_endpoint(target) if target.scheme == "ssh" else None
+    secret = await _secret(target, asker, credential)
+    return await open_durable(target, asker, secret, tell, endpoint, name=name, pool_id=pool_id)
 
 
 async def open_stream(
@@ -185,16 +230,11 @@ async def open_stream(
     *,
     credential: GivenCredential | None = None,
 ) -> ByteStream:
-    """Reach a target that speaks the out-of-process framing.
+    """Reach a target that speaks the out-of-process framing, without a relay.
 
     Raises:
         TargetError, ConnectError: as :func:`connect`.
     """
-    if target.options.durable:
-        from pskernel.connect.durable import open_durable
-
-        endpoint = _ssh_endpoint(target) if target.scheme == "ssh" else None
-        return await open_durable(target, asker, await _secret(target, asker, credential), tell, endpoint)
     if target.scheme == "ssh":
         return await _open_ssh(target, asker, await _secret(target, asker, credential), tell)
     if target.scheme == "process":
@@ -282,23 +322,6 @@ def _ssh_endpoint(target: Target) -> SSHEndpoint:
     return SSHEndpoint(target.host or "", target.port, target.user, **chosen)
 
 
-async def reopen(
-    target: Target, shell: KeptPool, asker: Asker, *, credential: GivenCredential | None = None
-) -> Runspace:
-    """Come to a session that the server of ``target`` keeps. Raises as :func:`connect`."""
-    transport = await open_transport(target, asker, credential=credential)
-    return await Runspace.attach(
-        transport, shell.pool_id, shell.running or (), open_timeout=target.options.open_timeout
-    )
-
-
-async def find_shells(target: Target, asker: Asker, *, credential: GivenCredential | None = None) -> list[KeptPool]:
-    """The sessions that the WinRM server of ``target`` keeps. Raises as :func:`connect`."""
-    winrm, endpoint = await _endpoint(target, asker, credential)
-    found: list[KeptPool] = await winrm.list_shells(endpoint)
-    return found
-
-
 async def find_processes(host: Target | None, asker: Asker, ids: Sequence[int] = ()) -> list[HostProcess]:
     """The PowerShell processes of this machine, or of an SSH host, that this user can attach to.
 
@@ -320,7 +343,7 @@ async def find_processes(host: Target | None, asker: Asker, ids: Sequence[int] =
     return await list_ssh_processes(_ssh_endpoint(host), ids, asker=asker, secret=secret)
 
 
-async def _endpoint(
+async def endpoint_of(
     target: Target, asker: Asker, credential: GivenCredential | None, name: str = ""
 ) -> tuple[ModuleType, WinRMEndpoint]:
     try:

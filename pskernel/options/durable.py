@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
 
 from pskernel.errors import TargetError
-from pskernel.options.kinds import SWITCH, option
+from pskernel.options.kinds import SWITCH, Kind, option
+from pskernel.options.schemes import DURABLE, WINRM
 
-__all__ = ["DURABLE", "DurableOptions"]
+__all__ = ["DurableOptions"]
 
-# Those whose sessions a relay can keep.
-DURABLE: Final = ("ssh", "process", "container")
+
+_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,58}[A-Za-z0-9_])?")
+
+
+def _read_name(value: object) -> str:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise ValueError
+    return value
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,27 @@ class DurableOptions:
         *DURABLE,
     )
 
+    session: str | None = option(
+        None,
+        Kind("a name of at most 60 letters, digits, '_', '.' and '-'", _read_name),
+        "The session's name: one of that name that is there already is come back to, else one is opened.",
+        *DURABLE,
+        *WINRM,
+    )
+    take_over: bool = option(
+        False,
+        SWITCH,
+        "Whether the session that is come back to is taken from another client that has it.",
+        *DURABLE,
+    )
+    keep: bool = option(
+        False,
+        SWITCH,
+        "Whether the session stays when the kernel is shut down, for whoever comes back to it.",
+        *DURABLE,
+        *WINRM,
+    )
+
     def check_durable(self, given: Collection[str], *, attaches: bool, backend: str) -> None:
         """Refuse what a relay cannot keep, and what is said of none; ``given`` are the options that are.
 
@@ -37,6 +65,12 @@ class DurableOptions:
                 "The options idle_timeout and reconnect_timeout are for sessions that outlive their connection: give "
                 "durable=true as well."
             )
+        if not self.durable and {"session", "take_over", "keep"} & set(given):
+            raise TargetError(
+                "The options session, take_over and keep are for sessions that can be left: give durable=true as well."
+            )
+        if self.take_over and self.session is None:
+            raise TargetError("The option take_over needs the option session, which says what to take over.")
         if self.durable and attaches:
             raise TargetError("A process that runs already outlives its connection by itself. Leave durable out.")
         if self.durable and backend == "openssh":

@@ -33,9 +33,10 @@ from pskernel.options.kinds import (
     string,
     whole,
 )
+from pskernel.options.schemes import WINRM
 from pskernel.options.ssh import SSHOptions
 from pskernel.options.vm import VMOptions
-from pskernel.options.winrm import WINRM, WinRMOptions
+from pskernel.options.winrm import WinRMOptions
 
 __all__ = ["CREDENTIAL_ADVICE", "OptionInfo", "Options", "check_option", "describe", "read_options"]
 

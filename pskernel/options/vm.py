@@ -8,7 +8,7 @@ from typing import Final
 
 from pskernel.credentials import check_user
 from pskernel.options.kinds import CREDENTIAL, Kind, option, string
-from pskernel.options.winrm import WINRM
+from pskernel.options.schemes import WINRM
 
 __all__ = ["VMOptions", "read_machine"]
 

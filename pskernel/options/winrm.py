@@ -7,12 +7,11 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from pskernel.options.durable import DURABLE
 from pskernel.options.kinds import MAX_TEXT, PATH, SECONDS, SWITCH, Kind, choice, number, option, string, whole
+from pskernel.options.schemes import DURABLE, WINRM
 
-__all__ = ["WINRM", "WinRMOptions"]
+__all__ = ["WinRMOptions"]
 
-WINRM: Final = ("winrm", "winrm+https")
 _HTTPS: Final = "winrm+https"
 _URI_PREFIX: Final = "http://schemas.microsoft.com/powershell/"
 

@@ -8,6 +8,9 @@ position, a length (little-endian: 1, 8 and 4 bytes) and that many bytes:
 - ``A`` everything before the position was taken: it will not be asked for again;
 - ``E`` the engine has ended, with this exit status and what it last wrote to standard error, after so many bytes;
 - ``X`` the relay does not let the client in; a word says why;
+- ``N`` a note of the client's for whoever comes to the session after it; the relay does not look into it;
+- ``L`` everything before the position was taken, and the client leaves the session to whoever comes in so many seconds;
+- ``W`` says what session it is: the first on a link, both ways, and the last;
 - ``Q`` the client wants the session to end.
 
 What was not acknowledged is kept, and sent again over the next link. A frame of data to the engine is taken whole or
@@ -16,25 +19,37 @@ not at all. Nothing here does I/O.
 
 from __future__ import annotations
 
+import base64
 import json
 import struct
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+from uuid import UUID
 
 from pskernel.errors import RemoteProtocolError
 
-__all__ = ["MAX_BODY", "VERSION", "Frame", "FrameDecoder", "Refusal", "Resumable", "encode_frame"]
+__all__ = [
+    "MAX_BODY", "MAX_NOTE", "VERSION", "Frame", "FrameDecoder", "Left", "Refusal", "Resumable", "encode_frame",
+    "read_left",
+]  # fmt: skip
 
-VERSION = 1
-MAX_BODY = 65_536
-_MAX_WORDS = 4_096
+VERSION: Final = 1
+MAX_BODY: Final = 65_536
+MAX_NOTE: Final = 4_096
+# Of which a note is the largest, in base64, and ids of pipelines.
+_MAX_WORDS = 16_384
+_MAX_PIPELINES = 100
 _HEADER = struct.Struct("<cqi")
-_KINDS = b"HDAEX"
+_SECONDS = struct.Struct("<q")
+_KINDS = b"HDAEXW"
+_NUMBERS = ("first", "passed", "sent", "received")
 # The relay is told of what was taken when there is so much of it.
 _ACK_BYTES = 65_536
-# PowerShell's have 44 KiB. What has no lines must not wait for one until the relay is full.
-_LONGEST_LINE = 524_288
+# What nobody takes, such as the pieces of a huge object, is acknowledged all the same before the relay is full.
+_MOST_UNTAKEN = 16_777_216
+_FROM_WHAT_YOU_HAVE = -1
 
 
 class Token(Protocol):
@@ -60,6 +75,14 @@ class Frame:
 def encode_frame(kind: str, position: int = 0, body: bytes = b"") -> bytes:
     """A frame for the relay."""
     return _HEADER.pack(kind.encode(), position, len(body)) + body
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a client left for the next one: its note, and the ids of the pipelines that it had begun and not closed."""
+
+    note: bytes
+    running: tuple[UUID, ...]
 
 
 class FrameDecoder:
@@ -97,14 +120,31 @@ class Resumable:
         session: which session it is.
         token: what the relay lets in.
         client: who this is, among those who have the token.
+        who: what others are told who that is.
+        comes_later: whether the session was another client's before.
+        takes_over: whether that one may have it still.
     """
 
-    def __init__(self, session: str, token: Token, client: str) -> None:
-        self._session, self._token, self._client = session, token, client
+    def __init__(
+        self,
+        session: str,
+        token: Token,
+        client: str,
+        *,
+        who: str = "",
+        comes_later: bool = False,
+        takes_over: bool = False,
+    ) -> None:
+        self._session, self._token, self._client, self._who = session, token, client, who
+        self._comes_later, self._takes_over = comes_later, takes_over
         self._kept: deque[tuple[int, bytes]] = deque()
         self._sent = self._received = 0
-        # How much was handed on, up to which line's end, and how much of that the relay knows of.
-        self._delivered = self._lines = self._acknowledged = 0
+        # How much was handed on, up to which line's end, how much of that was taken, and what the relay knows of.
+        self._delivered = self._lines = self._taken = self._acknowledged = 0
+        # Up to where another client may have received it too.
+        self._new_from = 0
+        # What the client before this one has left.
+        self.left: Left | None = None
         self.kept_bytes = 0
         # The exit status, when the engine has ended, and the end of its standard error.
         self.status: int | None = None
@@ -114,7 +154,10 @@ class Resumable:
 
     def hello(self) -> bytes:
         """The first frame on a link. It holds the token."""
-        words = {"version": VERSION, "token": self._token.reveal(), "client": self._client, "received": self._received}
+        words = {
+            "version": VERSION, "token": self._token.reveal(), "client": self._client, "who": self._who,
+            "received": _FROM_WHAT_YOU_HAVE if self._comes_later else self._received, "take": self._takes_over,
+        }  # fmt: skip
         return encode_frame("H", 0, json.dumps(words).encode())
 
     def welcome(self, frame: Frame) -> list[bytes]:
@@ -129,14 +172,31 @@ class Resumable:
         said = _read_hello(frame)
         if said.get("version") != VERSION or said.get("session") != self._session:
             raise RemoteProtocolError("What answers is not the relay of this session.")
-        first, sent, received = (said[name] for name in ("first", "sent", "received"))
+        first, passed, sent, received = (said[name] for name in _NUMBERS)
+        if self._comes_later:
+            self._begin_late(said)
         oldest = self._kept[0][0] if self._kept else self._sent
         if not (first <= self._received <= sent and oldest <= received <= self._sent):
             raise RemoteProtocolError("The relay of the session does not have what it should have kept.")
+        if not first <= passed <= sent:
+            raise RemoteProtocolError("The relay of the session does not know how far it is.")
         self._forget(received)
         return [frame for _, frame in self._kept]
 
+    def _begin_late(self, said: Mapping[str, Any]) -> None:
+        """Begin where the client before has ended: with a whole line."""
+        self.left = read_left(said)
+        self._comes_later = self._takes_over = False
+        self._sent = said["received"]
+        self._received = self._delivered = self._lines = self._taken = self._acknowledged = said["passed"]
+        self._new_from = said["sent"]
+
     # ---- data ----
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether what is delivered next was there before this client came."""
+        return self._delivered < self._new_from
 
     def send(self, data: bytes) -> bytes:
         """A frame with at most :data:`MAX_BODY` bytes for the engine."""
@@ -166,18 +226,32 @@ class Resumable:
         raise RemoteProtocolError("The relay of the session left something out, or speaks out of turn.")
 
     def delivered(self, data: bytes) -> bytes:
-        """Note that bytes were handed on; returns a frame that acknowledges them, or nothing if it is not time yet."""
+        """Note that bytes were handed on; returns a frame to send, or nothing."""
         line_end = data.rfind(b"\n") + 1
         if line_end:
-            # Whoever comes back to the session without having been there before begins with a whole line.
+            # Whoever comes to the session without having been there before begins with a whole line.
             self._lines = self._delivered + line_end
         self._delivered += len(data)
-        if self._delivered - self._lines > _LONGEST_LINE:
-            self._lines = self._delivered
-        if self._lines - self._acknowledged < _ACK_BYTES:
+        if self._delivered - self._acknowledged < _MOST_UNTAKEN:
             return b""
-        self._acknowledged = self._lines
-        return encode_frame("A", self._lines)
+        self._taken = self._acknowledged = self._lines = self._delivered
+        return encode_frame("A", self._taken)
+
+    def taken(self, *, at_once: bool = False) -> bytes:
+        """Note that what was handed on is of use to nobody else any more; returns a frame to send, or nothing.
+
+        Args:
+            at_once: whether the relay is to know it now, and not when there is more.
+        """
+        self._taken = self._lines
+        if self._taken - self._acknowledged < (1 if at_once else _ACK_BYTES):
+            return b""
+        self._acknowledged = self._taken
+        return encode_frame("A", self._taken)
+
+    def leave(self, seconds: float) -> bytes:
+        """A frame that leaves the session to whoever comes in so many seconds, with all that was not taken."""
+        return encode_frame("L", self._taken, _SECONDS.pack(int(seconds)))
 
     def _forget(self, position: int) -> None:
         if position > self._sent:
@@ -196,10 +270,24 @@ def _read_hello(frame: Frame) -> dict[str, Any]:
         said = json.loads(frame.body) if frame.kind == "H" else None
     except (ValueError, RecursionError):
         said = None
-    numbers = ("first", "sent", "received")
-    if not isinstance(said, dict) or not all(type(said.get(name)) is int and said[name] >= 0 for name in numbers):
+    if not isinstance(said, dict) or not all(type(said.get(name)) is int and said[name] >= 0 for name in _NUMBERS):
         raise RemoteProtocolError("What answers as the relay of the session does not say hello as a relay does.")
     return said
+
+
+def read_left(said: Mapping[str, Any]) -> Left:
+    """What a relay says that a client has left.
+
+    Raises:
+        RemoteProtocolError: it says it in no way that a relay does.
+    """
+    try:
+        left = Left(base64.b64decode(said["note"], validate=True), tuple(UUID(str(each)) for each in said["running"]))
+    except (KeyError, TypeError, ValueError):
+        left = None
+    if left is None or len(left.note) > MAX_NOTE or len(left.running) > _MAX_PIPELINES:
+        raise RemoteProtocolError("The relay of the session does not say as a relay does what was left in it.")
+    return left
 
 
 def _read_status(body: bytes) -> int:

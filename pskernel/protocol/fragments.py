@@ -17,7 +17,7 @@ from pskernel.errors import RemoteProtocolError
 
 __all__ = [
     "MAX_MESSAGE_BYTES", "Message", "MessageType", "Reassembler", "build_message", "fragment", "is_last",
-    "parse_message", "pool_of", "split_fragments",
+    "parse_message", "pool_init_data", "pool_of", "split_fragments",
 ]  # fmt: skip
 
 # Object id, fragment id, flags (1 = first, 2 = last), length of the blob: big-endian.
@@ -28,6 +28,7 @@ _FIRST, _LAST = 1, 2
 _TO_CLIENT, _TO_SERVER = 1, 2
 _NO_PIPELINE = bytes(16)
 _BOM = b"\xef\xbb\xbf"
+_ONE_RUNSPACE = b'<Obj RefId="0"><MS><I32 N="MinRunspaces">1</I32><I32 N="MaxRunspaces">1</I32></MS></Obj>'
 
 # PowerShell's own default for one received object (PSSessionOption.MaximumReceivedObjectSize).
 MAX_MESSAGE_BYTES = 200 * 1024 * 1024
@@ -39,6 +40,7 @@ class MessageType(IntEnum):
     """The message types this side reads or writes by itself (MS-PSRP 2.2.1). All others belong to psrpcore."""
 
     ENCRYPTED_SESSION_KEY = 0x00010006
+    RUNSPACEPOOL_INIT_DATA = 0x0002100B
     CREATE_PIPELINE = 0x00021006
     USER_EVENT = 0x00021008
     RUNSPACEPOOL_HOST_CALL = 0x00021100
@@ -93,6 +95,11 @@ class Reassembler:
                 messages.append(message)
         return messages
 
+    @property
+    def is_between(self) -> bool:
+        """Whether nothing is left of what was fed: no message has begun that has not ended."""
+        return not self._unfinished
+
     def _add(self, object_id: int, fragment_id: int, flags: int, blob: bytes) -> bytes | None:
         if flags == _FIRST | _LAST and fragment_id == 0 and object_id not in self._unfinished:
             if len(blob) > self._max:
@@ -142,6 +149,12 @@ def is_last(flags: int) -> bool:
 def pool_of(data: bytes) -> UUID:
     """The id of the runspace pool that our own first fragment is for."""
     return UUID(bytes_le=_MESSAGE.unpack_from(data, _FRAGMENT.size)[2])
+
+
+def pool_init_data(pool_id: UUID) -> bytes:
+    """What a server says to CONNECT_RUNSPACEPOOL of a pool with one runspace (MS-PSRP 2.2.2.27), as one fragment."""
+    header = _MESSAGE.pack(_TO_CLIENT, MessageType.RUNSPACEPOOL_INIT_DATA, pool_id.bytes_le, _NO_PIPELINE)
+    return fragment(0, header + _ONE_RUNSPACE, len(header) + len(_ONE_RUNSPACE) + _FRAGMENT.size)[0]
 
 
 def parse_message(data: bytes) -> Message:

@@ -147,6 +147,11 @@ class RunspaceProtocol:
         """The pool's instance id."""
         return self._pool.runspace_pool_id
 
+    @property
+    def is_between_messages(self) -> bool:
+        """Whether all that was received were whole messages."""
+        return self._reassembler.is_between
+
     def open(self) -> list[Outgoing]:
         """SESSION_CAPABILITY and INIT_RUNSPACEPOOL."""
         self._pool.open()

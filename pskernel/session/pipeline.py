@@ -46,6 +46,9 @@ class PipelineOwner(Protocol):
     async def refuse(self, call: HostCall, message: str) -> None:
         """Answer a host call with an error."""
 
+    def was_read(self) -> None:
+        """Note that all records of the pipeline that have arrived were read."""
+
 
 class Pipeline:
     """An invocation on the remote. Iterate over it, or over :meth:`batches`, until it ends.
@@ -63,6 +66,8 @@ class Pipeline:
         self._owner = owner
         self._queue: list[Record] = []
         self._queued_bytes = 0
+        # Whether a reader has a batch, and has not come back for the next.
+        self._handed_out = False
         self._changed = asyncio.Event()
         self._drained = asyncio.Event()
         self._drained.set()
@@ -70,7 +75,7 @@ class Pipeline:
         self._failure: PSKernelError | None = None
         self._stop_sent = False
         self._dropped = 0
-        self._finished = asyncio.Event()
+        self._finished, self._read = asyncio.Event(), asyncio.Event()
 
     @property
     def ended(self) -> bool:
@@ -83,6 +88,11 @@ class Pipeline:
         return self._end
 
     @property
+    def is_read(self) -> bool:
+        """Whether all that has arrived was read."""
+        return not self._queue and not self._handed_out
+
+    @property
     def dropped_records(self) -> int:
         """Records dropped because the remote kept sending after it was told to stop."""
         return self._dropped
@@ -91,6 +101,10 @@ class Pipeline:
         """Wait until the remote reports the end, or the connection is lost. Does not consume records."""
         await self._finished.wait()
 
+    async def wait_read(self) -> None:
+        """Wait until somebody has read it to its end, or the connection is lost."""
+        await self._read.wait()
+
     async def batches(self) -> AsyncIterator[list[Record]]:
         """Yield what has arrived since the last batch, at least one record at a time, in order.
 
@@ -98,10 +112,13 @@ class Pipeline:
             TransportClosed: the connection was lost before the end.
         """
         while True:
+            self._handed_out = False
             if not self._queue:
+                self._owner.was_read()
                 if self._failure is not None:
                     raise self._failure
                 if self._end is not None:
+                    self._read.set()
                     return
                 self._changed.clear()
                 await self._changed.wait()
@@ -109,6 +126,7 @@ class Pipeline:
             batch, self._queue = self._queue, []
             self._queued_bytes = 0
             self._drained.set()
+            self._handed_out = True
             yield batch
 
     async def __aiter__(self) -> AsyncIterator[Record]:
@@ -166,6 +184,7 @@ class Pipeline:
         if self._end is None and self._failure is None:
             self._failure = error
         self._finished.set()
+        self._read.set()
         self._drained.set()
         self._changed.set()
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pskernel.protocol.runspace import Outgoing, RunspaceProtocol
     from pskernel.records import HostCall
     from pskernel.session.pipeline import Pipeline
+    from pskernel.session.taking import Taking
     from pskernel.transports.base import Transport
 
 __all__ = ["Replies"]
@@ -32,6 +33,7 @@ class Replies:
         protocol: encodes answers.
         send: sends messages.
         chore: runs work to its end, whether or not anybody waits for it.
+        taking: hears what is read and answered.
     """
 
     def __init__(
@@ -40,11 +42,13 @@ class Replies:
         protocol: RunspaceProtocol,
         send: Callable[[list[Outgoing]], Awaitable[None]],
         chore: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        taking: Taking,
     ) -> None:
         self._transport = transport
         self._protocol = protocol
         self._send = send
         self._chore = chore
+        self._taking = taking
         self.key = KeyExchange()
         self._refusing = 0
 
@@ -57,6 +61,10 @@ class Replies:
             await self._send(self._protocol.input_error(pipeline.pipeline_id, input_clixml))
         pipeline.sent_at = asyncio.get_running_loop().time()
 
+    def was_read(self) -> None:
+        """All that has arrived for a pipeline was read."""
+        self._taking.note()
+
     async def signal(self, pipeline: Pipeline) -> None:
         """Send the stop signal."""
         with contextlib.suppress(TransportClosed, NotPowerShell):
@@ -67,7 +75,7 @@ class Replies:
         if has_secret(value):
             await self.exchange_key()
         if call.call_id is not None:
-            await asyncio.shield(self._chore(self._say(self._protocol.answer(call.call_id, value))))
+            await asyncio.shield(self._chore(self._reply(call, self._protocol.answer(call.call_id, value))))
 
     async def exchange_key(self) -> None:
         """Wait until secrets can be sent; the first one begins the exchange."""
@@ -78,7 +86,7 @@ class Replies:
     async def refuse(self, call: HostCall, message: str) -> None:
         """Send a host call's exception."""
         if call.call_id is not None:
-            await self._say(self._protocol.refuse(call.call_id, message))
+            await self._reply(call, self._protocol.refuse(call.call_id, message))
 
     def refuse_unasked(self, call: HostCall) -> None:
         """Refuse a call that comes while nobody is there to answer."""
@@ -92,6 +100,10 @@ class Replies:
             await self.refuse(call, NO_HOST_NOW)
         finally:
             self._refusing -= 1
+
+    async def _reply(self, call: HostCall, messages: list[Outgoing]) -> None:
+        await self._say(messages)
+        self._taking.answered(call)
 
     async def _say(self, messages: list[Outgoing]) -> None:
         """Send what nobody waits for: that the line is gone is the reader's news."""

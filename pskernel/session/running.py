@@ -22,6 +22,11 @@ class RunningPipelines:
         """The pipeline that runs now; None if there is none, or it has ended and is being closed."""
         return next((pipeline for pipeline in reversed(self._stack) if not pipeline.ended), None)
 
+    @property
+    def all_read(self) -> bool:
+        """Whether whoever reads from them has read all that has arrived, and is done with it."""
+        return all(pipeline.is_read for pipeline in self._stack)
+
     def add(self, pipeline: Pipeline) -> None:
         """Note that a pipeline starts."""
         self._stack.append(pipeline)

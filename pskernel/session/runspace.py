@@ -35,6 +35,7 @@ from pskernel.session.pipeline import Pipeline, take_back
 from pskernel.session.replies import Replies
 from pskernel.session.running import RunningPipelines
 from pskernel.session.state import RunspaceState, opening_error
+from pskernel.session.taking import Taking
 from pskernel.transports.base import Gone, Payload, Transport
 
 __all__ = ["Runspace", "RunspaceState"]
@@ -65,7 +66,8 @@ class Runspace(LeavesPool, Beside):
         self._received = 0
         self._reset_answer: asyncio.Future[bool] | None = None
         self._chores: set[asyncio.Task[None]] = set()
-        self._replies = Replies(transport, self._protocol, self._send, self._chore)
+        self._taking = Taking(transport, protocol, self._running)
+        self._replies = Replies(transport, self._protocol, self._send, self._chore, self._taking)
         self._reader = asyncio.create_task(self._read(), name="pskernel-reader")
 
     @classmethod
@@ -182,7 +184,7 @@ class Runspace(LeavesPool, Beside):
             pipeline = Pipeline(self._replies, pipeline_id)
             self._running.add(pipeline)
             self.left.append(pipeline)
-            self._chore(self._see_off(pipeline, turn))
+            self._chore(self._see_off_left(pipeline, turn))
             await keeper(self._transport).resume(pipeline_id)
 
     async def aclose(self, *, grace: float = 2.0) -> None:
@@ -193,7 +195,7 @@ class Runspace(LeavesPool, Beside):
                 with contextlib.suppress(TimeoutError, TransportClosed):
                     async with asyncio.timeout(grace):
                         # The last pipeline may just be being seen off; one that runs is not waited for.
-                        async with contextlib.nullcontext() if self.is_busy else self._turn:
+                        async with contextlib.nullcontext() if self.is_busy or self.left else self._turn:
                             await self._transport.close_pool()
         finally:
             await self._shut(_CLOSED)
@@ -249,6 +251,11 @@ class Runspace(LeavesPool, Beside):
             self._running.remove(pipeline)
             turn.release()
 
+    async def _see_off_left(self, pipeline: Pipeline, turn: asyncio.Lock) -> None:
+        """As long as nobody has read it, the server must not forget it: another client may come for it."""
+        await pipeline.wait_read()
+        await self._see_off(pipeline, turn)
+
     async def _send(self, messages: list[Outgoing]) -> None:
         for message in messages:
             for fragment in message.fragments:
@@ -267,6 +274,7 @@ class Runspace(LeavesPool, Beside):
             while self._state is not RunspaceState.BROKEN:
                 for item in await self._transport.receive():
                     self._take(item)
+                self._taking.note()
                 await self._running.wait_drained()
                 # A stream with data ready never yields by itself, and this loop belongs to the kernel too.
                 await asyncio.sleep(0)
@@ -292,6 +300,8 @@ class Runspace(LeavesPool, Beside):
         self._received += len(item.data)
         for pipeline_id, record in self._protocol.receive(item.data):
             received, self._received = self._received, 0
+            if isinstance(record, HostCall) and record.expects_reply:
+                self._taking.asked(record)
             if isinstance(record, PoolEvent):
                 self._take_pool_event(record)
             elif not self._running.deliver(pipeline_id, record, received) and not isinstance(record, PipelineEnd):

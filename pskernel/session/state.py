@@ -44,8 +44,9 @@ class KeyExchange:
 
     def end(self, problem: str = "") -> None:
         """Note that there is a key, or never will be one; with a ``problem`` because the server's is none."""
-        self._problem = self._problem or problem
-        self._over.set()
+        if self._begun:  # otherwise it is another client's
+            self._problem = self._problem or problem
+            self._over.set()
 
     async def wait(self) -> None:
         """Wait for that.

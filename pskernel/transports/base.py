@@ -24,6 +24,7 @@ __all__ = [
     "FileAccess",
     "Gone",
     "Interlude",
+    "KeepsUntaken",
     "KeptPool",
     "MayBeAway",
     "OffersFiles",
@@ -166,6 +167,18 @@ class MayBeAway(Protocol):
         """Wait until it is not."""
 
 
+@runtime_checkable
+class KeepsUntaken(Protocol):
+    """A transport whose far side keeps what it has sent for another client, until this one has taken it."""
+
+    def taken(self, *, at_once: bool = False) -> None:
+        """All that was received was shown, or used.
+
+        Args:
+            at_once: whether the far side is to know it now, and not when there is more.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class KeptPool:
     """A runspace pool that a server keeps, of this client or another.
@@ -177,6 +190,9 @@ class KeptPool:
         owner: the user.
         connected: whether a client is connected.
         running: the ids of its pipelines; None where the server does not tell.
+        opened: when it was, in seconds since 1970; 0 where the server does not tell.
+        client: who is connected, or was last; likewise empty.
+        alone: for how many seconds nobody has been connected; likewise.
     """
 
     pool_id: UUID
@@ -185,6 +201,9 @@ class KeptPool:
     owner: str
     connected: bool
     running: tuple[UUID, ...] | None = None
+    opened: float = 0.0
+    client: str = ""
+    alone: float = 0.0
 
 
 @runtime_checkable

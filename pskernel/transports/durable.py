@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from pskernel.errors import PSKernelError, RemoteProtocolError, TransportClosed
-from pskernel.protocol.durable import MAX_BODY, Frame, FrameDecoder, Refusal, Resumable, encode_frame
+from pskernel.protocol.durable import MAX_BODY, Frame, FrameDecoder, Left, Refusal, Resumable, encode_frame
 from pskernel.transports.base import ByteStream, FileAccess, Interlude, KnowsPeer, Peer, PoolGone
 from pskernel.transports.durablefiles import ResumedFiles, open_files_of
 from pskernel.transports.durableway import HungUp, Patience, Trouble, way_ended
@@ -63,6 +63,9 @@ class DurableStream:
         self._news: deque[str] = deque(maxlen=_MOST_NEWS)
         self._error: PSKernelError | None = None
         self._closed: asyncio.Event | None = None
+        # What the next client is to know; and whether this one leaves it to that.
+        self._note = b""
+        self._leaving = False
         # What receivers wait for, the task that writes, the one that reads, senders; and whether there is a link.
         self._arrived, self._to_send, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._kept_less, self._linked, self._lost = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -70,6 +73,65 @@ class DurableStream:
     async def begin(self, link: ByteStream) -> None:
         """Greet the relay over its first link. Raises as opening a session does; the link is closed then."""
         self._connect(link, *await self._greet(link))
+
+    # ---- who else comes to the session ----
+
+    @property
+    def left(self) -> Left | None:
+        """What another client has left, if one was there before."""
+        return self._state.left
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether what is received next may have been that one's already."""
+        return self._state.is_replaying
+
+    def note(self, words: bytes) -> None:
+        """Have the relay keep something for whoever comes next."""
+        self._note = encode_frame("N", 0, words)
+        self._post(self._note)
+
+    def taken(self, *, at_once: bool = False) -> None:
+        """What was received need not be kept for another client any more. See :meth:`Resumable.taken`."""
+        acknowledgement = self._state.taken(at_once=at_once)
+        if acknowledgement:
+            self._post(acknowledgement)
+
+    async def leave(self, seconds: float) -> None:
+        """Leave the session to whoever comes within so many seconds; to go on with it, :meth:`come_back`.
+
+        Raises:
+            TransportClosed: the relay cannot be told now.
+        """
+        self._check()
+        link, reader = self._link, self._tasks[0]
+        if link is None:
+            raise TransportClosed("The connection is away just now. The session can be left when it is there again.")
+        self._leaving = True
+        self._room.set()
+        self._post(self._state.leave(seconds))
+        # The relay ends the link when it knows.
+        await asyncio.wait({reader}, timeout=_LEAVE_SECONDS)
+        if not reader.done():
+            self._leaving = False
+            self._lose(link)
+            raise TransportClosed("The relay did not confirm that the session is left.")
+        self._link = None
+        self._linked.clear()
+        self._tasks[1].cancel()
+        await _drop(link)
+
+    async def come_back(self) -> None:
+        """Go on with a session that was left.
+
+        Raises:
+            PoolGone: it is not there any more, or another client has had it.
+            ConnectError, TransportClosed: it cannot be reached.
+        """
+        link = await self._open_link()
+        connection = await self._greet(link)
+        self._leaving = False
+        self._connect(link, *connection)
 
     # ---- the contract of a byte stream ----
 
@@ -172,7 +234,7 @@ class DurableStream:
     def _connect(self, link: ByteStream, decoder: FrameDecoder, early: list[Frame], again: list[bytes]) -> None:
         self._link = link
         self._peer = link.peer if isinstance(link, KnowsPeer) else Peer()
-        self._outbox = deque(again)
+        self._outbox = deque([self._note, *again] if self._note else again)
         self._to_send.set()
         self._room.set()
         # The relay may have said in its hello what it has taken.
@@ -190,7 +252,7 @@ class DurableStream:
             while True:
                 for frame in frames:
                     self._take(frame)
-                if self._waiting > _HIGH_WATER and self._closed is None:
+                if self._waiting > _HIGH_WATER and self._closed is None and not self._leaving:
                     self._room.clear()
                     await self._room.wait()
                 data = await link.receive()
@@ -215,7 +277,8 @@ class DurableStream:
             self._lose(link)
 
     def _take(self, frame: Frame) -> None:
-        if self._closed is not None:
+        if self._closed is not None or self._leaving:
+            # It was not received then, and comes again.
             return
         data = self._state.take(frame)
         if data:
@@ -254,7 +317,7 @@ class DurableStream:
     # ---- between two links ----
 
     def _lose(self, link: ByteStream) -> None:
-        if self._link is not link or self._closed is not None or self._state.status is not None:
+        if self._link is not link or self._closed is not None or self._state.status is not None or self._leaving:
             return
         self._link = None
         self._linked.clear()

@@ -15,7 +15,17 @@ from pskernel.errors import RemoteProtocolError, ReplayError
 from pskernel.protocol.fragments import Message, Reassembler, parse_message
 from pskernel.records import PipelineState
 from pskernel.transports.asked import ClientMessage, ClientReader, Request
-from pskernel.transports.base import FileAccess, Gone, KnowsPeer, MayBeAway, OffersFiles, Payload, Peer, Transport
+from pskernel.transports.base import (
+    FileAccess,
+    Gone,
+    KeepsUntaken,
+    KnowsPeer,
+    MayBeAway,
+    OffersFiles,
+    Payload,
+    Peer,
+    Transport,
+)
 from pskernel.transports.cassette import MAX_BYTES, Act, Cassette, Event, Mark, Recording, Sent, final_state, opens
 
 if TYPE_CHECKING:
@@ -108,6 +118,11 @@ class RecordingTransport:
         """Wait until it is not."""
         if isinstance(self._inner, MayBeAway):
             await self._inner.back()
+
+    def taken(self, *, at_once: bool = False) -> None:
+        """What was received was taken."""
+        if isinstance(self._inner, KeepsUntaken):
+            self._inner.taken(at_once=at_once)
 
     async def open_files(self) -> FileAccess | None:
         """Files, which are no part of the recording."""

@@ -107,6 +107,7 @@ class Subject:
                 continue
             assert data, "the stream ended"
             received += data
+            self.stream.taken()
         return received
 
 
@@ -284,7 +285,7 @@ def test_a_relay_that_lies_ends_the_session(pwsh: str) -> None:
     async def test(subject: Subject) -> None:
         async def lie(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read(4096)
-            words = b'{"version":1,"session":"this","first":0,"sent":0,"received":99}'
+            words = b'{"version":1,"session":"this","first":0,"passed":0,"sent":0,"received":99}'
             writer.write(encode_frame("H", 0, words))
             await reader.read()
             writer.close()

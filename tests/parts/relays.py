@@ -7,18 +7,16 @@ import json
 import shutil
 import tempfile
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
 import psutil
 
+from pskernel.connect.relays import relay_script
 from pskernel.credentials import Secret
 from pskernel.protocol.durable import Resumable
 
 __all__ = ["Relay"]
-
-SCRIPT = resources.files("pskernel.connect").joinpath("scripts", "relay.ps1").read_text()
 
 
 @dataclass
@@ -35,11 +33,11 @@ class Relay:
         # The path must be short enough for a socket.
         self.folder = Path(tempfile.mkdtemp(prefix="psk-", dir="/tmp"))
         settings = {
-            "session": "this", "limit": self.limit, "idle": self.idle, "program": self.program,
+            "session": "this", "name": "name", "limit": self.limit, "idle": self.idle, "program": self.program,
             "arguments": self.arguments,
         }  # fmt: skip
         (self.folder / "settings.json").write_text(json.dumps(settings))
-        (self.folder / "relay.ps1").write_text(SCRIPT)
+        (self.folder / "relay.ps1").write_text(relay_script())
         words = ["-NoLogo", "-NoProfile", "-NonInteractive", "-File", f"{self.folder}/relay.ps1", str(self.folder)]
         self.process = await asyncio.create_subprocess_exec(
             self.pwsh, *words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
@@ -62,9 +60,9 @@ class Relay:
         """Its socket."""
         return str(self.said["path"])
 
-    def client(self, name: str = "client", token: str = "") -> Resumable:
-        """A client's state at the beginning of the session."""
-        return Resumable("this", Secret(token or str(self.said["token"])), name)
+    def client(self, name: str = "client", token: str = "", **how: bool) -> Resumable:
+        """A client's state at the beginning of the session, or of another one that comes later."""
+        return Resumable("this", Secret(token or str(self.said["token"])), name, who=f"the {name}", **how)
 
     async def gone(self) -> None:
         """Wait until it has ended by itself."""

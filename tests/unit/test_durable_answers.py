@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from pskernel.connect.durable import _Answers, _read_answer
+from pskernel.connect.durable import _Answers
+from pskernel.connect.relays import _read, _read_relay
 from pskernel.errors import ConnectError, PromptUnavailable
 from pskernel.questions import Question
 from pskernel.transports.sshlogin import Deadline, Login
@@ -92,4 +93,4 @@ def test_what_is_of_the_moment_or_no_secret_is_not_kept(question: Question) -> N
 )  # fmt: skip
 def test_a_relay_that_does_not_say_where_it_is(found: list[object]) -> None:
     with pytest.raises(ConnectError, match="did not say where it is"):
-        _read_answer(found)
+        _read_relay(_read(found[0]) if found else {}, "0" * 32)

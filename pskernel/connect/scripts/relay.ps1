@@ -1,30 +1,7 @@
 # Keeps a PowerShell server, the engine, for a client whose connection may be lost, and what it said meanwhile. The
-# frames between the two are described in docs/durable.md. Nothing that is carried is looked at, or written anywhere.
+# frames between the two are described in docs/durable.md. Nothing that is carried is written anywhere.
 param([string] $Folder)
 $ErrorActionPreference = 'Stop'
-
-# Somebody who has connected and has not said who it is.
-class Guest {
-    [IO.Stream] $Stream
-    [byte[]] $Said = [byte[]]::new(4096)
-    [int] $Count = 0
-    [Diagnostics.Stopwatch] $Since = [Diagnostics.Stopwatch]::StartNew()
-
-    Guest([Net.Sockets.Socket] $socket) {
-        $socket.SendTimeout = 1000
-        $this.Stream = [Net.Sockets.NetworkStream]::new($socket, $true)
-    }
-
-    [Threading.Tasks.Task] Read() { return $this.Stream.ReadAsync($this.Said, $this.Count, $this.Said.Length - $this.Count) }
-
-    # How long its hello is: 0 if that is not known yet, -1 if it is none.
-    [int] Size() {
-        if ($this.Count -and $this.Said[0] -ne [byte][char] 'H') { return -1 }
-        if ($this.Count -lt [Relay]::Header) { return 0 }
-        $size = [BitConverter]::ToInt32($this.Said, 9)
-        return ($size -lt 0 -or $size -gt $this.Said.Length - [Relay]::Header) ? -1 : [Relay]::Header + $size
-    }
-}
 
 class Relay {
     static [int] $Version = 1
@@ -40,7 +17,7 @@ class Relay {
     static [int] $MostErrors = 3000
     static [int] $LeaveMilliseconds = 2000
 
-    [string] $Session
+    [Story] $Story
     [byte[]] $Token
     [long] $Limit
     [long] $IdleMilliseconds
@@ -49,6 +26,7 @@ class Relay {
     [IO.Stream] $Feed
     [Net.Sockets.Socket] $Listener
     [IO.Stream] $Link
+    # The client that has it, or had it last.
     [string] $Owner
 
     # What is under way: output of the engine, a client that comes, what the client says, what it is told, what the
@@ -71,6 +49,8 @@ class Relay {
     [Collections.Generic.Queue[byte[]]] $Unfed = [Collections.Generic.Queue[byte[]]]::new()
     [long] $HeldBytes = 0
     [long] $First = 0
+    # Up to where the client is done with what it has received: the end of a line.
+    [long] $Passed = 0
     [long] $Sent = 0
     [long] $Taken = 0
     [long] $Fed = 0
@@ -80,7 +60,7 @@ class Relay {
     [Diagnostics.Stopwatch] $Alone = [Diagnostics.Stopwatch]::StartNew()
 
     Relay([object] $settings, [byte[]] $token, [string] $path) {
-        $this.Session = $settings.session
+        $this.Story = [Story]::new($settings.session, $settings.name)
         $this.Token = $token
         $this.Limit = $settings.limit
         $this.IdleMilliseconds = 1000 * $settings.idle
@@ -290,24 +270,39 @@ class Relay {
         $size = $guest.Size()
         if (-not $count -or $size -lt 0) { $this.Leave($place, $true); return }
         if (-not $size -or $guest.Count -lt $size) { $this.Tasks[7 + $place] = $guest.Read(); return }
+        if ($guest.Asks()) { $this.Tell($guest); $this.Leave($place, $true); return }
         # Before it is greeted, a client has nothing more to say.
         try { $why = if ($guest.Count -gt $size) { 'token' } else { $this.Judge($guest.Said, $size) } } catch { $why = 'token' }
         if ($why) {
-            if ($why -ne 'token') {
-                $body = [Text.Encoding]::ASCII.GetBytes($why)
-                $frame = $this.Frame('X', 0, $body, $body.Length)
-                try { $guest.Stream.Write($frame, 0, $frame.Length) } catch { $why = '' }
-            }
+            if ($why -ne 'token') { $this.Answer($guest, 'X', [Text.Encoding]::ASCII.GetBytes($why)) }
             $this.Leave($place, $true)
             return
         }
         $this.Leave($place, $false)
         $this.Drop()
         $this.Link = $guest.Stream
-        $hello = @{ version = [Relay]::Version; session = $this.Session; first = $this.First; sent = $this.Sent; received = $this.Taken }
-        $body = [Text.Encoding]::ASCII.GetBytes((ConvertTo-Json -Compress $hello))
+        $hello = @{ version = [Relay]::Version; session = $this.Story.Session; first = $this.First; passed = $this.Passed; sent = $this.Sent; received = $this.Taken }
+        $body = $this.Words($hello + $this.Story.ForAnother())
         $this.Unsent.Enqueue($this.Frame('H', 0, $body, $body.Length))
         foreach ($frame in $this.Held) { $this.Unsent.Enqueue($frame) }
+    }
+
+    [byte[]] Words([hashtable] $words) {
+        return [Text.Encoding]::ASCII.GetBytes((ConvertTo-Json -Compress -EscapeHandling EscapeNonAscii $words))
+    }
+
+    [void] Answer([Guest] $guest, [char] $kind, [byte[]] $body) {
+        $frame = $this.Frame($kind, 0, $body, $body.Length)
+        try { $guest.Stream.Write($frame, 0, $frame.Length) } catch { $null = $_ }
+    }
+
+    # Somebody asks what session this is, and how to get in.
+    [void] Tell([Guest] $guest) {
+        $known = @{
+            version = [Relay]::Version; token = [Convert]::ToBase64String($this.Token); linked = $null -ne $this.Link; ended = $this.Ended
+            alone = if ($null -ne $this.Link) { 0 } else { [long] $this.Alone.Elapsed.TotalSeconds }
+        }
+        $this.Answer($guest, 'W', $this.Words($known + $this.Story.ForAll()))
     }
 
     # Why a client is not let in.
@@ -316,9 +311,12 @@ class Relay {
         $given = [Convert]::FromBase64String("$($said.token)")
         if (-not [Security.Cryptography.CryptographicOperations]::FixedTimeEquals($this.Token, $given)) { return 'token' }
         if ($said.version -ne [Relay]::Version) { return 'version' }
-        if ($this.Owner -and $said.client -ne $this.Owner) { return 'taken' }
-        if ($said.received -lt $this.First -or $said.received -gt $this.Sent) { return 'position' }
+        # Who was here before says how far it is. Another has had it if that one is not the last.
+        $isNew = $said.received -eq -1
+        if ($this.Owner -and $said.client -ne $this.Owner -and (-not $isNew -or ($null -ne $this.Link -and -not $said.take))) { return 'taken' }
+        if (-not $isNew -and ($said.received -lt $this.First -or $said.received -gt $this.Sent)) { return 'position' }
         $this.Owner = "$($said.client)"
+        $this.Story.Came($said)
         return ''
     }
 
@@ -346,6 +344,7 @@ class Relay {
         switch ([char] $this.Heard[$at]) {
             'D' {
                 if ($position -ne $this.Taken) { return $false }
+                $this.Story.Hear($this.Heard, $at + [Relay]::Header, $size)
                 $bytes = [byte[]]::new($size)
                 [Buffer]::BlockCopy($this.Heard, $at + [Relay]::Header, $bytes, 0, $size)
                 if ($null -eq $this.Draining) { $this.Unfed.Enqueue($bytes) }
@@ -355,6 +354,14 @@ class Relay {
                 if ($position -gt $this.Sent) { return $false }
                 $this.Forget($position)
             }
+            'N' { return $this.Story.TakeNote($this.Heard, $at + [Relay]::Header, $size) }
+            'L' {
+                if ($position -gt $this.Sent -or $size -ne 8) { return $false }
+                $this.Forget($position)
+                $this.IdleMilliseconds = 1000 * [BitConverter]::ToInt64($this.Heard, $at + [Relay]::Header)
+                # That it hangs up is the answer.
+                return $false
+            }
             'Q' { $this.Over = $true }
             default { return $false }
         }
@@ -362,6 +369,7 @@ class Relay {
     }
 
     [void] Forget([long] $position) {
+        $this.Passed = [Math]::Max($this.Passed, $position)
         while ($this.Held.Count) {
             $size = [BitConverter]::ToInt32($this.Held.Peek(), 9)
             if ($this.Held.Peek()[0] -ne [byte][char] 'D' -or $this.First + $size -gt $position) { return }

@@ -1,11 +1,11 @@
 # Starts relay.ps1 so that it stays when this session ends, and returns what it says of itself: one line of JSON.
 # Everything is in a folder of the user's alone; the relay deletes what it has read, and in the end the folder.
-param([string] $Script, [string] $Session, [long] $Limit, [double] $Idle)
+param([string] $Script, [string] $Session, [string] $Name, [long] $Limit, [double] $Idle)
 $ErrorActionPreference = 'Stop'
 if ([Environment]::OSVersion.Platform -ne 'Unix') { throw 'PSKernelNoUnix' }
 if ($PSVersionTable.PSVersion -lt [version] '7.3') { throw 'PSKernelTooOld' }
-$wrap = foreach ($name in 'setsid', 'nohup') {
-    foreach ($folder in "$env:PATH".Split(':')) { if ($folder -and [IO.File]::Exists("$folder/$name")) { "$folder/$name" } }
+$wrap = foreach ($tool in 'setsid', 'nohup') {
+    foreach ($folder in "$env:PATH".Split(':')) { if ($folder -and [IO.File]::Exists("$folder/$tool")) { "$folder/$tool" } }
 }
 if (-not $wrap) { throw 'PSKernelNoSetsid' }
 # What killed relays of this user have left: their sockets refuse. One that has only just begun does not listen yet.
@@ -24,7 +24,7 @@ foreach ($old in [IO.Directory]::GetDirectories([IO.Path]::GetTempPath(), 'psker
 $folder = [IO.Directory]::CreateTempSubdirectory('pskernel-session-').FullName
 try {
     $program, $arguments = [Environment]::ProcessPath, @([Environment]::GetCommandLineArgs() | Select-Object -Skip 1)
-    $settings = @{ session = $Session; limit = $Limit; idle = $Idle; program = $program; arguments = $arguments }
+    $settings = @{ session = $Session; name = $Name; limit = $Limit; idle = $Idle; program = $program; arguments = $arguments }
     [IO.File]::WriteAllText("$folder/settings.json", (ConvertTo-Json -Compress $settings))
     [IO.File]::WriteAllText("$folder/relay.ps1", $Script)
     $info = [Diagnostics.ProcessStartInfo]::new(@($wrap)[0])
