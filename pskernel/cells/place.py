@@ -122,7 +122,8 @@ class Place:
 
     def _take(self, target: Target) -> None:
         self.target = target
-        self.session = InteractiveSession(self._opening(target), target.label, target.machine or "localhost")
+        machine, keep = target.machine or "localhost", target.options.keep
+        self.session = InteractiveSession(self._opening(target), target.label, machine, stays=keep)
         self.gate = ProductionGate(target)
 
 

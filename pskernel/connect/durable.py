@@ -93,9 +93,9 @@ async def open_durable(
         )  # fmt: skip
         stream = DurableStream(state, lambda: open_link(relay.path), target.label, Patience(seconds))
         await stream.begin(first)
-    except PoolGone:
-        raise
     except (TransportClosed, ProtocolError, TimeoutError) as error:
+        if isinstance(error, PoolGone) and relays and relays[0][1] is not None:
+            raise
         why = str(error) or "Its relay did not answer."
         raise ConnectError(f"The durable session on {target.label} could not be opened. {why}") from None
     return DurablePool(stream, idle_timeout=idle, news=[] if options.session is None else [_news(target, pool)])

@@ -40,6 +40,7 @@ _REFUSALS = {
     "PSKernelTooOld": "A durable session needs PowerShell 7.3 or newer there.",
     "PSKernelNoSetsid": "A durable session needs setsid or nohup there, and neither is on PATH.",
 }
+_WHOLE = ("process", "opened", "alone")
 # Together they are the relay.
 _RELAY = ("relay.ps1", "relay-guest.ps1", "relay-story.ps1")
 
@@ -60,16 +61,20 @@ class FoundRelay:
     Attributes:
         path: where it listens.
         session: its own id of that; empty for one that gave no answer.
+        name: what the session is called.
         pool: what of it can be come back to; None where nothing can.
-        is_dead: whether nobody listens there any more.
+        problem: why nothing can.
         process: the relay's process id.
+        is_dead: whether nobody listens there any more.
     """
 
     path: str
     session: str = ""
+    name: str = ""
     pool: KeptPool | None = None
-    is_dead: bool = False
+    problem: str = ""
     process: int = 0
+    is_dead: bool = False
 
 
 class Relays:
@@ -117,7 +122,7 @@ class Relays:
         Raises:
             ConnectError: they cannot be asked.
         """
-        found = await self._ask("find-relays.ps1", ("", clean), "The sessions there cannot be listed")
+        found = await self._ask("find-relays.ps1", ("", clean), "Sessions cannot be listed there")
         return [relay for text in found[:_MOST_RELAYS] if (relay := _read_found(_read(text))) is not None]
 
     async def find(self, *, pool_id: UUID | None = None, name: str = "") -> tuple[Relay, KeptPool] | None:
@@ -127,20 +132,17 @@ class Relays:
             PoolGone: there is none of that id any more.
             ConnectError: there are several of that name, or it cannot be come back to.
         """
-        relays = [each for each in await self.known() if not each.is_dead]
-        chosen = [
-            (each, each.pool)
-            for each in relays
-            if each.pool is not None and (each.pool.pool_id == pool_id if pool_id else each.pool.name == name)
-        ]
+        chosen = [each for each in await self.known() if _is_meant(each, pool_id, name)]
         if not chosen and pool_id is None:
             return None
         if not chosen:
             raise PoolGone("The session does not exist there any more.")
         if len(chosen) > 1:
-            ids = ", ".join(str(pool.pool_id) for _, pool in chosen)
+            ids = ", ".join(str(each.pool.pool_id) for each in chosen if each.pool is not None)
             raise ConnectError(f"There are several sessions named {name} there: {ids}. Come back to one by its id.")
-        ((relay, pool),) = chosen
+        relay, pool = chosen[0], chosen[0].pool
+        if pool is None:
+            raise ConnectError(f"Nobody can come back to the session {name} there. {relay.problem}")
         answers = await self._ask("find-relays.ps1", (relay.session, False), "The session cannot be found again")
         said = next((said for text in answers if (said := _read(text)).get("session") == relay.session), None)
         if said is None:
@@ -157,10 +159,16 @@ class Relays:
             said = plain_text(failure.record.message)[:300]
             why = next((text for word, text in _REFUSALS.items() if word in said), None)
             raise ConnectError(
-                why or f"{problem}; a restricted endpoint allows it to nobody. PowerShell said: {said}"
+                why or f"{problem}; a restricted endpoint allows none. PowerShell said: {said}"
             ) from None
         except TimeoutError:
             raise ConnectError(f"{problem}: no answer within {self._seconds:g} seconds.") from None
+
+
+def _is_meant(relay: FoundRelay, pool_id: UUID | None, name: str) -> bool:
+    if pool_id is not None:
+        return relay.pool is not None and relay.pool.pool_id == pool_id
+    return relay.session != "" and relay.name == name
 
 
 def relay_script() -> str:
@@ -189,24 +197,27 @@ def _read_found(said: dict[str, Any]) -> FoundRelay | None:
         return None
     if not _SESSION.fullmatch(session):
         return FoundRelay(path, is_dead=said.get("dead") is True)
-    process = said.get("process")
-    return FoundRelay(path, session, _read_pool(said), process=process if type(process) is int else 0)
+    name, client = (plain_text(str(said.get(key)))[:_MAX_NAME] for key in ("name", "who"))
+    process, opened, alone = (value if type(value := said.get(key)) is int else 0 for key in _WHOLE)
+    pool, problem = None, ""
+    if said.get("version") != VERSION:
+        problem = "Its relay was started by another version of pskernel."
+    elif (left := _read_left(said)) is None:
+        problem = "The client that began it was gone before it was open."
+    else:
+        pool = KeptPool(
+            left[0], name, "", "", said.get("linked") is True, left[1], opened=opened, client=client, alone=alone
+        )
+    return FoundRelay(path, session, name, pool, problem, process)
 
 
-def _read_pool(said: dict[str, Any]) -> KeptPool | None:
-    """None where another version has begun it, or its client was gone before it had opened it."""
+def _read_left(said: dict[str, Any]) -> tuple[UUID, tuple[UUID, ...]] | None:
     try:
         left = read_left(said)
     except RemoteProtocolError:
         return None
     pool_id = noted_pool(left.note)
-    if pool_id is None or said.get("version") != VERSION:
-        return None
-    name, client = (plain_text(str(said.get(key)))[:_MAX_NAME] for key in ("name", "who"))
-    opened, alone = (float(value) if type(value := said.get(key)) is int else 0.0 for key in ("opened", "alone"))
-    return KeptPool(
-        pool_id, name, "", "", said.get("linked") is True, left.running, opened=opened, client=client, alone=alone
-    )
+    return None if pool_id is None else (pool_id, left.running)
 
 
 @cache

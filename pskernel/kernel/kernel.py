@@ -18,6 +18,7 @@ import pskernel
 from pskernel.answers import FileAsker
 from pskernel.cells.assertion import Assertion
 from pskernel.cells.cell import Cell
+from pskernel.cells.left import finish_left
 from pskernel.cells.outcome import CellError, Outcome, own_error
 from pskernel.cells.paced import CellOutput, Limits
 from pskernel.cells.progress import ProgressDisplay
@@ -210,16 +211,20 @@ class RemotePowerShellKernel(EditorAnswers, Kernel):
                 return own_error("ProductionNotConfirmed", refusal)
             if person:
                 self._told = await note.connected()
+            unfinished = await finish_left(session, output, target.options.stop_timeout, asker, progress)
+            if unfinished is not None:
+                return unfinished
             line = gate.line(session)
             if line is not None and by_user:
                 await output.write(line)
             return None
 
+        progress = ProgressDisplay(send if person else None)
         cell = self._cell = (Assertion if directives.asserts else Cell)(
             session,
             output,
             target.options.stop_timeout,
-            progress=ProgressDisplay(send if person else None),
+            progress=progress,
             directives=directives,
             opened=opened,
         )
@@ -296,10 +301,10 @@ class RemotePowerShellKernel(EditorAnswers, Kernel):
         """Leave the handler in place: a SIGINT between two cells must not end the kernel either."""
 
     async def do_shutdown(self, restart: bool) -> dict[str, Any]:
-        """Close the remote runspace. Called on the control thread; the session belongs to the main one."""
+        """Close the remote runspace, or leave it there. Called on the control thread; the session is the main one's."""
         if self._choice.session is not None:
             loop = self.io_loop.asyncio_loop
-            closing = asyncio.run_coroutine_threadsafe(self._choice.session.aclose(), loop)
+            closing = asyncio.run_coroutine_threadsafe(self._choice.session.aclose(for_good=restart), loop)
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(asyncio.wrap_future(closing), _SHUTDOWN_SECONDS)
         return {"status": "ok", "restart": restart}

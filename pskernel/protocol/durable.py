@@ -249,6 +249,11 @@ class Resumable:
         self._acknowledged = self._taken
         return encode_frame("A", self._taken)
 
+    @property
+    def is_all_taken(self) -> bool:
+        """Whether all lines that were handed on were taken."""
+        return self._taken == self._lines
+
     def leave(self, seconds: float) -> bytes:
         """A frame that leaves the session to whoever comes in so many seconds, with all that was not taken."""
         return encode_frame("L", self._taken, _SECONDS.pack(int(seconds)))

@@ -18,6 +18,7 @@ from platformdirs import user_log_path
 from pskernel.answers import FileAsker
 from pskernel.cells.assertion import Assertion
 from pskernel.cells.cell import Cell
+from pskernel.cells.left import finish_left
 from pskernel.cells.outcome import CellError, Outcome, own_error
 from pskernel.cells.paced import CellOutput, Limits
 from pskernel.cells.place import Place
@@ -35,6 +36,7 @@ __all__ = ["CellRules", "CellRun", "Judged"]
 
 _LOG = logging.getLogger(__name__)
 _WITHHELD = "WithheldFromDryRun"
+_IS_AT_WORK = "A command that was left in this session has not ended. A dry run waits for none, and shows none."
 _NO_LANGUAGE = (
     "The endpoint takes commands alone, and no script that could read a cell: what cells would change is not known, "
     "and none is run."
@@ -162,6 +164,9 @@ class CellRun:
             if refusal is not None:
                 return own_error("ProductionNotConfirmed", refusal)
             self._begin_anew()
+            unfinished = await finish_left(session, output, target.options.stop_timeout, asker)
+            if unfinished is not None:
+                return unfinished
             line = gate.line(session)
             if line is not None:
                 await output.write(line)
@@ -173,12 +178,12 @@ class CellRun:
             timeout=directives.timeout or self._rules.timeout,
             stop_on_error_record=directives.stop_on_error_record or self._rules.stop_on_error_record,
         )
+        asker = Listening(FileAsker(files, self._asker) if files else self._asker, self._heard)
         kind = Assertion if directives.asserts or ASSERT_TAG in tags_of(self._cell) else Cell
         cell = self._running = kind(session, output, target.options.stop_timeout, directives=directives, opened=opened)
         if self._interrupted:
             cell.interrupt()
         try:
-            asker = Listening(FileAsker(files, self._asker) if files else self._asker, self._heard)
             return await (self._run_dry(cell, session, asker) if self._rules.dry else cell.run(text, asker))
         finally:
             self._running = None
@@ -188,6 +193,8 @@ class CellRun:
         text = self._cell.source
         try:
             runspace = await session.ready(asker)
+            if runspace.left:
+                return Outcome(own_error("LeftCommandFailed", _IS_AT_WORK), sent=False)
             if not session.facts.takes_script:
                 return Outcome(own_error("NoLanguage", _NO_LANGUAGE), sent=False)
             found = await examine(runspace, text, vouched=self._rules.vouched)

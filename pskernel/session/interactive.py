@@ -45,6 +45,7 @@ class InteractiveSession:
         computer: how prompts and security warnings name it: the host alone.
         afterwards: what to tell the user to do when the session is over, where no cell opens another one.
         outlives_exit: whether it stays open when a script or a user leaves it.
+        stays: whether it is left to its server, and not ended, when it is closed.
     """
 
     def __init__(
@@ -55,12 +56,16 @@ class InteractiveSession:
         *,
         afterwards: str = "",
         outlives_exit: bool = False,
+        stays: bool = False,
     ) -> None:
         self._opener = opener
         self.label = label
         self._computer = computer
         self._afterwards = afterwards
         self.outlives_exit = outlives_exit
+        self._stays = stays
+        # Whether its host was asked who it is. One that is at work when it is come back to cannot be asked.
+        self._is_known = False
         # On which host its runspace runs what is sent.
         self._hops = Hops(Facts(), label)
         # The pipeline that has stopped in the debugger; cells go to the debugger meanwhile.
@@ -148,6 +153,7 @@ class InteractiveSession:
         if refusal is not None:
             raise refusal
         if self._runspace is not None:
+            await self._get_to_know(self._runspace)
             return self._runspace
         if not by_user and self._opening is None:
             raise SessionLost(f"There is no session on {self.label}; the next cell opens one.")
@@ -245,8 +251,13 @@ class InteractiveSession:
             except PSKernelError as error:
                 self._refuse(f"{why} {error}")  # a recording that could not be written
 
-    async def aclose(self, *, grace: float = 1.5) -> None:
-        """Close for good: the runspace within ``grace`` seconds, or an opening that is under way."""
+    async def aclose(self, *, grace: float = 1.5, for_good: bool = False) -> None:
+        """Close it: the runspace within ``grace`` seconds, or an opening that is under way.
+
+        Args:
+            grace: seconds.
+            for_good: whether one that stays ends all the same.
+        """
         self._closed = True
         tasks = [task for task in (self._opening, self._check, self._watch) if task is not None]
         for task in tasks:
@@ -256,7 +267,9 @@ class InteractiveSession:
         finally:
             self._opening = self._check = self._watch = None
             runspace, self._runspace = self._runspace, None
-            if runspace is not None:
+            if runspace is not None and self._stays and not for_good:
+                await runspace.leave_for_good(grace=grace)
+            elif runspace is not None:
                 await runspace.aclose(grace=grace)
 
     async def _opened(self, asker: Asker) -> Runspace:
@@ -283,13 +296,8 @@ class InteractiveSession:
             self._failed_at = asyncio.get_running_loop().time()
             raise
         try:
-            self._hops = Hops(Facts(), self.label)
-            # A session that is taken over may be at work: then nothing can be asked.
-            if not runspace.is_busy:
-                if runspace.is_taken_over:
-                    await leave_all(runspace)
-                self._hops = Hops(await ask_facts(runspace, self.label), self.label, runspace.in_front)
-                await debugger.enable(runspace)
+            self._hops, self._is_known = Hops(Facts(), self.label), False
+            await self._get_to_know(runspace)
         except BaseException:
             await runspace.abandon("The session was not wanted any more.")
             raise
@@ -300,6 +308,16 @@ class InteractiveSession:
         self._opening = None
         self._watch = asyncio.create_task(self._note_loss(runspace))
         return runspace
+
+    async def _get_to_know(self, runspace: Runspace) -> None:
+        """Ask the host of a new session who it is, as soon as nothing runs there that another client has left."""
+        if self._is_known or runspace.is_busy or runspace.left:
+            return
+        if runspace.is_taken_over:
+            await leave_all(runspace)
+        self._hops = Hops(await ask_facts(runspace, self.label), self.label, runspace.in_front)
+        await debugger.enable(runspace)
+        self._is_known = True
 
     async def _note_loss(self, runspace: Runspace) -> None:
         await runspace.wait_ended()

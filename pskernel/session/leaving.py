@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from abc import abstractmethod
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,16 @@ class LeavesPool(RunsPipelines):
         """Come back to it. Raises as :meth:`disconnect`."""
         await self._move(self._reconnect(keeper(self._transport)))
 
+    async def leave_for_good(self, *, grace: float) -> None:
+        """Leave it to the server, as it is, for another client. One that cannot be left in time is closed."""
+        with contextlib.suppress(PSKernelError, TimeoutError):
+            async with asyncio.timeout(grace):
+                await self.disconnect()
+        if self._state is RunspaceState.DISCONNECTED:
+            await self.abandon("The session was left.")
+        else:
+            await self.aclose(grace=grace)
+
     async def _disconnect(self, server: Disconnects, idle_timeout: float | None, buffering: str | None) -> None:
         async with self._one_at_a_time:
             try:
@@ -114,6 +125,14 @@ class LeavesPool(RunsPipelines):
             if task.cancelled():
                 raise TransportClosed("The connection was closed on this side.") from None
             raise
+
+    @abstractmethod
+    async def abandon(self, why: str) -> None:
+        """Drop the connection."""
+
+    @abstractmethod
+    async def aclose(self, *, grace: float = 2.0) -> None:
+        """Close it."""
 
     @abstractmethod
     def _require_open(self) -> None:

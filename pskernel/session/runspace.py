@@ -317,7 +317,8 @@ class Runspace(LeavesPool, Beside):
             case PoolStopped(reason):
                 self._break(TransportClosed(reason or "The remote closed the runspace."))
             case KeyExchanged(problem):
-                self._replies.key.end(problem)
+                if self._replies.key.has_begun or not self.is_taken_over:  # otherwise it was for another client
+                    self._replies.key.end(problem)
             case PoolReset(success) if self._reset_answer is not None and not self._reset_answer.done():
                 self._reset_answer.set_result(success)
 

@@ -37,6 +37,11 @@ class KeyExchange:
         self._problem = ""
         self._over = asyncio.Event()
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether anybody has asked for it."""
+        return self._begun
+
     def begins(self) -> bool:
         """Whether whoever asks is the first, and has to begin it."""
         first, self._begun = not self._begun, True
@@ -44,9 +49,8 @@ class KeyExchange:
 
     def end(self, problem: str = "") -> None:
         """Note that there is a key, or never will be one; with a ``problem`` because the server's is none."""
-        if self._begun:  # otherwise it is another client's
-            self._problem = self._problem or problem
-            self._over.set()
+        self._problem = self._problem or problem
+        self._over.set()
 
     async def wait(self) -> None:
         """Wait for that.

@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from pskernel.errors import PSKernelError, RemoteProtocolError, TransportClosed
-from pskernel.protocol.durable import MAX_BODY, Frame, FrameDecoder, Left, Refusal, Resumable, encode_frame
-from pskernel.transports.base import ByteStream, FileAccess, Interlude, KnowsPeer, Peer, PoolGone
+from pskernel.protocol.durable import MAX_BODY, Frame, FrameDecoder, Left, Resumable, encode_frame
+from pskernel.transports.base import ByteStream, FileAccess, Interlude, KnowsPeer, Peer
 from pskernel.transports.durablefiles import ResumedFiles, open_files_of
-from pskernel.transports.durableway import HungUp, Patience, Trouble, way_ended
+from pskernel.transports.durablelink import drop, greet
+from pskernel.transports.durableway import Patience, Trouble, way_ended
 from pskernel.transports.streams import CLOSED_HERE, plain_text
 
 __all__ = ["DurableStream", "Patience"]
@@ -20,19 +21,14 @@ __all__ = ["DurableStream", "Patience"]
 # writer has to wait.
 _HIGH_WATER = 262_144
 _MOST_KEPT = 1_048_576
-_GREET_SECONDS = 15.0
 _NOTICE_SECONDS = 0.2
 # The relay gives the engine 2 s to leave.
 _LEAVE_SECONDS = 4.0
 _LAST_WORD_SECONDS = 0.5
-_CLOSE_SECONDS = 2.0
+# What was received is shown by then, unless somebody is asked something.
+_TAKE_SECONDS = 1.0
 # What nobody has read of outages: the last few.
 _MOST_NEWS = 10
-_REFUSALS = {
-    "taken": "Another client has it.",
-    "version": "Its relay was started by another version of pskernel.",
-    "position": "What it said meanwhile is not kept any more.",
-}
 
 
 class DurableStream:
@@ -66,13 +62,14 @@ class DurableStream:
         # What the next client is to know; and whether this one leaves it to that.
         self._note = b""
         self._leaving = False
+        self._less_untaken = asyncio.Event()
         # What receivers wait for, the task that writes, the one that reads, senders; and whether there is a link.
         self._arrived, self._to_send, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._kept_less, self._linked, self._lost = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def begin(self, link: ByteStream) -> None:
         """Greet the relay over its first link. Raises as opening a session does; the link is closed then."""
-        self._connect(link, *await self._greet(link))
+        self._connect(link, *await greet(link, self._state))
 
     # ---- who else comes to the session ----
 
@@ -94,6 +91,7 @@ class DurableStream:
     def taken(self, *, at_once: bool = False) -> None:
         """What was received need not be kept for another client any more. See :meth:`Resumable.taken`."""
         acknowledgement = self._state.taken(at_once=at_once)
+        self._less_untaken.set()
         if acknowledgement:
             self._post(acknowledgement)
 
@@ -109,6 +107,12 @@ class DurableStream:
             raise TransportClosed("The connection is away just now. The session can be left when it is there again.")
         self._leaving = True
         self._room.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TAKE_SECONDS):
+                # Whoever shows it now need not see it again.
+                while self._inbox or not self._state.is_all_taken:
+                    self._less_untaken.clear()
+                    await self._less_untaken.wait()
         self._post(self._state.leave(seconds))
         # The relay ends the link when it knows.
         await asyncio.wait({reader}, timeout=_LEAVE_SECONDS)
@@ -119,7 +123,7 @@ class DurableStream:
         self._link = None
         self._linked.clear()
         self._tasks[1].cancel()
-        await _drop(link)
+        await drop(link)
 
     async def come_back(self) -> None:
         """Go on with a session that was left.
@@ -129,7 +133,7 @@ class DurableStream:
             ConnectError, TransportClosed: it cannot be reached.
         """
         link = await self._open_link()
-        connection = await self._greet(link)
+        connection = await greet(link, self._state)
         self._leaving = False
         self._connect(link, *connection)
 
@@ -211,25 +215,6 @@ class DurableStream:
         return None if self._link is link else self._link
 
     # ---- one link ----
-
-    async def _greet(self, link: ByteStream) -> tuple[FrameDecoder, list[Frame], list[bytes]]:
-        decoder = FrameDecoder()
-        try:
-            async with asyncio.timeout(_GREET_SECONDS):
-                await link.send(self._state.hello())
-                frames: list[Frame] = []
-                while not frames and (data := await link.receive()):
-                    frames = decoder.feed(data)
-            if frames:
-                return decoder, frames[1:], self._state.welcome(frames[0])
-        except Refusal as refusal:
-            await _drop(link)
-            raise PoolGone(_REFUSALS.get(str(refusal), "Its relay refuses it.")) from None
-        except BaseException:
-            await _drop(link)
-            raise
-        await _drop(link)
-        raise HungUp(f"The connection to its relay ended before that answered. {link.diagnostics()[:500]}".rstrip())
 
     def _connect(self, link: ByteStream, decoder: FrameDecoder, early: list[Frame], again: list[bytes]) -> None:
         self._link = link
@@ -336,7 +321,7 @@ class DurableStream:
             f"{self._patience.seconds:g} seconds..."
         )
         try:
-            await _drop(lost)
+            await drop(lost)
             while not await self._reached():
                 pass
         except PSKernelError as error:
@@ -355,7 +340,7 @@ class DurableStream:
         try:
             async with asyncio.timeout(seconds):
                 link = await self._open_link()
-                connection = await self._greet(link)
+                connection = await greet(link, self._state)
         except (PSKernelError, TimeoutError) as error:
             self._trouble.failed(error)
             return False
@@ -391,13 +376,6 @@ class DurableStream:
             await asyncio.gather(*tasks, return_exceptions=True)
             if link is not None:
                 await link.aclose()
-
-
-async def _drop(link: ByteStream) -> None:
-    """Close it. One that cannot even be closed must not be in the way of the next."""
-    with contextlib.suppress(PSKernelError, OSError, TimeoutError):
-        async with asyncio.timeout(_CLOSE_SECONDS):
-            await link.aclose()
 
 
 async def _wait_for(task: asyncio.Task[None], seconds: float) -> None:

@@ -347,7 +347,9 @@ def test_a_relay_that_lets_in_and_hangs_up_does_not_keep_us_busy(pwsh: str) -> N
             nonlocal let_in
             let_in += 1
             await reader.read(4096)
-            writer.write(encode_frame("H", 0, b'{"version":1,"session":"this","first":0,"sent":0,"received":0}'))
+            writer.write(
+                encode_frame("H", 0, b'{"version":1,"session":"this","first":0,"passed":0,"sent":0,"received":0}')
+            )
             writer.close()
 
         subject.relay.said["path"] = f"{subject.relay.folder}/liar"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from pskernel.credentials import Secret
 from pskernel.errors import RemoteProtocolError
-from pskernel.protocol.durable import MAX_BODY, Frame, FrameDecoder, Refusal, Resumable, encode_frame
+from pskernel.protocol.durable import MAX_BODY, Frame, FrameDecoder, Left, Refusal, Resumable, encode_frame
 
 
 class FakeRelay:
@@ -24,7 +26,10 @@ class FakeRelay:
 
     def hello(self) -> Frame:
         self._rest = b""
-        words = {"version": 1, "session": "s", "first": self.first, "sent": len(self.sent), "received": len(self.taken)}
+        words = {
+            "version": 1, "session": "s", "first": self.first, "passed": self.first, "sent": len(self.sent),
+            "received": len(self.taken),
+        }  # fmt: skip
         return Frame("H", 0, json.dumps(words).encode())
 
     def hear(self, data: bytes) -> None:
@@ -77,7 +82,7 @@ def test_nothing_is_lost_or_doubled_wherever_links_are_cut(
         for frame in decoder.feed(relay.frames_from(relay.first, size)[:said]):
             data = state.take(frame)
             received += data
-            outgoing += state.delivered(data)
+            outgoing += state.delivered(data) + state.taken()
         relay.hear(outgoing[:heard])
 
     assert relay.sent == received
@@ -109,7 +114,7 @@ def test_whatever_a_relay_sends_is_frames_or_an_error(data: bytes) -> None:
         encode_frame("Z"),
         encode_frame("D", -1),
         b"D" + bytes(8) + (MAX_BODY + 1).to_bytes(4, "little"),
-        b"H" + bytes(8) + (4_097).to_bytes(4, "little"),
+        b"H" + bytes(8) + (16_385).to_bytes(4, "little"),
         b"D" + bytes(8) + b"\xff\xff\xff\xff",
         b"SSH-2.0-OpenSSH_9.2\r\n",
     ],
@@ -135,7 +140,7 @@ def test_frames_out_of_turn_end_the_session(frame: Frame) -> None:
 
 
 def hello(**other: object) -> Frame:
-    words = {"version": 1, "session": "s", "first": 0, "sent": 0, "received": 0, **other}
+    words = {"version": 1, "session": "s", "first": 0, "passed": 0, "sent": 0, "received": 0, **other}
     return Frame("H", 0, json.dumps(words).encode())
 
 
@@ -145,6 +150,7 @@ def hello(**other: object) -> Frame:
         (hello(session="another"), "not the relay of this session"),
         (hello(version=2), "not the relay of this session"),
         (hello(first=1, sent=1), "does not have what it should"),
+        (hello(passed=1), "does not know how far it is"),
         (hello(received=1), "does not have what it should"),
         (hello(first=-1), "does not say hello"),
         (hello(sent=True), "does not say hello"),
@@ -185,7 +191,8 @@ def test_hello_says_what_was_received_and_the_token_is_not_shown() -> None:
     state = client()
     state.take(Frame("D", 0, b"abc"))
     (frame,) = FrameDecoder().feed(state.hello())
-    assert {"version": 1, "token": "hush", "client": "me", "received": 3} == json.loads(frame.body)
+    words = {"version": 1, "token": "hush", "client": "me", "who": "", "received": 3, "take": False}
+    assert words == json.loads(frame.body)
     assert "hush" not in repr(vars(state))
 
 
@@ -199,13 +206,59 @@ def test_the_engines_end_has_its_status() -> None:
 def test_what_was_taken_is_acknowledged_in_batches_up_to_the_end_of_a_line() -> None:
     state = client()
     line = b"x" * 9_999 + b"\n"
-    acknowledged = [state.delivered(line) for _ in range(7)] + [state.delivered(line + b"half")]
+    acknowledged = [state.delivered(data) + state.taken() for data in [line] * 7 + [line + b"half"]]
     assert [b""] * 6 + [encode_frame("A", 70_000), b""] == acknowledged
+    assert encode_frame("A", 80_000) == state.taken(at_once=True)
+    assert b"" == state.taken(at_once=True)
 
 
-def test_a_line_without_an_end_is_acknowledged_some_day() -> None:
+def test_what_nobody_takes_is_acknowledged_before_the_relay_is_full() -> None:
     state = client()
-    assert any(state.delivered(b"x" * 65_536) for _ in range(10))
+    acknowledged = [state.delivered(b"x" * MAX_BODY) for _ in range(256)]
+    assert [b""] * 255 + [encode_frame("A", 256 * MAX_BODY)] == acknowledged
+
+
+def test_a_session_is_left_with_all_that_was_not_taken() -> None:
+    state = client()
+    state.delivered(b"one\ntwo\n")
+    state.taken()
+    state.delivered(b"three\nfo")
+    assert encode_frame("L", 8, (7_200).to_bytes(8, "little")) == state.leave(7_200.5)
+
+
+def test_whoever_comes_later_begins_with_a_whole_line() -> None:
+    state = Resumable("s", Secret("hush"), "me", comes_later=True, takes_over=True)
+    (frame,) = FrameDecoder().feed(state.hello())
+    said = json.loads(frame.body)
+    assert (-1, True) == (said["received"], said["take"])
+    running = [str(uuid4())]
+    note = base64.b64encode(b"a note").decode()
+    assert [] == state.welcome(hello(first=10, passed=14, sent=20, received=7, note=note, running=running))
+    assert Left(b"a note", (UUID(running[0]),)) == state.left
+    assert b"new\n" == state.take(Frame("D", 10, b"old\nnew\n"))
+    assert state.is_replaying
+    state.delivered(b"new\n..")
+    assert not state.is_replaying
+    assert encode_frame("D", 7, b"x") == state.send(b"x")
+    (frame,) = FrameDecoder().feed(state.hello())
+    assert (18, False) == (json.loads(frame.body)["received"], json.loads(frame.body)["take"])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {},
+        {"note": "", "running": 7},
+        {"note": "", "running": [7]},
+        {"note": "", "running": ["x"] * 101},
+        {"note": "no base64", "running": []},
+        {"note": "A" * 8_000, "running": []},
+    ],
+)
+def test_a_relay_that_does_not_say_what_was_left(other: dict[str, object]) -> None:
+    state = Resumable("s", Secret("hush"), "me", comes_later=True)
+    with pytest.raises(RemoteProtocolError, match="what was left in it"):
+        state.welcome(hello(**other))
 
 
 def test_the_engines_end_has_its_last_words() -> None:

@@ -11,7 +11,7 @@ import pytest
 from pskernel.credentials import Secret
 from pskernel.errors import AuthenticationFailed, PSKernelError, TransportClosed
 from pskernel.protocol.durable import Resumable, encode_frame
-from pskernel.transports import durable, durableway
+from pskernel.transports import durablelink, durableway
 from pskernel.transports.base import ByteStream, Interlude
 from pskernel.transports.durable import DurableStream, Patience
 
@@ -31,7 +31,7 @@ class Clock:
 
 
 def hello(received: int = 0) -> bytes:
-    words = {"version": 1, "session": "s", "first": 0, "sent": 0, "received": received}
+    words = {"version": 1, "session": "s", "first": 0, "passed": 0, "sent": 0, "received": received}
     return encode_frame("H", 0, json.dumps(words).encode())
 
 
@@ -212,7 +212,7 @@ def test_patience_bounds_an_attempt_that_hangs(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_lost_link_that_cannot_be_closed_is_not_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(durable, "_CLOSE_SECONDS", 0.01)
+    monkeypatch.setattr(durablelink, "_CLOSE_SECONDS", 0.01)
 
     async def test(subject: Subject) -> None:
         subject.next = lambda: Stuck(hello())

@@ -1,0 +1,66 @@
+"""What was left to run in a session by whoever had it before: shown to its end, before the first cell is sent."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from pskernel.cells.cell import Cell
+from pskernel.cells.outcome import CellError, own_error
+from pskernel.render.text import StreamText
+
+if TYPE_CHECKING:
+    from pskernel.cells.output import Output
+    from pskernel.cells.progress import ProgressDisplay
+    from pskernel.questions import Asker
+    from pskernel.session.interactive import InteractiveSession
+    from pskernel.session.pipeline import Pipeline
+    from pskernel.session.runspace import Runspace
+
+__all__ = ["finish_left"]
+
+_GOES_ON = "A command was left in this session. What follows is its output; this cell is sent when it has ended.\n"
+_FAILED = "The command that was left in the session did not end well: {} This cell was not run."
+
+
+class _Left(Cell):
+    """Takes a command that runs already."""
+
+    async def _start(self, runspace: Runspace, text: str) -> Pipeline:  # noqa: ARG002 - it has been sent
+        return runspace.left.pop(0)
+
+
+async def finish_left(
+    session: InteractiveSession,
+    output: Output,
+    stop_timeout: float,
+    asker: Asker,
+    progress: ProgressDisplay | None = None,
+) -> CellError | None:
+    """Follow what was left in an open session to its end. Cancelled, it is stopped.
+
+    Args:
+        session: open.
+        output: of the cell that comes after it, and so are the others.
+        stop_timeout: seconds.
+        asker: answers what it asks.
+        progress: shows progress records.
+
+    Returns:
+        why that cell must not be sent, if it must not.
+    """
+    while (runspace := session.runspace) is not None and runspace.left:
+        await output.write(StreamText("stderr", _GOES_ON))
+        rest = _Left(session, output, stop_timeout, progress=progress)
+        following = asyncio.create_task(rest.run("", asker))
+        try:
+            outcome = await asyncio.shield(following)
+        except asyncio.CancelledError:
+            rest.interrupt()
+            await asyncio.wait({following})
+            raise
+        if outcome.error is not None:
+            return own_error("LeftCommandFailed", _FAILED.format(outcome.error.message))
+        # It may have ended the session; otherwise it is known only now where that is.
+        await session.ready(asker)
+    return None
