@@ -76,18 +76,17 @@ class DurablePool(OutOfProcTransport):
             if self._set_aside and not self._held:
                 items, self._set_aside = self._set_aside, []
                 return items
-            replaying = self._relay.is_replaying
             items = await super().receive()
-            wanted = [item for item in items if isinstance(item, Notice) or self._is_wanted(item, replaying=replaying)]
+            wanted = [item for item in items if isinstance(item, Notice) or self._is_wanted(item)]
             if wanted:
                 return wanted
 
-    def _is_wanted(self, item: Payload, *, replaying: bool) -> bool:
+    def _is_wanted(self, item: Payload) -> bool:
         if item.pipeline_id is None:
             self._take_note(item.data)
             return True
         left = self._relay.left
-        if replaying and left is not None and item.pipeline_id not in left.running:
+        if self._relay.was_replayed and left is not None and item.pipeline_id not in left.running:
             return False
         if item.pipeline_id in self._held:
             self._set_aside.append(item)
