@@ -53,6 +53,7 @@ async def open_durable(
     *,
     name: str = "",
     pool_id: UUID | None = None,
+    take_over: bool = False,
 ) -> DurablePool:
     """Start a relay at the target, and with it the engine, or come to one that is there; returns the way to it.
 
@@ -64,12 +65,13 @@ async def open_durable(
         endpoint: of an SSH target.
         name: what a new session is called where the target does not say.
         pool_id: which session to come to; None: the one that the target names, or a new one.
+        take_over: whether it is taken from another client that has it; the target may say so too.
 
     Raises:
         ConnectError: the target cannot be reached, no relay can be started there, or another client has the session.
         PoolGone: there is no such session.
     """
-    options = target.options
+    options, take_over = target.options, take_over or target.options.take_over
     idle = DEFAULT_IDLE_SECONDS if options.idle_timeout is None else options.idle_timeout
     seconds = idle if options.reconnect_timeout is None else options.reconnect_timeout
     start, open_link = _way(target, asker, secret, tell, endpoint)
@@ -78,7 +80,7 @@ async def open_durable(
     async def run(stream: ByteStream) -> str:
         there = await Relays.at(stream, options.open_timeout)
         try:
-            found = await _find(there, target, pool_id)
+            found = await _find(there, target, pool_id, take_over=take_over)
             relays.append(found or (await there.start(uuid4().hex, options.session or name, idle), None))
         finally:
             await there.aclose()
@@ -89,25 +91,28 @@ async def open_durable(
         relay, pool = relays[0]
         state = Resumable(
             relay.session, relay.token, uuid4().hex, who=_this_client(), comes_later=pool is not None,
-            takes_over=options.take_over,
+            takes_over=take_over,
         )  # fmt: skip
         stream = DurableStream(state, lambda: open_link(relay.path), target.label, Patience(seconds))
         await stream.begin(first)
     except (TransportClosed, ProtocolError, TimeoutError) as error:
-        if isinstance(error, PoolGone) and relays and relays[0][1] is not None:
+        is_new = bool(relays) and relays[0][1] is None
+        if isinstance(error, PoolGone) and not is_new:
             raise
         why = str(error) or "Its relay did not answer."
         raise ConnectError(f"The durable session on {target.label} could not be opened. {why}") from None
     return DurablePool(stream, idle_timeout=idle, news=[] if options.session is None else [_news(target, pool)])
 
 
-async def _find(there: Relays, target: Target, pool_id: UUID | None) -> tuple[Relay, KeptPool] | None:
+async def _find(
+    there: Relays, target: Target, pool_id: UUID | None, *, take_over: bool
+) -> tuple[Relay, KeptPool] | None:
     """The one that is meant, if it is there."""
     options = target.options
     if pool_id is None and options.session is None:
         return None
     found = await there.find(pool_id=pool_id, name=options.session or "")
-    if found is not None and found[1].connected and not options.take_over:
+    if found is not None and found[1].connected and not take_over:
         pool = found[1]
         raise ConnectError(_TAKEN.format(name=pool.name or pool.pool_id, label=target.label, client=pool.client))
     return found

@@ -77,7 +77,8 @@ class LeavesPool(RunsPipelines):
         # From here on nothing begins any more.
         self._state = RunspaceState.DISCONNECTED
         try:
-            await settle(self._running, self._turn)
+            if not self.left:
+                await settle(self._running, self._turn)
         except (PSKernelError, asyncio.CancelledError):
             self._change(RunspaceState.DISCONNECTED, RunspaceState.OPEN)
             raise
