@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pskernel.cells.debugging import DEBUGGER_LEFT, declined, stop_message, stop_text
 from pskernel.cells.failure import shown_error
-from pskernel.cells.meanwhile import ready_told
+from pskernel.cells.meanwhile import told_meanwhile
 from pskernel.cells.moving import Moving
 from pskernel.cells.outcome import (
     ERROR_SEEN,
@@ -148,7 +148,7 @@ class Cell:
 
     async def _open(self, text: str, asker: Asker, *, by_user: bool) -> tuple[Runspace, CellError | None]:
         ready = self._session.ready(asker, by_user=by_user)
-        runspace = await ready_told(ready, self._session.runspace, self._output if by_user else None)
+        runspace = await told_meanwhile(ready, self._session.runspace, self._output if by_user else None)
         refused = await self._opened() if self._opened is not None else None
         refused = refused or await self._moving.refusal(runspace, text)
         if refused is None and self._session.is_behind:
@@ -171,7 +171,7 @@ class Cell:
         # An interrupt does not cut this short: half a command on the line would cost the session.
         self._sending = asyncio.create_task(self._start(runspace, text))
         try:
-            pipeline = await self._sending
+            pipeline = await self._sent(self._sending, runspace, by_user=by_user)
         except RunspaceStateError as error:
             # Lost in the moment between; this is the cell that is refused for it.
             refusal = self._session.refusal(keep=not by_user) or error
@@ -190,6 +190,13 @@ class Cell:
         if told:
             await self._say(told)
         return outcome
+
+    async def _sent(self, sending: asyncio.Task[Pipeline], runspace: Runspace, *, by_user: bool) -> Pipeline:
+        if not by_user:
+            return await sending
+        pipeline = await told_meanwhile(sending, runspace, self._output)
+        await write_between(self._output, runspace.idle.take_notices())
+        return pipeline
 
     async def _leave(self, outcome: Outcome, how: str, code: int) -> None:
         outcome.exit_code = code

@@ -55,6 +55,7 @@ class Replies:
             await self._transport.send(pipeline.pipeline_id, fragment)
         if input_clixml is not None:
             await self._send(self._protocol.input_error(pipeline.pipeline_id, input_clixml))
+        pipeline.is_sent = True
         pipeline.sent_at = asyncio.get_running_loop().time()
 
     async def signal(self, pipeline: Pipeline) -> None:

@@ -35,6 +35,7 @@ pytestmark = [pytest.mark.live, pytest.mark.sshd]
 
 SECONDS = 60.0
 REAL_SECONDS = 1
+INTERRUPTED = Notice("(taken by the test)")
 
 
 class Clock:
@@ -195,6 +196,19 @@ async def while_idle(session: Session, seconds: float, folder: Path) -> list[Rec
     return seen
 
 
+async def while_nobody_has_noticed(session: Session, seconds: float, folder: Path) -> list[Record]:
+    await session.run("$x = 0")
+    await session.cable.pull()
+    running = asyncio.create_task(session.run("$x++; $x"))
+    async with session.outage(seconds, pulled=True):
+        # The cell waits, and whoever waits for it can be told why.
+        await session.runspace.idle.told.wait()
+        assert ["has been interrupted" in notice.text for notice in session.runspace.idle.take_notices()] == [True]
+    seen = await running
+    assert ["1"] == lines(seen)
+    return [INTERRUPTED, *seen]
+
+
 async def during_a_copy(session: Session, seconds: float, folder: Path) -> list[Record]:
     data = os.urandom(3_000_000)
     (folder / "here").write_bytes(data)
@@ -221,7 +235,7 @@ async def during_a_copy(session: Session, seconds: float, folder: Path) -> list[
 
 
 @pytest.mark.parametrize("seconds", [REAL_SECONDS, 10, 60])
-@pytest.mark.parametrize("doing", [during_output, during_a_prompt, while_idle, during_a_copy])
+@pytest.mark.parametrize("doing", [during_output, during_a_prompt, while_idle, while_nobody_has_noticed, during_a_copy])
 def test_nothing_is_lost_or_doubled_by_an_outage(
     check: Check,
     doing: Callable[[Session, float, Path], Awaitable[list[Record]]],

@@ -1,12 +1,32 @@
-"""A line to a server of this machine that can be cut: at once, after so many bytes, for good or for a while."""
+"""Lines to a server of this machine that can be cut: at once, after so many bytes, for good or for a while."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
+from collections.abc import Iterator
 from typing import Self
 
-__all__ = ["Line"]
+import psutil
+
+from tests.parts.sshd import Sshd
+
+__all__ = ["Line", "unreachable"]
+
+
+@contextlib.contextmanager
+def unreachable(server: Sshd) -> Iterator[None]:
+    """For a while: its connections have ended, and who connects to it is not answered."""
+    os.kill(server.process.pid, signal.SIGSTOP)
+    try:
+        for each in psutil.Process(server.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
+        yield
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
 
 
 class Line:

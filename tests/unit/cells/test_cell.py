@@ -456,19 +456,37 @@ def test_what_the_remote_wrote_between_two_cells_is_shown_with_the_next(tmp_path
     run(main())
 
 
-def test_a_cell_that_waits_for_the_connection_says_so_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("waits_for", ["opened", "may_send"])
+def test_a_cell_that_waits_for_the_connection_says_so_at_once(tmp_path: Path, waits_for: str) -> None:
     async def main() -> None:
         play = Play(tmp_path)
-        play.remote.opened.clear()
-        play.wrote([HostText("an event\n")])
+        getattr(play.remote, waits_for).clear()
         play.begin()
+        await asyncio.sleep(0)
         play.wrote([Notice("interrupted"), Notice("attempting")])
         while play.text != "interrupted\nattempting\n":
             await asyncio.sleep(0)
-        play.remote.opened.set()
+        play.wrote([Notice("restored")])
+        getattr(play.remote, waits_for).set()
         play.say(HostText("mine\n"), DONE)
         await play.outcome()
-        assert play.text.endswith("While no cell was running, the remote wrote:\nan event\nmine\n")
+        assert play.text == "interrupted\nattempting\nrestored\nmine\n"
+
+    run(main())
+
+
+def test_what_the_remote_wrote_waits_for_the_cell_to_be_sent(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        play.remote.opened.clear()
+        play.wrote([HostText("an event\n"), Notice("interrupted")])
+        play.begin()
+        while play.text != "interrupted\n":
+            await asyncio.sleep(0)
+        play.remote.opened.set()
+        play.say(DONE)
+        await play.outcome()
+        assert play.text == "interrupted\nWhile no cell was running, the remote wrote:\nan event\n"
 
     run(main())
 
