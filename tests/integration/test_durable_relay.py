@@ -24,24 +24,12 @@ from pskernel.protocol.durable import Frame, FrameDecoder, encode_frame
 from pskernel.transports.base import ByteStream, Interlude, PoolGone
 from pskernel.transports.durable import DurableStream, Patience
 from pskernel.transports.unix import open_unix
+from tests.parts.cuts import Clock
 from tests.parts.relays import Relay
 
 pytestmark = pytest.mark.live
 
 INTERRUPTED = "The network connection to web01 has been interrupted. Attempting to reconnect for up to 100 seconds..."
-
-
-class Clock:
-    """Seconds that pass only where somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.time = 0.0
-
-    def now(self) -> float:
-        return self.time
-
-    async def sleep(self, seconds: float) -> None:
-        self.time += seconds
 
 
 class CutLink:

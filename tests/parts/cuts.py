@@ -13,7 +13,20 @@ import psutil
 
 from tests.parts.sshd import Sshd
 
-__all__ = ["Line", "unreachable"]
+__all__ = ["Clock", "Line", "unreachable"]
+
+
+class Clock:
+    """Seconds that pass only where somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def now(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        self.time += seconds
 
 
 @contextlib.contextmanager
@@ -36,12 +49,13 @@ class Line:
         port: where to connect to.
         far: the port that it leads to.
         cuts: how often it was cut.
+        sent: how many bytes the server has sent.
         is_up: whether new connections are served; otherwise they end at once.
     """
 
     def __init__(self, far: int) -> None:
         self.port = 0
-        self.cuts = 0
+        self.cuts = self.sent = 0
         self.is_up = True
         self.far = far
         self._writers: set[asyncio.StreamWriter] = set()
@@ -85,6 +99,7 @@ class Line:
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counted: bool = False) -> None:
         while data := await reader.read(65536):
+            self.sent += len(data) if counted else 0
             if counted and self._countdown is not None:
                 if len(data) >= self._countdown:
                     writer.write(data[: self._countdown])
