@@ -78,8 +78,8 @@ class Line:
             writer.transport.abort()
         self._writers.clear()
 
-    def cut_after(self, count: int) -> None:
-        """Cut it when the server has sent so many bytes more: in the middle of whatever that is."""
+    def cut_after(self, count: int | None) -> None:
+        """Cut it when the server has sent so many bytes more: in the middle of whatever that is. None: do not."""
         self._countdown = count
 
     async def refused(self) -> None:
