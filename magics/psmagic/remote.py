@@ -259,6 +259,8 @@ class Remote:
             return "[DBG]: PS>> "
         if runspace is None:
             return "(not connected) "
+        if runspace.is_reconnecting:
+            return "(reconnecting) "
         attached = self.target.is_attached
         values = await runspace.query(_ATTACHED_PROMPT if attached else "prompt", timeout=_PROMPT_SECONDS)
         return values[0] if values else None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pskernel.cells.debugging import DEBUGGER_LEFT, declined, stop_message, stop_text
 from pskernel.cells.failure import shown_error
+from pskernel.cells.meanwhile import told_meanwhile
 from pskernel.cells.moving import Moving
 from pskernel.cells.outcome import (
     ERROR_SEEN,
@@ -99,7 +100,7 @@ class Cell:
         self._ran_on = ""
         self._moving = Moving(session, follows=self.follows)
         self._interrupted = False
-        self._given_up = False
+        self._given_up = self._unreached = False
         self._exit: tuple[str, int] | None = None
         self._host: Host | None = None
         # The pipeline in whose debugger this cell runs, and how it goes on.
@@ -146,7 +147,8 @@ class Cell:
             self._stopping = asyncio.create_task(self._stop(self._sending))
 
     async def _open(self, text: str, asker: Asker, *, by_user: bool) -> tuple[Runspace, CellError | None]:
-        runspace = await self._session.ready(asker, by_user=by_user)
+        ready = self._session.ready(asker, by_user=by_user)
+        runspace = await told_meanwhile(ready, self._session.runspace, self._output if by_user else None)
         refused = await self._opened() if self._opened is not None else None
         refused = refused or await self._moving.refusal(runspace, text)
         if refused is None and self._session.is_behind:
@@ -169,7 +171,7 @@ class Cell:
         # An interrupt does not cut this short: half a command on the line would cost the session.
         self._sending = asyncio.create_task(self._start(runspace, text))
         try:
-            pipeline = await self._sending
+            pipeline = await self._sent(self._sending, runspace, by_user=by_user)
         except RunspaceStateError as error:
             # Lost in the moment between; this is the cell that is refused for it.
             refusal = self._session.refusal(keep=not by_user) or error
@@ -188,6 +190,13 @@ class Cell:
         if told:
             await self._say(told)
         return outcome
+
+    async def _sent(self, sending: asyncio.Task[Pipeline], runspace: Runspace, *, by_user: bool) -> Pipeline:
+        if not by_user:
+            return await sending
+        pipeline = await told_meanwhile(sending, runspace, self._output)
+        await write_between(self._output, runspace.idle.take_notices())
+        return pipeline
 
     async def _leave(self, outcome: Outcome, how: str, code: int) -> None:
         outcome.exit_code = code
@@ -226,6 +235,7 @@ class Cell:
                 await pipeline.wait_ended()
         except TimeoutError:
             self._given_up = True
+            self._unreached = self._session.connection == "reconnecting"
             await self._session.abandon(
                 f"The last command on {self._session.place} could not be stopped, so its session was abandoned; "
                 "that command may still be running there. Its variables, functions and location are gone."
@@ -373,5 +383,5 @@ class Cell:
     async def _cut(self, error: PSKernelError) -> CellError:
         if self._given_up and self._stopping is not None:
             await self._stopping
-            return session_abandoned(self._ran_on, self._stop_timeout)
+            return session_abandoned(self._ran_on, self._stop_timeout, unreached=self._unreached)
         return connection_lost(self._ran_on, error)

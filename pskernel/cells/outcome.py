@@ -59,12 +59,13 @@ def with_second_hop(error: CellError | None, text: str) -> CellError:
     return CellError(error.name, f"{error.message} {hop.message}", [*error.traceback, *hop.traceback], own=True)
 
 
-def session_abandoned(place: str, seconds: float) -> CellError:
-    """An interrupt that was not obeyed."""
+def session_abandoned(place: str, seconds: float, *, unreached: bool) -> CellError:
+    """An interrupt that was not obeyed, or that did not get there."""
+    why = "the connection was away" if unreached else "a call that cannot be interrupted, most likely"
     return own_error(
         "SessionAbandoned",
-        f"The command did not stop within {seconds:g} seconds of the interrupt (a call that cannot be interrupted, "
-        f"most likely). The session on {place} was abandoned, and the command may still be running there.",
+        f"The command did not stop within {seconds:g} seconds of the interrupt ({why}). The session on {place} was "
+        "abandoned, and the command may still be running there.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from pskernel.records import Notice, Record
@@ -26,7 +27,7 @@ class Output(Protocol):
         """The user has lost interest in what is still coming: hurry."""
 
 
-async def write_between(output: Output, records: list[Record]) -> None:
+async def write_between(output: Output, records: Sequence[Record]) -> None:
     """Write what the remote wrote since the last cell: banners while connecting, event handlers."""
     pieces = [piece for record in records if (piece := render(record)) is not None]
     if any(not isinstance(record, Notice) for record in records) and pieces:

@@ -76,9 +76,12 @@ class RemotePowerShellKernel(EditorAnswers, Kernel):
 
     @property
     def banner(self) -> str:
-        """Where cells run, as far as it is known before the connection is there."""
-        target = self._choice.target
-        return f"Remote PowerShell on {target.redacted}" if target else "Remote PowerShell: no target is named yet."
+        """Where cells run, as far as it is known before the connection is there; and whether that is lost for now."""
+        target, session = self._choice.target, self._choice.session
+        if target is None:
+            return "Remote PowerShell: no target is named yet."
+        is_lost = session is not None and session.connection == "reconnecting"
+        return f"Remote PowerShell on {target.redacted}{' (reconnecting)' if is_lost else ''}"
 
     @property
     def language_info(self) -> dict[str, Any]:
@@ -268,6 +271,7 @@ class RemotePowerShellKernel(EditorAnswers, Kernel):
                 "user": session.facts.user if session else None,
                 "computer": session.facts.computer if session else None,
                 "place": session.place if session and session.is_away else None,
+                "connection": session.connection if session else None,
                 "sent": outcome.sent,
                 "own_error": outcome.error is not None and outcome.error.own,
                 "exit_code": outcome.exit_code,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 
-from pskernel.records import Record
+from pskernel.records import Notice, Record
 from pskernel.session.pipeline import weigh
 
 __all__ = ["IdleRecords"]
@@ -14,9 +15,14 @@ _MAX_BYTES = 4 * 1024 * 1024
 
 
 class IdleRecords:
-    """A queue in which older records give way to newer ones."""
+    """A queue in which older records give way to newer ones.
+
+    Attributes:
+        told: whether something of our own is among them, for whoever cannot wait for the next cell.
+    """
 
     def __init__(self) -> None:
+        self.told = asyncio.Event()
         self._records: deque[tuple[Record, int]] = deque()
         self._bytes = 0
 
@@ -27,10 +33,21 @@ class IdleRecords:
         self._bytes += weight
         while len(self._records) > _MAX_RECORDS or self._bytes > _MAX_BYTES:
             self._bytes -= self._records.popleft()[1]
+        if isinstance(record, Notice):
+            self.told.set()
 
     def take(self) -> list[Record]:
         """Everything kept, once."""
         records = [record for record, _ in self._records]
         self._records.clear()
         self._bytes = 0
+        self.told.clear()
         return records
+
+    def take_notices(self) -> list[Notice]:
+        """What is our own of it, once; what the remote said stays."""
+        notices = [record for record, _ in self._records if isinstance(record, Notice)]
+        self._records = deque((record, weight) for record, weight in self._records if not isinstance(record, Notice))
+        self._bytes = sum(weight for _, weight in self._records)
+        self.told.clear()
+        return notices

@@ -88,6 +88,15 @@ class InteractiveSession:
         return self._runspace is not None and self._runspace.state is RunspaceState.OPEN
 
     @property
+    def connection(self) -> str:
+        """``connected``, ``reconnecting`` (lost, and being made again), ``away`` (left at its server), or ``none``."""
+        if self._runspace is not None and self._runspace.state is RunspaceState.DISCONNECTED:
+            return "away"
+        if self._runspace is None or not self.is_open:
+            return "none"
+        return "reconnecting" if self._runspace.is_reconnecting else "connected"
+
+    @property
     def facts(self) -> Facts:
         """What the host that runs the cells says about itself."""
         return self._hops.facts

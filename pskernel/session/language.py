@@ -130,7 +130,7 @@ class LanguageService:
     def _idle_runspace(self) -> Runspace | None:
         runspace = self._session.runspace
         free = not self._cell_runs and self._session.stopped is None
-        return runspace if free and self._session.is_open else None
+        return runspace if free and self._session.connection == "connected" else None
 
     async def _ask(self, question: Any, seconds: float) -> list[Any] | None:
         runspace = self._idle_runspace()

@@ -62,6 +62,8 @@ class Pipeline:
         self.pipeline_id = pipeline_id
         # Whether it is a question of our own, and nothing that a user has started.
         self.ours = ours
+        # Before that nobody reads what is delivered to it.
+        self.is_sent = False
         self.sent_at = asyncio.get_running_loop().time()
         self._owner = owner
         self._queue: list[Record] = []

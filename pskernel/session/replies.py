@@ -59,6 +59,7 @@ class Replies:
             await self._transport.send(pipeline.pipeline_id, fragment)
         if input_clixml is not None:
             await self._send(self._protocol.input_error(pipeline.pipeline_id, input_clixml))
+        pipeline.is_sent = True
         pipeline.sent_at = asyncio.get_running_loop().time()
 
     def was_read(self) -> None:

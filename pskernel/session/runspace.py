@@ -182,6 +182,7 @@ class Runspace(LeavesPool, Beside):
             turn = asyncio.Lock() if self._turn.locked() else self._turn
             await turn.acquire()
             pipeline = Pipeline(self._replies, pipeline_id)
+            pipeline.is_sent = True
             self._running.add(pipeline)
             self.left.append(pipeline)
             self._chore(self._see_off_left(pipeline, turn))
@@ -331,7 +332,8 @@ class Runspace(LeavesPool, Beside):
 
     def _show(self, record: Record, received: int = 0) -> None:
         innermost = self._running.innermost
-        if innermost is not None:
+        # Whoever sends a pipeline over a connection that is away does not wait for its records yet.
+        if innermost is not None and (innermost.is_sent or not isinstance(record, Notice)):
             innermost.deliver(record, received)
         else:
             self.idle.add(record, received)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 from collections.abc import Awaitable, Callable
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from pskernel.errors import (
     AuthenticationFailed,
@@ -21,24 +24,12 @@ from pskernel.protocol.durable import Frame, FrameDecoder, encode_frame
 from pskernel.transports.base import ByteStream, Interlude, PoolGone
 from pskernel.transports.durable import DurableStream, Patience
 from pskernel.transports.unix import open_unix
+from tests.parts.cuts import Clock
 from tests.parts.relays import Relay
 
 pytestmark = pytest.mark.live
 
 INTERRUPTED = "The network connection to web01 has been interrupted. Attempting to reconnect for up to 100 seconds..."
-
-
-class Clock:
-    """Seconds that pass only where somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.time = 0.0
-
-    def now(self) -> float:
-        return self.time
-
-    async def sleep(self, seconds: float) -> None:
-        self.time += seconds
 
 
 class CutLink:
@@ -129,25 +120,42 @@ def check(pwsh: str, test: Callable[[Subject], Awaitable[None]], *, idle: float 
     asyncio.run(main())
 
 
-def test_a_hundred_cuts_anywhere_lose_and_double_nothing(pwsh: str) -> None:
-    chance = random.Random(3)
-    data = chance.randbytes(3_000_000)
+# After so many bytes on a link, either way. Eight links that end in their hello are an end: few of them do.
+_IN_HELLO, _ANYWHERE = st.integers(1, 300), st.integers(300, 60_000)
+_CUTS = st.tuples(st.lists(_IN_HELLO, min_size=4, max_size=4), st.lists(_ANYWHERE, min_size=16, max_size=16)).flatmap(
+    lambda cuts: st.permutations(cuts[0] + cuts[1])
+)
+
+
+# A failure is kept, and comes first the next time; to make it smaller would take minutes of real processes.
+@settings(
+    max_examples=5,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    print_blob=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(cuts=_CUTS, sizes=st.lists(st.integers(1, 70_000), min_size=1, max_size=30))
+def test_a_hundred_cuts_anywhere_lose_and_double_nothing(pwsh: str, cuts: list[int], sizes: list[int]) -> None:
+    data = random.Random(3).randbytes(600_000)
 
     async def test(subject: Subject) -> None:
-        subject.cut_after = lambda: chance.randrange(1, 60_000) if len(subject.links) < 100 else 10**9
+        left = iter(cuts)
+        subject.cut_after = lambda: next(left, 10**9)
         await subject.cut()
 
         async def send() -> None:
             at = 0
-            while at < len(data):
-                size = chance.randrange(1, 20_000)
+            for size in itertools.chain(sizes, itertools.repeat(20_000)):
+                if at >= len(data):
+                    return
                 await subject.stream.send(data[at : at + size])
                 at += size
 
         sending = asyncio.create_task(send())
         assert data == await subject.receive(len(data))
         await sending
-        assert 101 == len(subject.links)
+        assert 22 == len(subject.links)
 
     # On some links no frame gets through, and the next is not tried at once.
     check(pwsh, test, patience=10_000)

@@ -47,7 +47,9 @@ def test_no_target_names_the_three_ways(start: Starter) -> None:
         for way in ("pskernel install", "PSKERNEL_TARGET", "#% target"):
             assert way in run.evalue
             assert way in "\n".join(run.errors[0]["traceback"])
-        unknown = dict.fromkeys(("target", "place", "transport", "version", "user", "computer", "exit_code"))
+        unknown = dict.fromkeys(
+            ("target", "place", "connection", "transport", "version", "user", "computer", "exit_code")
+        )
         assert run.record == {**unknown, "sent": False, "own_error": True}
     assert kernel.run("   ").status == "ok"
     assert kernel.is_alive()

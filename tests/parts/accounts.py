@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["Account", "account", "doas_rules", "sudo_rules"]
+__all__ = ["Account", "account", "another_password", "doas_rules", "sudo_rules"]
 
 _SUDOERS = Path("/etc/sudoers.d")
 _DOAS = Path("/etc/doas.conf")
@@ -44,6 +44,18 @@ def account() -> Iterator[Account]:
     yield made
     with _locked():
         _run("userdel", "--force", "--remove", made.name)
+
+
+@contextlib.contextmanager
+def another_password(account: Account) -> Iterator[None]:
+    """For a while it has another one."""
+    try:
+        with _locked():
+            _run("chpasswd", given=f"{account.name}:{secrets.token_hex(8)}\n")
+        yield
+    finally:
+        with _locked():
+            _run("chpasswd", given=f"{account.name}:{account.password}\n")
 
 
 @contextlib.contextmanager

@@ -1,12 +1,45 @@
-"""A line to a server of this machine that can be cut: at once, after so many bytes, for good or for a while."""
+"""Lines to a server of this machine that can be cut: at once, after so many bytes, for good or for a while."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
+from collections.abc import Iterator
 from typing import Self
 
-__all__ = ["Line"]
+import psutil
+
+from tests.parts.sshd import Sshd
+
+__all__ = ["Clock", "Line", "unreachable"]
+
+
+class Clock:
+    """Seconds that pass only where somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def now(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+
+@contextlib.contextmanager
+def unreachable(server: Sshd) -> Iterator[None]:
+    """For a while: its connections have ended, and who connects to it is not answered."""
+    os.kill(server.process.pid, signal.SIGSTOP)
+    try:
+        for each in psutil.Process(server.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
+        yield
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
 
 
 class Line:
@@ -16,12 +49,13 @@ class Line:
         port: where to connect to.
         far: the port that it leads to.
         cuts: how often it was cut.
+        sent: how many bytes the server has sent.
         is_up: whether new connections are served; otherwise they end at once.
     """
 
     def __init__(self, far: int) -> None:
         self.port = 0
-        self.cuts = 0
+        self.cuts = self.sent = 0
         self.is_up = True
         self.far = far
         self._writers: set[asyncio.StreamWriter] = set()
@@ -44,8 +78,8 @@ class Line:
             writer.transport.abort()
         self._writers.clear()
 
-    def cut_after(self, count: int) -> None:
-        """Cut it when the server has sent so many bytes more: in the middle of whatever that is."""
+    def cut_after(self, count: int | None) -> None:
+        """Cut it when the server has sent so many bytes more: in the middle of whatever that is. None: do not."""
         self._countdown = count
 
     async def refused(self) -> None:
@@ -65,6 +99,7 @@ class Line:
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counted: bool = False) -> None:
         while data := await reader.read(65536):
+            self.sent += len(data) if counted else 0
             if counted and self._countdown is not None:
                 if len(data) >= self._countdown:
                     writer.write(data[: self._countdown])

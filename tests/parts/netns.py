@@ -25,7 +25,11 @@ class Cable:
 
     async def pull(self) -> None:
         """Nothing goes over it any more, and nobody is told."""
-        await asyncio.to_thread(_ip, "link", "set", self.name, "down")
+        await asyncio.to_thread(self.pull_now)
+
+    def pull_now(self) -> None:
+        """The same, where nothing of this process may go on before it is done."""
+        _ip("link", "set", self.name, "down")
 
     async def plug_in(self) -> None:
         """It is there again."""

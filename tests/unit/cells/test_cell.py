@@ -42,6 +42,7 @@ class Remote:
     label = "web01"
     computer = "web01"
     is_open = False
+    connection = "connected"
 
     def __init__(self) -> None:
         self.opened = asyncio.Event()
@@ -455,6 +456,41 @@ def test_what_the_remote_wrote_between_two_cells_is_shown_with_the_next(tmp_path
     run(main())
 
 
+@pytest.mark.parametrize("waits_for", ["opened", "may_send"])
+def test_a_cell_that_waits_for_the_connection_says_so_at_once(tmp_path: Path, waits_for: str) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        getattr(play.remote, waits_for).clear()
+        play.begin()
+        await asyncio.sleep(0)
+        play.wrote([Notice("interrupted"), Notice("attempting")])
+        while play.text != "interrupted\nattempting\n":
+            await asyncio.sleep(0)
+        play.wrote([Notice("restored")])
+        getattr(play.remote, waits_for).set()
+        play.say(HostText("mine\n"), DONE)
+        await play.outcome()
+        assert play.text == "interrupted\nattempting\nrestored\nmine\n"
+
+    run(main())
+
+
+def test_what_the_remote_wrote_waits_for_the_cell_to_be_sent(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path)
+        play.remote.opened.clear()
+        play.wrote([HostText("an event\n"), Notice("interrupted")])
+        play.begin()
+        while play.text != "interrupted\n":
+            await asyncio.sleep(0)
+        play.remote.opened.set()
+        play.say(DONE)
+        await play.outcome()
+        assert play.text == "interrupted\nWhile no cell was running, the remote wrote:\nan event\n"
+
+    run(main())
+
+
 def test_an_interrupt_while_that_is_shown_sends_nothing(tmp_path: Path) -> None:
     async def main() -> None:
         # So much that the front end's pace holds it up for minutes.
@@ -601,6 +637,17 @@ def test_an_interrupt_while_sending_gets_stuck(tmp_path: Path) -> None:
         assert outcome.error is not None
         assert (outcome.error.name, outcome.sent) == ("SessionAbandoned", True)
         assert len(play.remote.abandoned) == 1
+
+    run(main())
+
+
+def test_an_interrupt_while_the_connection_is_away(tmp_path: Path) -> None:
+    async def main() -> None:
+        play = Play(tmp_path, stop_timeout=0.05)
+        await play.started()
+        play.remote.connection = "reconnecting"
+        play.cell.interrupt()
+        assert "within 0.05 seconds of the interrupt (the connection was away)" in (await play.error()).message
 
     run(main())
 

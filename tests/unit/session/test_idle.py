@@ -35,3 +35,15 @@ def test_their_size_is_bounded(sizes: list[int]) -> None:
 
     assert len(idle.take()) <= len(sizes)
     assert 0 == idle._bytes
+
+
+def test_what_is_our_own_can_be_taken_before_the_rest() -> None:
+    idle = IdleRecords()
+    for record in (Notice("a"), HostText("b"), Notice("c")):
+        idle.add(record, 10)
+    assert idle.told.is_set()
+
+    assert [Notice("a"), Notice("c")] == idle.take_notices()
+    assert not idle.told.is_set()
+    assert [HostText("b")] == idle.take()
+    assert 0 == idle._bytes

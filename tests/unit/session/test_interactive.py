@@ -234,6 +234,19 @@ def test_after_leaving_one_cell_is_refused(how: str) -> None:
     check(test)
 
 
+def test_the_connection_of_a_session_that_is_lost_is_none() -> None:
+    async def test(fleet: Fleet, session: InteractiveSession) -> None:
+        seen = [session.connection]
+        runspace = await session.ready(NobodyToAsk())
+        seen.append(session.connection)
+        fleet.servers[0].stream.cut()
+        await runspace.wait_ended()
+        seen.append(session.connection)
+        assert ["none", "connected", "none"] == seen
+
+    check(test)
+
+
 def test_after_giving_up_a_stuck_command_one_cell_is_refused() -> None:
     async def test(fleet: Fleet, session: InteractiveSession) -> None:
         await send(session, "hang")

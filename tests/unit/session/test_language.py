@@ -17,7 +17,7 @@ from tests.fakes.server import Call, far_end
 class Session:
     """As much of a session as is asked for."""
 
-    is_open = True
+    connection = "connected"
     stopped: object | None = None
 
     def __init__(self, runspace: Runspace | None) -> None:
