@@ -34,7 +34,7 @@ async def finish_left(
     session: InteractiveSession,
     output: Output,
     stop_timeout: float,
-    asker: Asker,
+    asker: Asker | None,
     progress: ProgressDisplay | None = None,
 ) -> CellError | None:
     """Follow what was left in an open session to its end. Cancelled, it is stopped.
@@ -43,13 +43,15 @@ async def finish_left(
         session: open.
         output: of the cell that comes after it, and so are the others.
         stop_timeout: seconds.
-        asker: answers what it asks.
+        asker: answers what it asks; None for a cell of a front end's own, which is shown to nobody.
         progress: shows progress records.
 
     Returns:
         why that cell must not be sent, if it must not.
     """
     while (runspace := session.runspace) is not None and runspace.left:
+        if asker is None:
+            return own_error("LeftCommandFailed", "The session is at work. This cell was not run.")
         await output.write(StreamText("stderr", _GOES_ON))
         rest = _Left(session, output, stop_timeout, progress=progress)
         following = asyncio.create_task(rest.run("", asker))

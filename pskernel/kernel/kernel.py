@@ -201,9 +201,7 @@ class RemotePowerShellKernel(EditorAnswers, Kernel):
             self._send(parent, kind, content)
 
         person = allow_stdin and by_user
-        user: Asker = NobodyToAsk()
-        if person:
-            user = StdinAsker(self.session, self.stdin_socket, self._stdin_ident(), parent)
+        user = self._user(parent) if person else NobodyToAsk()
         asker = FileAsker(files, user) if files else user
         note = ConnectionNote(session, send, self._told)
 
@@ -214,13 +212,10 @@ class RemotePowerShellKernel(EditorAnswers, Kernel):
                 return own_error("ProductionNotConfirmed", refusal)
             if person:
                 self._told = await note.connected()
-            unfinished = await finish_left(session, output, target.options.stop_timeout, asker, progress)
-            if unfinished is not None:
-                return unfinished
             line = gate.line(session)
             if line is not None and by_user:
                 await output.write(line)
-            return None
+            return await finish_left(session, output, target.options.stop_timeout, asker if by_user else None, progress)
 
         progress = ProgressDisplay(send if person else None)
         cell = self._cell = (Assertion if directives.asserts else Cell)(
@@ -238,6 +233,10 @@ class RemotePowerShellKernel(EditorAnswers, Kernel):
         finally:
             self._cell = None
             language.end_cell()
+
+    def _user(self, parent: Any) -> Asker:
+        """Whoever sits before the front end that has sent a cell."""
+        return StdinAsker(self.session, self.stdin_socket, self._stdin_ident(), parent)
 
     def _stdin_ident(self) -> Any:
         return self._get_shell_context_var(self._shell_parent_ident)

@@ -104,7 +104,7 @@ class Pipeline:
         await self._finished.wait()
 
     async def wait_read(self) -> None:
-        """Wait until somebody has read it to its end, or the connection is lost."""
+        """Wait until somebody has read it, or it is certain that nobody will, or the connection is lost."""
         await self._read.wait()
 
     async def batches(self) -> AsyncIterator[list[Record]]:
@@ -113,23 +113,25 @@ class Pipeline:
         Raises:
             TransportClosed: the connection was lost before the end.
         """
-        while True:
-            self._handed_out = False
-            if not self._queue:
-                self._owner.was_read()
-                if self._failure is not None:
-                    raise self._failure
-                if self._end is not None:
-                    self._read.set()
-                    return
-                self._changed.clear()
-                await self._changed.wait()
-                continue
-            batch, self._queue = self._queue, []
-            self._queued_bytes = 0
-            self._drained.set()
-            self._handed_out = True
-            yield batch
+        try:
+            while True:
+                self._handed_out = False
+                if not self._queue:
+                    self._owner.was_read()
+                    if self._failure is not None:
+                        raise self._failure
+                    if self._end is not None:
+                        return
+                    self._changed.clear()
+                    await self._changed.wait()
+                    continue
+                batch, self._queue = self._queue, []
+                self._queued_bytes = 0
+                self._drained.set()
+                self._handed_out = True
+                yield batch
+        finally:
+            self._read.set()
 
     async def __aiter__(self) -> AsyncIterator[Record]:
         """Yield the records one by one; see :meth:`batches`."""
@@ -164,6 +166,10 @@ class Pipeline:
     async def refuse(self, call: HostCall, message: str) -> None:
         """Answer a host call with an exception whose message is ``message``."""
         await self._owner.refuse(call, message)
+
+    def nobody_reads(self) -> None:
+        """Whoever has started it does not want it any more."""
+        self._read.set()
 
     # Below: for the runspace's reader only.
 
@@ -236,6 +242,7 @@ async def collect(pipeline: Pipeline, kind: type[_T], others: Callable[[Record],
 
 async def take_back(pipeline: Pipeline, sending: asyncio.Task[None]) -> None:
     """Stop a pipeline that nobody waits for any more, as soon as it is out."""
+    pipeline.nobody_reads()
     with contextlib.suppress(PSKernelError):
         await sending
         await pipeline.stop()

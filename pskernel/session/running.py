@@ -24,8 +24,13 @@ class RunningPipelines:
 
     @property
     def all_read(self) -> bool:
-        """Whether whoever reads from them has read all that has arrived, and is done with it."""
-        return all(pipeline.is_read for pipeline in self._stack)
+        """Whether all have ended, and somebody has read them to their end."""
+        return all(pipeline.ended and pipeline.is_read for pipeline in self._stack)
+
+    @property
+    def all_taken(self) -> bool:
+        """Whether all that has arrived was read, and the server knows of those that have ended that this side does."""
+        return all(pipeline.is_read and not pipeline.ended for pipeline in self._stack)
 
     def add(self, pipeline: Pipeline) -> None:
         """Note that a pipeline starts."""

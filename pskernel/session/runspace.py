@@ -185,7 +185,7 @@ class Runspace(LeavesPool, Beside):
             pipeline.is_sent = True
             self._running.add(pipeline)
             self.left.append(pipeline)
-            self._chore(self._see_off_left(pipeline, turn))
+            self._chore(self._see_off(pipeline, turn))
             await keeper(self._transport).resume(pipeline_id)
 
     async def aclose(self, *, grace: float = 2.0) -> None:
@@ -195,8 +195,8 @@ class Runspace(LeavesPool, Beside):
                 self._state = RunspaceState.CLOSED
                 with contextlib.suppress(TimeoutError, TransportClosed):
                     async with asyncio.timeout(grace):
-                        # The last pipeline may just be being seen off; one that runs is not waited for.
-                        async with contextlib.nullcontext() if self.is_busy or self.left else self._turn:
+                        # The last pipeline may just be being seen off; what runs, or is not read, is not waited for.
+                        async with self._turn if self._running.all_read else contextlib.nullcontext():
                             await self._transport.close_pool()
         finally:
             await self._shut(_CLOSED)
@@ -244,18 +244,17 @@ class Runspace(LeavesPool, Beside):
         """Wait for the pipeline's end, tell the server we are done with it, and let the next one go."""
         try:
             await pipeline.wait_ended()
+            if pipeline in self.left or (self._taking.matters and not pipeline.ours):
+                # Another client may come for what this one has not shown; what is closed is nothing to come for.
+                await pipeline.wait_read()
             if pipeline.end is not None:
                 with contextlib.suppress(TransportClosed, NotPowerShell, TimeoutError):
                     closing = functools.partial(self._transport.close_pipeline, pipeline.pipeline_id)
                     await self.in_time(_CLOSE_SECONDS, closing)
         finally:
             self._running.remove(pipeline)
+            self._taking.note()
             turn.release()
-
-    async def _see_off_left(self, pipeline: Pipeline, turn: asyncio.Lock) -> None:
-        """As long as nobody has read it, the server must not forget it: another client may come for it."""
-        await pipeline.wait_read()
-        await self._see_off(pipeline, turn)
 
     async def _send(self, messages: list[Outgoing]) -> None:
         for message in messages:

@@ -19,7 +19,8 @@ class Taking:
     """Tells the transport when everything was taken.
 
     Not taken is a part of a message, a record that nobody has read, and a question that nobody has answered: whoever
-    comes to the session next must be able to show it, and to answer.
+    comes to the session next must be able to show it, and to answer. Nor is the end of a pipeline that is not closed:
+    whoever comes next must hear of it, to close it.
     """
 
     def __init__(self, transport: Transport, protocol: RunspaceProtocol, running: RunningPipelines) -> None:
@@ -28,11 +29,16 @@ class Taking:
         self._running = running
         self._asked: set[int] = set()
 
+    @property
+    def matters(self) -> bool:
+        """Whether anybody else can come for what this client has not taken."""
+        return self._keeper is not None
+
     def note(self, *, at_once: bool = False) -> None:
         """Find out whether that is so now."""
         if self._keeper is None or self._asked or not self._protocol.is_between_messages:
             return
-        if self._running.all_read:
+        if self._running.all_taken:
             self._keeper.taken(at_once=at_once)
 
     def asked(self, call: HostCall) -> None:

@@ -134,6 +134,9 @@ class Remote:
             raise self.answer_error
         self.answered.append(value)
 
+    def was_read(self) -> None:
+        """Nobody asks."""
+
     async def refuse(self, call: HostCall, message: str) -> None:
         self.refused.append(message)
 

@@ -36,6 +36,9 @@ class Owner:
     async def answer(self, call: HostCall, value: Any) -> None:
         self.asked.append((call, value))
 
+    def was_read(self) -> None:
+        """Nobody asks."""
+
     async def refuse(self, call: HostCall, message: str) -> None:
         self.asked.append((call, message))
 
