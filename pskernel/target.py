@@ -106,12 +106,9 @@ class Target:
         attached = self.is_attached  # which looks at the options that say so
         if self.options.sudo and (attached or self.options.vm is not None):
             raise TargetError("The option sudo starts a PowerShell of its own. Leave it out with pid, pipe and vm.")
-        given = () if self.is_winrm else self.options.changed()
-        self.options.check_durable(given, attaches=attached, backend=self.options.backend)
-        if self.options.durable and (self.options.sudo or self.options.vm or self.options.configuration_file):
-            raise TargetError(
-                "The options sudo, vm and configuration_file do not go with durable. Leave one of them out."
-            )
+        self.options.check_durable(
+            self.options.changed(), is_winrm=self.is_winrm, attaches=attached, backend=self.options.backend
+        )
 
     def _check_login(self) -> None:
         if self.path is not None and self.scheme == "ssh":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pskernel.cells.cell import Cell
 from pskernel.cells.outcome import CellError, own_error
+from pskernel.cells.output import write_between
 from pskernel.render.text import StreamText
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ async def finish_left(
     while (runspace := session.runspace) is not None and runspace.left:
         if asker is None:
             return own_error("LeftCommandFailed", "The session is at work. This cell was not run.")
+        await write_between(output, runspace.idle.take())
         await output.write(StreamText("stderr", _GOES_ON))
         rest = _Left(session, output, stop_timeout, progress=progress)
         following = asyncio.create_task(rest.run("", asker))

@@ -101,7 +101,7 @@ async def open_durable(
             raise
         why = str(error) or "Its relay did not answer."
         raise ConnectError(f"The durable session on {target.label} could not be opened. {why}") from None
-    return DurablePool(stream, idle_timeout=idle, news=[] if options.session is None else [_news(target, pool)])
+    return DurablePool(stream, idle_timeout=idle)
 
 
 async def _find(
@@ -116,14 +116,6 @@ async def _find(
         pool = found[1]
         raise ConnectError(_TAKEN.format(name=pool.name or pool.pool_id, label=target.label, client=pool.client))
     return found
-
-
-def _news(target: Target, pool: KeptPool | None) -> str:
-    """Nobody must take a new session for the one that was left."""
-    name, label = target.options.session, target.label
-    if pool is None:
-        return f"There was no session {name} on {label}: a new one was opened."
-    return f"Back in the session {name} on {label}, with the variables and the location that it has."
 
 
 async def list_relays(stream: ByteStream, seconds: float, *, clean: bool = False) -> list[FoundRelay]:

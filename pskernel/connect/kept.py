@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 from pskernel.connect import opening
 from pskernel.errors import ConnectError, TargetError
+from pskernel.records import Notice
 from pskernel.session.runspace import Runspace
 
 if TYPE_CHECKING:
@@ -19,16 +20,7 @@ if TYPE_CHECKING:
     from pskernel.transports.base import KeptPool, Transport
     from pskernel.transports.durablepool import DurablePool
 
-__all__ = [
-    "attach",
-    "end_session",
-    "find_named",
-    "find_relays",
-    "find_shells",
-    "keeps_by_relay",
-    "leads_back",
-    "reopen",
-]
+__all__ = ["connect_by_name", "end_session", "find_relays", "find_shells", "keeps_by_relay", "reopen"]
 
 
 def keeps_by_relay(target: Target) -> bool:
@@ -91,21 +83,45 @@ async def reopen(
         options = replace(target.options, durable=True, session=None, take_over=False)
         there = replace(target, options=options)
         pool = await opening.open_durable_pool(there, asker, credential, pool_id=shell.pool_id, take_over=take_over)
-        return await attach(pool, there)
+        return await _attach(pool, there)
     transport = await opening.open_transport(target, asker, credential=credential)
     return await Runspace.attach(
         transport, shell.pool_id, shell.running or (), open_timeout=target.options.open_timeout
     )
 
 
-def leads_back(transport: Transport) -> TypeGuard[DurablePool]:
-    """Whether it leads to a relay that keeps a session already."""
+async def connect_by_name(target: Target, asker: Asker, *, credential: GivenCredential | None = None) -> Runspace:
+    """Come back to the session that a target names, or open it. Which of the two it was is the first thing it tells.
+
+    Raises:
+        TargetError, ConnectError: as :func:`pskernel.connect.connect`.
+    """
+    name, label = target.options.session or "", target.label
+    runspace = await _come_back(target, asker, credential)
+    if isinstance(runspace, Runspace):
+        news = f"Back in the session {name} on {label}, with the variables and the location that it has."
+    else:
+        runspace = await opening.open_runspace(runspace, target, asker)
+        news = f"There was no session {name} on {label}: a new one was opened."
+    runspace.idle.add(Notice(news))
+    return runspace
+
+
+async def _come_back(target: Target, asker: Asker, credential: GivenCredential | None) -> Runspace | Transport:
+    """The session that a target names, or the way to a new one."""
     from pskernel.transports.durablepool import DurablePool
 
-    return isinstance(transport, DurablePool) and transport.found is not None
+    if target.is_winrm:
+        shell = await _find_named(target, asker, credential)
+        if shell is not None:
+            return await reopen(target, shell, asker, credential=credential)
+    transport = await opening.open_transport(target, asker, credential=credential, name=target.options.session or "")
+    if isinstance(transport, DurablePool) and transport.found is not None:
+        return await _attach(transport, target)
+    return transport
 
 
-async def attach(pool: DurablePool, target: Target) -> Runspace:
+async def _attach(pool: DurablePool, target: Target) -> Runspace:
     """Come to the session that a relay keeps already. Raises as :func:`reopen`."""
     if pool.found is None:
         await pool.aclose()
@@ -113,7 +129,7 @@ async def attach(pool: DurablePool, target: Target) -> Runspace:
     return await Runspace.attach(pool, *pool.found, open_timeout=target.options.open_timeout)
 
 
-async def find_named(target: Target, asker: Asker, *, credential: GivenCredential | None = None) -> KeptPool | None:
+async def _find_named(target: Target, asker: Asker, credential: GivenCredential | None) -> KeptPool | None:
     """The session of a WinRM server that a target names; None if there is none.
 
     Raises:

@@ -32,6 +32,7 @@ __all__ = [
     "endpoint_of",
     "find_processes",
     "open_durable_pool",
+    "open_runspace",
     "open_stream",
     "open_transport",
     "opener",
@@ -75,16 +76,23 @@ async def connect(
     """
     asker = asker or NobodyToAsk()
     if target.options.session is not None:
-        there = await _come_back(target, asker, credential, recorded=record_to is not None)
-        if isinstance(there, Runspace):
-            return there
-        transport = there
-    else:
-        transport = await open_transport(target, asker, credential=credential, name=name)
+        from pskernel.connect.kept import connect_by_name
+
+        if record_to is not None:
+            raise TargetError(
+                "What happened in a session that is there already cannot be recorded. Leave out the option session."
+            )
+        return await connect_by_name(target, asker, credential=credential)
+    transport = await open_transport(target, asker, credential=credential, name=name)
     if record_to is not None:
         from pskernel.transports.recording import RecordingTransport
 
         transport = RecordingTransport(transport, target=target.redacted, save_to=record_to)
+    return await open_runspace(transport, target, asker)
+
+
+async def open_runspace(transport: Transport, target: Target, asker: Asker) -> Runspace:
+    """Open a runspace by a transport that leads to the target. Raises as :func:`connect`."""
     settings = PoolSettings(
         Screen(width=target.options.width),
         target.options.max_received_object,
@@ -93,24 +101,6 @@ async def connect(
     runspace = await Runspace.open(transport, settings=settings, open_timeout=target.options.open_timeout)
     await arrive(runspace, target, asker)
     return runspace
-
-
-async def _come_back(
-    target: Target, asker: Asker, credential: GivenCredential | None, *, recorded: bool
-) -> Runspace | Transport:
-    """Come back to the session that a target names; a way to a new one where there is none of that name."""
-    from pskernel.connect import kept
-
-    if recorded:
-        raise TargetError(
-            "What happened in a session that is there already cannot be recorded. Leave out the option session."
-        )
-    if target.is_winrm:
-        shell = await kept.find_named(target, asker, credential=credential)
-        if shell is not None:
-            return await kept.reopen(target, shell, asker, credential=credential)
-    transport = await open_transport(target, asker, credential=credential, name=target.options.session or "")
-    return await kept.attach(transport, target) if kept.leads_back(transport) else transport
 
 
 async def arrive(runspace: Runspace, target: Target, asker: Asker) -> None:

@@ -54,12 +54,22 @@ class DurableOptions:
         *WINRM,
     )
 
-    def check_durable(self, given: Collection[str], *, attaches: bool, backend: str) -> None:
-        """Refuse what a relay cannot keep, and what is said of none; ``given`` are the options that are.
+    def check_durable(self, changed: Collection[str], *, is_winrm: bool, attaches: bool, backend: str) -> None:
+        """Refuse what nobody can keep, and what is said of none; ``changed`` are the options that are given.
 
         Raises:
             TargetError: other options do not go with it.
         """
+        given = () if is_winrm else changed
+        if "vm" in changed and {"session", "keep"} & set(changed):
+            raise TargetError(
+                "A session in a virtual machine ends with that on its host, and cannot be left. Leave out session and "
+                "keep."
+            )
+        if self.durable and {"sudo", "vm", "configuration_file"} & set(changed):
+            raise TargetError(
+                "The options sudo, vm and configuration_file do not go with durable. Leave one of them out."
+            )
         if not self.durable and {"idle_timeout", "reconnect_timeout"} & set(given):
             raise TargetError(
                 "The options idle_timeout and reconnect_timeout are for sessions that outlive their connection: give "

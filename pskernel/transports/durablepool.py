@@ -16,8 +16,6 @@ from pskernel.transports.base import Payload
 from pskernel.transports.outofproc import OutOfProcTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pskernel.transports.durable import DurableStream
 
 __all__ = ["DurablePool", "noted_pool"]
@@ -34,12 +32,11 @@ class DurablePool(OutOfProcTransport):
 
     Args:
         stream: to the relay.
-        news: sentences for the user about how it was reached.
         idle_timeout: seconds for which the relay keeps the pool when it is left.
     """
 
-    def __init__(self, stream: DurableStream, *, idle_timeout: float, news: Sequence[str] = ()) -> None:
-        super().__init__(stream, news=news)
+    def __init__(self, stream: DurableStream, *, idle_timeout: float) -> None:
+        super().__init__(stream)
         self._relay = stream
         self._idle_timeout = idle_timeout
         self.holding = False

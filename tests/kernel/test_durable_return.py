@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.fakes.wsman_bridge import WsmanBridge
 from tests.parts.kernels import WAIT, Gate, Kernel, Starter, wait_gone
 from tests.parts.sshd import Sshd, running_sshd
 
@@ -164,3 +165,22 @@ def test_a_second_kernel_is_told_and_may_take_over(start: Starter, night: str) -
     assert "Another client has it." in run.evalue
     assert "must not run" not in run.stdout
     over(third)
+
+
+def test_a_kernel_leaves_its_session_to_a_winrm_server_and_comes_back_by_its_name(
+    start: Starter, winrm: WsmanBridge, winrm_url: str
+) -> None:
+    kept = f"{winrm_url}&session=night&keep=1"
+    first = start(kept)
+    assert "There was no session night on" in first.run("$x = 42").stderr
+    engine = first.remote_pid()
+    first.manager.shutdown_kernel()
+    second = start(f"{winrm_url}&session=night")
+    run = second.run("$x")
+    assert ("ok", "42\n") == (run.status, run.stdout)
+    assert "Back in the session night on" in run.stderr
+    assert engine == second.remote_pid()
+    third = start(f"{winrm_url}&session=night")
+    assert "Another client has the session night" in third.run("$x").evalue
+    second.manager.shutdown_kernel()
+    wait_gone(engine)
