@@ -36,7 +36,7 @@ __all__ = ["DEFAULT_IDLE_SECONDS", "list_relays", "open_durable", "plain"]
 DEFAULT_IDLE_SECONDS = 7200.0
 _TAKEN = (
     "Another client has the session {name} on {label}: {client}. Nothing was changed. To take it from that one, say so "
-    "with the option take_over=true, or -TakeOver."
+    "with the option take_over=true."
 )
 
 # Starts PowerShell at the target, lets the function use it, and reaches the socket whose path that returns.

@@ -33,7 +33,8 @@ def keeper(transport: Transport) -> Disconnects:
     if isinstance(transport, Disconnects):
         return transport
     raise RunspaceStateError(
-        "The disconnection operation is not supported on the remote computer. Sessions over WinRM can be left."
+        "The disconnection operation is not supported on the remote computer. Sessions over WinRM, and durable ones, "
+        "can be left."
     )
 
 
