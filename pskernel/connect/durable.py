@@ -53,6 +53,7 @@ async def open_durable(
     *,
     name: str = "",
     pool_id: UUID | None = None,
+    take_over: bool = False,
 ) -> DurablePool:
     """Start a relay at the target, and with it the engine, or come to one that is there; returns the way to it.
 
@@ -64,6 +65,7 @@ async def open_durable(
         endpoint: of an SSH target.
         name: what a new session is called where the target does not say.
         pool_id: which session to come to; None: the one that the target names, or a new one.
+        take_over: whether that is taken from another client; the target may say so too.
 
     Raises:
         ConnectError: the target cannot be reached, no relay can be started there, or another client has the session.
@@ -72,13 +74,14 @@ async def open_durable(
     options = target.options
     idle = DEFAULT_IDLE_SECONDS if options.idle_timeout is None else options.idle_timeout
     seconds = idle if options.reconnect_timeout is None else options.reconnect_timeout
+    take_over = take_over or options.take_over
     start, open_link = _way(target, asker, secret, tell, endpoint)
     relays: list[tuple[Relay, KeptPool | None]] = []
 
     async def run(stream: ByteStream) -> str:
         there = await Relays.at(stream, options.open_timeout)
         try:
-            found = await _find(there, target, pool_id)
+            found = await _find(there, target, pool_id, take_over=take_over)
             relays.append(found or (await there.start(uuid4().hex, options.session or name, idle), None))
         finally:
             await there.aclose()
@@ -89,7 +92,7 @@ async def open_durable(
         relay, pool = relays[0]
         state = Resumable(
             relay.session, relay.token, uuid4().hex, who=_this_client(), comes_later=pool is not None,
-            takes_over=options.take_over,
+            takes_over=take_over,
         )  # fmt: skip
         stream = DurableStream(state, lambda: open_link(relay.path), target.label, Patience(seconds))
         await stream.begin(first)
@@ -101,13 +104,15 @@ async def open_durable(
     return DurablePool(stream, idle_timeout=idle, news=[] if options.session is None else [_news(target, pool)])
 
 
-async def _find(there: Relays, target: Target, pool_id: UUID | None) -> tuple[Relay, KeptPool] | None:
+async def _find(
+    there: Relays, target: Target, pool_id: UUID | None, *, take_over: bool
+) -> tuple[Relay, KeptPool] | None:
     """The one that is meant, if it is there."""
     options = target.options
     if pool_id is None and options.session is None:
         return None
     found = await there.find(pool_id=pool_id, name=options.session or "")
-    if found is not None and found[1].connected and not options.take_over:
+    if found is not None and found[1].connected and not take_over:
         pool = found[1]
         raise ConnectError(_TAKEN.format(name=pool.name or pool.pool_id, label=target.label, client=pool.client))
     return found

@@ -88,8 +88,8 @@ async def reopen(
         PoolGone: it is not there any more.
     """
     if keeps_by_relay(target):
-        there = replace(target, options=replace(target.options, durable=True, session=None, take_over=take_over))
-        pool = await opening.open_durable_pool(there, asker, credential, pool_id=shell.pool_id)
+        there = replace(target, options=replace(target.options, durable=True, session=None, take_over=False))
+        pool = await opening.open_durable_pool(there, asker, credential, pool_id=shell.pool_id, take_over=take_over)
         return await attach(pool, there)
     transport = await opening.open_transport(target, asker, credential=credential)
     return await Runspace.attach(

@@ -215,12 +215,13 @@ async def open_durable_pool(
     *,
     name: str = "",
     pool_id: UUID | None = None,
+    take_over: bool = False,
 ) -> DurablePool:
     from pskernel.connect.durable import open_durable
 
     endpoint = _ssh_endpoint(target) if target.scheme == "ssh" else None
     secret = await _secret(target, asker, credential)
-    return await open_durable(target, asker, secret, tell, endpoint, name=name, pool_id=pool_id)
+    return await open_durable(target, asker, secret, tell, endpoint, name=name, pool_id=pool_id, take_over=take_over)
 
 
 async def open_stream(

@@ -83,7 +83,7 @@ class DurableStream:
 
     @property
     def is_replaying(self) -> bool:
-        """Whether what is received next may have been that one's already."""
+        """Whether what was received last may have been that one's already."""
         return self._state.is_replaying
 
     def note(self, words: bytes) -> None:

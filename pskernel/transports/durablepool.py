@@ -76,8 +76,8 @@ class DurablePool(OutOfProcTransport):
             if self._set_aside and not self._held:
                 items, self._set_aside = self._set_aside, []
                 return items
-            replaying = self._relay.is_replaying
             items = await super().receive()
+            replaying = self._relay.is_replaying
             wanted = [item for item in items if isinstance(item, Notice) or self._is_wanted(item, replaying=replaying)]
             if wanted:
                 return wanted
