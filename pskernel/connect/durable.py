@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from pskernel.connect.containers import open_bridge, open_container
-from pskernel.connect.relays import FoundRelay, Relay, Relays
+from pskernel.connect.relays import Relay, Relays
 from pskernel.credentials import Secret
 from pskernel.errors import ConnectError, PromptUnavailable, ProtocolError, TargetUnreachable, TransportClosed
 from pskernel.protocol.durable import Resumable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pskernel.target import Target
     from pskernel.transports.base import KeptPool
 
-__all__ = ["DEFAULT_IDLE_SECONDS", "list_relays", "open_durable", "plain"]
+__all__ = ["DEFAULT_IDLE_SECONDS", "open_durable", "plain"]
 
 # As long as a WinRM server keeps a session.
 DEFAULT_IDLE_SECONDS = 7200.0
@@ -124,21 +124,6 @@ def _news(target: Target, pool: KeptPool | None) -> str:
     if pool is None:
         return f"There was no session {name} on {label}: a new one was opened."
     return f"Back in the session {name} on {label}, with the variables and the location that it has."
-
-
-async def list_relays(stream: ByteStream, seconds: float, *, clean: bool = False) -> list[FoundRelay]:
-    """The relays of the user whose PowerShell a stream leads to. Raises ConnectError.
-
-    Args:
-        stream: to a PowerShell of the plain kind.
-        seconds: for each question.
-        clean: whether what dead ones have left is removed.
-    """
-    there = await Relays.at(stream, seconds)
-    try:
-        return await there.known(clean=clean)
-    finally:
-        await there.aclose()
 
 
 def plain(target: Target) -> Target:

@@ -127,7 +127,10 @@ async def connect_to_enter(session: ListedSession, asker: Asker, *, take_over: b
 
 async def _connect(session: ListedSession, asker: Asker, *, to_enter: bool = False, take_over: bool = False) -> None:
     if take_over and not session.target.options.durable:
-        raise ConnectError("Only durable sessions are taken from other clients; their servers keep others for those.")
+        raise ConnectError(
+            "Only a durable session can be taken from another client. A WinRM server gives a session to nobody else "
+            "while its client is connected."
+        )
     runspace = session.session.runspace
     if runspace is not None:
         if to_enter and runspace.left:

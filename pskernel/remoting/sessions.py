@@ -58,8 +58,11 @@ class SessionTable:
         return PSSession(number, name, target, self._forget, credential=credential, session=session)
 
     def keep(self, session: PSSession) -> None:
-        """Have it in the table, where it stays open when it is left."""
+        """Have it in the table, where it stays open when it is left, in the place of what was lost or left of it."""
         session.session.outlives_exit = True
+        for other in self.all():
+            if other.instance_id == session.instance_id and other.state in ("Broken", "Disconnected"):
+                self._forget(other.id)
         self._sessions[session.id] = session
 
     async def find(self, target: Target, asker: Asker, *, credential: GivenCredential | None = None) -> PSSessions:
@@ -123,8 +126,7 @@ class SessionTable:
         Raises:
             RemotingError: there is none.
         """
-        # One that was lost, and found again, comes twice.
-        for session in reversed(self._sessions.values()):
+        for session in self._sessions.values():
             if session.instance_id == instance_id:
                 return session
         raise RemotingError(
