@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pskernel.errors import PSKernelError, RunspaceStateError, TransportClosed
@@ -77,7 +77,7 @@ class LeavesPool(RunsPipelines):
         # From here on nothing begins any more.
         self._state = RunspaceState.DISCONNECTED
         try:
-            await settle(self._running, self._turn)
+            await settle(self._running, self._turn, self.left)
         except (PSKernelError, asyncio.CancelledError):
             self._change(RunspaceState.DISCONNECTED, RunspaceState.OPEN)
             raise
@@ -125,7 +125,7 @@ class LeavesPool(RunsPipelines):
         """Run something that is over before the runspace is."""
 
 
-async def settle(running: RunningPipelines, turn: asyncio.Lock) -> None:
+async def settle(running: RunningPipelines, turn: asyncio.Lock, left: Sequence[Pipeline]) -> None:
     """Wait until no question of ours, and nothing that has ended, is still to be closed at the server.
 
     Whoever comes to the pool next would take it for what the user has left there. That itself goes on.
@@ -133,13 +133,14 @@ async def settle(running: RunningPipelines, turn: asyncio.Lock) -> None:
     Args:
         running: what runs in the pool.
         turn: is free when the pipeline at the bottom has been closed.
+        left: what another client has left in it; that stays open until it is read, also when it has ended.
 
     Raises:
         RunspaceStateError: a question does not end.
     """
     for _ in range(2):
         innermost = running.innermost
-        if innermost is not None and not innermost.ours:
+        if running.holds(left) if innermost is None else not innermost.ours:
             return
         try:
             async with asyncio.timeout(_SETTLE_SECONDS), turn:

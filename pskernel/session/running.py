@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from pskernel.errors import PSKernelError
@@ -26,6 +27,10 @@ class RunningPipelines:
     def all_read(self) -> bool:
         """Whether whoever reads from them has read all that has arrived, and is done with it."""
         return all(pipeline.is_read for pipeline in self._stack)
+
+    def holds(self, pipelines: Sequence[Pipeline]) -> bool:
+        """Whether one of them has not been seen off."""
+        return any(pipeline in self._stack for pipeline in pipelines)
 
     def add(self, pipeline: Pipeline) -> None:
         """Note that a pipeline starts."""
