@@ -29,7 +29,7 @@ from psmagic.commands.invoke_command import INVOKE_COMMAND
 from psmagic.commands.job import GET_JOB, RECEIVE_JOB, REMOVE_JOB, STOP_JOB, WAIT_JOB
 from psmagic.pump import Pump
 from psmagic.selection import jobs_of
-from psmagic.targets import credential_of, targets_of
+from psmagic.targets import credential_of, durable_targets_of, targets_of
 from psmagic.words import error_in_parameters
 
 __all__ = ["InvokeMagics"]
@@ -80,7 +80,8 @@ class InvokeMagics(PowerShellMagics):
 
     def _left_running(self, bound: Bound, work: Work) -> PSSession | PSSessions:
         """Start it in new sessions, and leave them to their servers."""
-        credential, targets = credential_of(bound, ask=self.can_ask()), targets_of(bound)
+        # At a host or in a container it is a relay that keeps them.
+        credential, targets = credential_of(bound, ask=self.can_ask()), durable_targets_of(bound)
         names: list[str] = bound.get("SessionName") or []
         pump = Pump(LOOP, interactive=self.can_ask())
         asker: Asker = pump if self.can_ask() else NobodyToAsk()
@@ -190,8 +191,11 @@ def _require_one_way(bound: Bound) -> None:
             "command.",
             "InvalidOperationException",
         )
-    if any(bound.get(name) for name in ("Session", "HostName", "ContainerId", "VMId", "VMName")):
-        raise ArgumentError("-InDisconnectedSession is for -ComputerName and -ConnectionUri.", "AmbiguousParameterSet")
+    if any(bound.get(name) for name in ("Session", "VMId", "VMName")):
+        raise ArgumentError(
+            "-InDisconnectedSession is for -ComputerName, -ConnectionUri, -HostName and -ContainerId.",
+            "AmbiguousParameterSet",
+        )
 
 
 def _places(bound: Bound) -> list[PSSession | Target]:

@@ -97,12 +97,12 @@ class LeavingMagics(PowerShellMagics):
         if found is None:
             found = sessions_at_servers(bound, pump, asker, ask=self.can_ask())
             if not found:
-                raise RemotingError("The server keeps no such session.", "PSSessionNotFound")
+                raise RemotingError("There is no such session at the host or server.", "PSSessionNotFound")
 
         async def work() -> None:
             for session in found:
                 if session.state == "Disconnected":
-                    await SESSIONS.connect(session, asker)
+                    await SESSIONS.connect(session, asker, take_over=bool(bound.get("TakeOver")))
 
         pump.run(work())
         return found

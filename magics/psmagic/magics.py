@@ -38,7 +38,7 @@ _ENTERING = (
 
 _LEFT = (
     "The cell was started, and session {0.name} ({0.id}) is left with it to {0.computer_name}. Cells are Python's "
-    "again. %receive_pssession -Id {0.id} comes back for its output, or from elsewhere with -ComputerName and "
+    "again. %receive_pssession -Id {0.id} comes back for its output, or from elsewhere with {1} and "
     "-InstanceId {0.instance_id}."
 )
 
@@ -71,7 +71,8 @@ class EnterMagics(PowerShellMagics):
         self.require_none()
         kept = session_of(bound)
         credential = None if kept is not None else credential_of(bound, ask=self.can_ask())
-        self.enter(kept or target_of(bound), credential)
+        take_over = kept is not None and bool(bound.get("TakeOver"))
+        self.enter(kept or target_of(bound), credential, take_over=take_over)
 
     def require_none(self) -> None:
         """Raise ArgumentError if a session is entered."""
@@ -81,13 +82,20 @@ class EnterMagics(PowerShellMagics):
                 "SessionIsEntered",
             )
 
-    def enter(self, place: Target | PSSession, credential: GivenCredential | None = None) -> None:
+    def enter(
+        self, place: Target | PSSession, credential: GivenCredential | None = None, *, take_over: bool = False
+    ) -> None:
         """Send every following cell there.
+
+        Args:
+            place: a target, or a session of the list.
+            credential: the password for a target.
+            take_over: whether a session of the list is taken from another client.
 
         Raises:
             PSKernelError: it cannot be reached.
         """
-        remote = Remote(place, LOOP, progress_of(self.shell), credential=credential)
+        remote = Remote(place, LOOP, progress_of(self.shell), credential=credential, take_over=take_over)
         if not isinstance(place, PSSession) or place.state == "Disconnected":
             remote.connect(interactive=self.can_ask())
         self.leave()  # of a session that is over
@@ -130,7 +138,8 @@ class EnterMagics(PowerShellMagics):
         with shown_errors("RemoteCell"), self._leaving(remote):
             outcome = remote.run(cell, interactive=self.can_ask())
         if remote.kept is not None and remote.is_left:
-            print(_LEFT.format(remote.kept))  # noqa: T201
+            where = {"SSH": "-HostName", "Container": "-ContainerId"}.get(remote.kept.transport, "-ComputerName")
+            print(_LEFT.format(remote.kept, where))  # noqa: T201
         if outcome.error is not None:
             raise raised(outcome.error)
         if outcome.exit_code is not None:

@@ -57,6 +57,7 @@ class Remote:
         loop: where sessions live.
         progress: draws the progress of cells.
         credential: the password for a target.
+        take_over: whether a session of the list is taken from another client.
     """
 
     def __init__(
@@ -66,11 +67,13 @@ class Remote:
         progress: Progress | None = None,
         *,
         credential: GivenCredential | None = None,
+        take_over: bool = False,
     ) -> None:
         self._loop = loop
         self._credential = credential
         self._progress = progress
         self._exited = False
+        self._take_over = take_over
         # Whether it was left to its server from here.
         self.is_left = False
         if isinstance(where, PSSession):
@@ -118,11 +121,22 @@ class Remote:
 
         async def work() -> None:
             if self.kept is not None:
-                await SESSIONS.connect(self.kept, asker, to_enter=True)
+                await SESSIONS.connect(self.kept, asker, to_enter=True, take_over=self._take_over)
+                # Where another client has had it, it is not the one that was left.
+                self._session = self.kept.session
+                self._language = LanguageService(self._session)
             else:
-                await self._session.ready(asker)
+                await self._open_own(asker)
 
         pump.run(work())
+
+    async def _open_own(self, asker: Asker) -> None:
+        runspace = await self._session.ready(asker)
+        if runspace.left:
+            # It was there, and cells would wait for that command. Nothing of what that has written was taken.
+            await runspace.disconnect()
+            await self._session.aclose()
+            raise leaving.not_available(self.target.options.session or "")
 
     def run(self, text: str, *, interactive: bool) -> Outcome:
         """Run a cell, verbatim, and show what it writes. Ctrl+C stops it on the remote.

@@ -12,9 +12,9 @@ from pskernel.remoting.sessions import SESSIONS
 from pskernel.wildcards import matcher
 from psmagic.binding import Bound
 from psmagic.pump import Pump
-from psmagic.targets import credential_of, targets_of
+from psmagic.targets import credential_of, durable_targets_of
 
-__all__ = ["jobs_of", "session_of", "sessions_at_servers", "sessions_of"]
+__all__ = ["is_at_servers", "jobs_of", "session_of", "sessions_at_servers", "sessions_of"]
 
 
 def sessions_of(bound: Bound) -> PSSessions | None:
@@ -23,7 +23,7 @@ def sessions_of(bound: Bound) -> PSSessions | None:
     Raises:
         RemotingError: one of them does not exist.
     """
-    if bound.get("ComputerName") or bound.get("ConnectionUri"):
+    if is_at_servers(bound):
         return None
     if bound.get("Session") is not None:
         return PSSessions(_listed(bound.get("Session")))
@@ -36,14 +36,20 @@ def sessions_of(bound: Bound) -> PSSessions | None:
     return None
 
 
+def is_at_servers(bound: Bound) -> bool:
+    """Whether sessions are meant that servers, hosts or containers keep."""
+    return any(bound.get(name) for name in ("ComputerName", "ConnectionUri", "HostName", "ContainerId"))
+
+
 def sessions_at_servers(bound: Bound, pump: Pump, asker: Asker, *, ask: bool) -> PSSessions:
-    """The sessions that the WinRM servers of -ComputerName or -ConnectionUri keep, as -Name and -InstanceId choose.
+    """The sessions that the WinRM servers of -ComputerName or -ConnectionUri keep, or relays at -HostName or in
+    -ContainerId, as -Name and -InstanceId choose.
 
     Raises:
         ConnectError: a server cannot be asked.
     """
     credential = credential_of(bound, ask=ask)
-    targets = targets_of(bound)
+    targets = durable_targets_of(bound)
     matchers = [matcher(name)[0] for name in bound.get("Name") or []]
 
     async def work() -> PSSessions:
@@ -59,7 +65,7 @@ def sessions_at_servers(bound: Bound, pump: Pump, asker: Asker, *, ask: bool) ->
 
 
 def session_of(bound: Bound) -> PSSession | None:
-    """The one session to enter.
+    """The one session of the list to enter; None where a host is named.
 
     Raises:
         RemotingError: there is none, there are several, or it cannot be entered.

@@ -12,6 +12,7 @@ from IPython.core.magic import line_magic, magics_class, no_var_expand
 
 from pskernel.errors import ConnectError, PSKernelError
 from pskernel.questions import Asker, NobodyToAsk
+from pskernel.remoting import leaving
 from pskernel.remoting.errors import RemotingError
 from pskernel.remoting.loop import LOOP
 from pskernel.remoting.pssession import PSSession, PSSessions
@@ -23,7 +24,7 @@ from psmagic.binding import Bound
 from psmagic.commands.pssession import GET_PSSESSION, NEW_PSSESSION, REMOVE_PSSESSION
 from psmagic.commands.session_option import FIELDS, NEW_PSSESSION_OPTION
 from psmagic.pump import Pump
-from psmagic.selection import sessions_at_servers, sessions_of
+from psmagic.selection import is_at_servers, sessions_at_servers, sessions_of
 from psmagic.targets import credential_of, targets_of
 
 if TYPE_CHECKING:
@@ -83,8 +84,8 @@ class SessionMagics(PowerShellMagics):
     @no_var_expand
     @command_magic(GET_PSSESSION)
     def get_pssession(self, bound: Bound) -> PSSessions:
-        """List the sessions of this process, or those that WinRM servers keep."""
-        if bound.get("ComputerName") or bound.get("ConnectionUri"):
+        """List the sessions of this process, or those that WinRM servers or relays keep."""
+        if is_at_servers(bound):
             pump = Pump(LOOP, interactive=self.can_ask())
             return sessions_at_servers(bound, pump, pump if self.can_ask() else NobodyToAsk(), ask=self.can_ask())
         found = sessions_of(bound)
@@ -99,18 +100,18 @@ class SessionMagics(PowerShellMagics):
         found = sessions_of(bound) or PSSessions(each for name in computers for each in SESSIONS.by_computer(name))
         for session in found:
             self._entered.require_not_entered(session)
-        failures = [failure for session in found if (failure := _removed(session)) is not None]
+        failures = [failure for session in found if (failure := self._removed(session)) is not None]
         if failures:
             raise RemotingError(" ".join(map(str, failures)), failures[0].error_id)
 
-
-def _removed(session: PSSession) -> RemotingError | None:
-    """Close it. One that cannot be reached does not keep the others open."""
-    try:
-        session.close()
-    except RemotingError as error:
-        return error
-    return None
+    def _removed(self, session: PSSession) -> RemotingError | None:
+        """Close it. One that cannot be reached does not keep the others open."""
+        pump = Pump(LOOP, interactive=self.can_ask())
+        try:
+            pump.run(leaving.remove(session, pump if self.can_ask() else NobodyToAsk()))
+        except RemotingError as error:
+            return error
+        return None
 
 
 async def _close(found: Sequence[PSSession | BaseException | None]) -> None:

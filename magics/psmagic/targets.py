@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 
 from pskernel.options import Options
 from pskernel.target import Target
@@ -11,7 +12,7 @@ from psmagic.arguments import ArgumentError
 from psmagic.binding import Bound
 from psmagic.wsman_targets import credential_of, require_host, require_one_login, uri_target, wsman_target
 
-__all__ = ["credential_of", "ssh_target", "target_of", "targets_of"]
+__all__ = ["credential_of", "durable_targets_of", "ssh_target", "target_of", "targets_of"]
 
 # What has a meaning in a URL is no part of a name.
 _HOST = re.compile(r"(?:(?P<user>[^@/?#]+)@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^:@\[\]/?#\s]+)(?::(?P<port>[0-9]{1,5}))?")
@@ -41,6 +42,19 @@ def target_of(bound: Bound) -> Target:
         TargetError: a value cannot be part of a target.
     """
     require_one_login(bound)
+    target = _target_of(bound)
+    name, take_over = bound.get("Name"), bool(bound.get("TakeOver"))
+    if "Name" not in bound.values and not take_over:
+        return target
+    if not target.options.durable or name is None:
+        raise ArgumentError(
+            "-Name and -TakeOver are for a durable session at the host: give -Durable as well, and its -Name.",
+            "AmbiguousParameterSet",
+        )
+    return replace(target, options=replace(target.options, session=name, take_over=take_over))
+
+
+def _target_of(bound: Bound) -> Target:
     match bound.set_name:
         case "VMId" | "VMName":
             return _vm_target(bound, bound.get(bound.set_name))
@@ -69,6 +83,11 @@ def targets_of(bound: Bound) -> list[Target]:
         *(_container_target(bound, each) for each in bound.get("ContainerId") or []),
         *(_vm_target(bound, each) for name in ("VMId", "VMName") for each in bound.get(name) or []),
     ]
+
+
+def durable_targets_of(bound: Bound) -> list[Target]:
+    """The same, where sessions are durable whether that is said or not. Raises as :func:`targets_of`."""
+    return targets_of(Bound(bound.set_name, {**bound.values, "Durable": True}))
 
 
 def ssh_target(bound: Bound, host: str) -> Target:

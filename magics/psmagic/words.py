@@ -37,6 +37,8 @@ _PARAMETERS = {
     "allow_redirection": "-AllowRedirection",
     "credential": "-Credential",
     "durable": "-Durable",
+    "session": "-Name",
+    "take_over": "-TakeOver",
     "sudo": "Sudo in -Options",
     "sudo_credential": "SudoCredential in -Options",
     "sudo_program": "SudoProgram in -Options",

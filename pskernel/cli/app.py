@@ -23,6 +23,7 @@ from pskernel.cli import (
     remove,
     run,
     run_many,
+    sessions,
     testing,
 )
 from pskernel.cli import list as listing
@@ -85,6 +86,7 @@ app.command("test")(testing.check)
 app.command("nbval-sanitize")(testing.nbval_sanitize)
 app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
+app.command("sessions")(sessions.sessions)
 app.command("options")(options.options)
 
 _credentials = typer.Typer(

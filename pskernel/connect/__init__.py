@@ -10,8 +10,10 @@ from pskernel.connect.opening import (
     opener,
     recorded_cells,
 )
+from pskernel.transports.base import KeptPool
 
 __all__ = [
+    "KeptPool",
     "arrive",
     "connect",
     "find_processes",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from pskernel.connect.containers import open_bridge, open_container
-from pskernel.connect.relays import FoundRelay, Relay, Relays
+from pskernel.connect.relays import Relay, Relays
 from pskernel.credentials import Secret
 from pskernel.errors import ConnectError, PromptUnavailable, ProtocolError, TargetUnreachable, TransportClosed
 from pskernel.protocol.durable import Resumable
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from pskernel.target import Target
     from pskernel.transports.base import KeptPool
 
-__all__ = ["DEFAULT_IDLE_SECONDS", "list_relays", "open_durable", "plain"]
+__all__ = ["DEFAULT_IDLE_SECONDS", "open_durable", "plain"]
 
 # As long as a WinRM server keeps a session.
 DEFAULT_IDLE_SECONDS = 7200.0
 _TAKEN = (
     "Another client has the session {name} on {label}: {client}. Nothing was changed. To take it from that one, say so "
-    "with the option take_over=true, or -TakeOver."
+    "with the option take_over=true."
 )
 
 # Starts PowerShell at the target, lets the function use it, and reaches the socket whose path that returns.
@@ -116,21 +116,6 @@ async def _find(
         pool = found[1]
         raise ConnectError(_TAKEN.format(name=pool.name or pool.pool_id, label=target.label, client=pool.client))
     return found
-
-
-async def list_relays(stream: ByteStream, seconds: float, *, clean: bool = False) -> list[FoundRelay]:
-    """The relays of the user whose PowerShell a stream leads to. Raises ConnectError.
-
-    Args:
-        stream: to a PowerShell of the plain kind.
-        seconds: for each question.
-        clean: whether what dead ones have left is removed.
-    """
-    there = await Relays.at(stream, seconds)
-    try:
-        return await there.known(clean=clean)
-    finally:
-        await there.aclose()
 
 
 def plain(target: Target) -> Target:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,16 +13,14 @@ from pskernel.records import Notice
 from pskernel.session.runspace import Runspace
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
-    from pskernel.connect.relays import FoundRelay
+    from pskernel.connect.relays import FoundRelay, Relays
     from pskernel.credentials import GivenCredential
     from pskernel.questions import Asker
     from pskernel.target import Target
     from pskernel.transports.base import KeptPool, Transport
     from pskernel.transports.durablepool import DurablePool
 
-__all__ = ["connect_by_name", "end_session", "find_relays", "find_shells", "keeps_by_relay", "reopen"]
+__all__ = ["connect_by_name", "end_relay", "end_session", "find_relays", "find_shells", "keeps_by_relay", "reopen"]
 
 
 def keeps_by_relay(target: Target) -> bool:
@@ -47,15 +47,42 @@ async def find_shells(target: Target, asker: Asker, *, credential: GivenCredenti
 async def find_relays(
     target: Target, asker: Asker, *, credential: GivenCredential | None = None, clean: bool = False
 ) -> list[FoundRelay]:
-    """The relays of the user of ``target``; ``clean`` removes what dead ones have left.
+    """The relays of the user of ``target``; ``clean`` as :meth:`Relays.known` has it.
 
     Raises:
         TargetError, ConnectError: as :func:`pskernel.connect.connect`.
     """
-    from pskernel.connect.durable import list_relays, plain
+    async with _relays(target, asker, credential) as there:
+        return await there.known(clean=clean)
+
+
+async def end_relay(target: Target, session: str, asker: Asker) -> None:
+    """End a relay, of whatever version, and what runs in it.
+
+    Args:
+        target: where.
+        session: the relay's own id of it.
+        asker: whom to ask for passwords.
+
+    Raises:
+        TargetError, ConnectError: as :func:`pskernel.connect.connect`; or it does not end.
+    """
+    async with _relays(target, asker) as there:
+        if session not in await there.end(session):
+            raise ConnectError(f"The relay of the session {session} on {target.label} could not be ended.")
+
+
+@asynccontextmanager
+async def _relays(target: Target, asker: Asker, credential: GivenCredential | None = None) -> AsyncIterator[Relays]:
+    from pskernel.connect.durable import plain
+    from pskernel.connect.relays import Relays
 
     stream = await opening.open_stream(plain(target), asker, credential=credential)
-    return await list_relays(stream, target.options.open_timeout, clean=clean)
+    there = await Relays.at(stream, target.options.open_timeout)
+    try:
+        yield there
+    finally:
+        await there.aclose()
 
 
 async def reopen(
@@ -148,11 +175,7 @@ async def _find_named(target: Target, asker: Asker, credential: GivenCredential 
     return found[0] if found else None
 
 
-async def end_session(target: Target, pool_id: UUID, asker: Asker) -> None:
-    """End a session that is kept there, whoever has it. Raises as :func:`reopen`."""
-    shells = await find_shells(target, asker)
-    shell = next((each for each in shells if each.pool_id == pool_id), None)
-    if shell is None:
-        raise ConnectError(f"There is no session {pool_id} on {target.label}.")
-    runspace = await reopen(target, shell, asker, take_over=True)
+async def end_session(target: Target, shell: KeptPool, asker: Asker, *, take_over: bool = False) -> None:
+    """End a session that is kept there, and what runs in it. Raises as :func:`reopen`."""
+    runspace = await reopen(target, shell, asker, take_over=take_over)
     await runspace.aclose()

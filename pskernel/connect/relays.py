@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,8 @@ _MOST_KEPT = 67_108_864
 _MAX_ANSWER = 32_768
 _MOST_RELAYS = 200
 _MAX_NAME = 100
+# Whoever has started one comes sooner.
+_COMING_SECONDS = 30
 # What a folder for temporary files is called; the path reaches a script and an SSH server.
 _PATH = re.compile(r"/[A-Za-z0-9_./+ -]{1,100}")
 _TOKEN = re.compile(r"[A-Za-z0-9+/=]{40,60}")
@@ -63,18 +65,43 @@ class FoundRelay:
         session: its own id of that; empty for one that gave no answer.
         name: what the session is called.
         pool: what of it can be come back to; None where nothing can.
-        problem: why nothing can.
         process: the relay's process id.
         is_dead: whether nobody listens there any more.
+        is_ours: whether it is of this version of pskernel.
+        is_removed: whether what it has left was removed, or it was ended, just now.
+        has_ended: whether its PowerShell has ended.
+        connected: whether a client is connected.
+        opened: when it was started, in seconds since 1970; 0 where that is not known.
+        alone: for how many seconds nobody has been connected.
+        client: who is connected, or was last.
     """
 
     path: str
     session: str = ""
     name: str = ""
     pool: KeptPool | None = None
-    problem: str = ""
     process: int = 0
     is_dead: bool = False
+    is_ours: bool = True
+    is_removed: bool = False
+    has_ended: bool = False
+    connected: bool = False
+    opened: float = 0.0
+    alone: float = 0.0
+    client: str = ""
+
+    @property
+    def problem(self) -> str:
+        """Why nothing can be come back to."""
+        if self.is_ours:
+            return "" if self.pool is not None else "The client that began it was gone before it was open."
+        return "Its relay was started by another version of pskernel."
+
+    @property
+    def is_useless(self) -> bool:
+        """Whether nobody of this version can come to it, nor does its client seem to be just about to."""
+        alone = not self.connected and self.alone >= _COMING_SECONDS
+        return bool(self.session) and self.pool is None and alone
 
 
 class Relays:
@@ -117,12 +144,22 @@ class Relays:
         """All of them.
 
         Args:
-            clean: whether what dead ones have left is removed.
+            clean: whether what dead ones have left is removed, and those are ended that are of no use.
 
         Raises:
             ConnectError: they cannot be asked.
         """
-        found = await self._ask("find-relays.ps1", ("", clean), "Sessions cannot be listed there")
+        found = await self._list(clean=clean)
+        useless = [each.session for each in found if clean and each.is_useless]
+        ended = await self.end(*useless) if useless else set()
+        return [replace(each, is_removed=True) if each.session in ended else each for each in found]
+
+    async def end(self, *sessions: str) -> set[str]:
+        """End relays, and what runs in them; returns the sessions of those that have ended. Raises ConnectError."""
+        return {each.session for each in await self._list(ended=sessions) if each.is_removed and each.session}
+
+    async def _list(self, *, clean: bool = False, ended: Sequence[str] = ()) -> list[FoundRelay]:
+        found = await self._ask("find-relays.ps1", ("", clean, list(ended)), "Sessions cannot be listed there")
         return [relay for text in found[:_MOST_RELAYS] if (relay := _read_found(_read(text))) is not None]
 
     async def find(self, *, pool_id: UUID | None = None, name: str = "") -> tuple[Relay, KeptPool] | None:
@@ -143,7 +180,8 @@ class Relays:
         relay, pool = chosen[0], chosen[0].pool
         if pool is None:
             raise ConnectError(f"Nobody can come back to the session {name} there. {relay.problem}")
-        answers = await self._ask("find-relays.ps1", (relay.session, False), "The session cannot be found again")
+        words: tuple[Any, ...] = (relay.session, False, [])
+        answers = await self._ask("find-relays.ps1", words, "The session cannot be found again")
         said = next((said for text in answers if (said := _read(text)).get("session") == relay.session), None)
         if said is None:
             raise PoolGone("The session does not exist there any more.")
@@ -195,29 +233,32 @@ def _read_found(said: dict[str, Any]) -> FoundRelay | None:
     path, session = str(said.get("path")), str(said.get("session"))
     if not _PATH.fullmatch(path):
         return None
+    is_removed = said.get("removed") is True
     if not _SESSION.fullmatch(session):
-        return FoundRelay(path, is_dead=said.get("dead") is True)
-    name, client = (plain_text(str(said.get(key)))[:_MAX_NAME] for key in ("name", "who"))
+        return FoundRelay(path, is_dead=said.get("dead") is True, is_removed=is_removed)
+    name, client = (plain_text(str(said.get(key, "")))[:_MAX_NAME] for key in ("name", "who"))
     process, opened, alone = (value if type(value := said.get(key)) is int else 0 for key in _WHOLE)
-    pool, problem = None, ""
-    if said.get("version") != VERSION:
-        problem = "Its relay was started by another version of pskernel."
-    elif (left := _read_left(said)) is None:
-        problem = "The client that began it was gone before it was open."
-    else:
-        pool = KeptPool(
-            left[0], name, "", "", said.get("linked") is True, left[1], opened=opened, client=client, alone=alone
-        )
-    return FoundRelay(path, session, name, pool, problem, process)
+    relay = FoundRelay(
+        path, session, name, process=process, is_removed=is_removed, has_ended=said.get("ended") is True,
+        connected=said.get("linked") is True, opened=opened, alone=alone, client=client,
+        is_ours=said.get("version") == VERSION,
+    )  # fmt: skip
+    return replace(relay, pool=_read_pool(said, relay))
 
 
-def _read_left(said: dict[str, Any]) -> tuple[UUID, tuple[UUID, ...]] | None:
+def _read_pool(said: dict[str, Any], relay: FoundRelay) -> KeptPool | None:
+    """None where another version has begun it, or its client was gone before it had opened it."""
     try:
         left = read_left(said)
     except RemoteProtocolError:
         return None
     pool_id = noted_pool(left.note)
-    return None if pool_id is None else (pool_id, left.running)
+    if pool_id is None or not relay.is_ours:
+        return None
+    return KeptPool(
+        pool_id, relay.name, "", "", relay.connected, left.running, opened=relay.opened, client=relay.client,
+        alone=relay.alone,
+    )  # fmt: skip
 
 
 @cache

@@ -141,8 +141,9 @@ class Resumable:
         self._sent = self._received = 0
         # How much was handed on, up to which line's end, how much of that was taken, and what the relay knows of.
         self._delivered = self._lines = self._taken = self._acknowledged = 0
-        # Up to where another client may have received it too.
+        # Up to where another client may have received it too; whether what was handed on last is of that.
         self._new_from = 0
+        self.is_replaying = False
         # What the client before this one has left.
         self.left: Left | None = None
         self.kept_bytes = 0
@@ -193,11 +194,6 @@ class Resumable:
 
     # ---- data ----
 
-    @property
-    def is_replaying(self) -> bool:
-        """Whether what is delivered next was there before this client came."""
-        return self._delivered < self._new_from
-
     def send(self, data: bytes) -> bytes:
         """A frame with at most :data:`MAX_BODY` bytes for the engine."""
         frame = encode_frame("D", self._sent, data)
@@ -231,6 +227,7 @@ class Resumable:
         if line_end:
             # Whoever comes to the session without having been there before begins with a whole line.
             self._lines = self._delivered + line_end
+        self.is_replaying = self._delivered < self._new_from
         self._delivered += len(data)
         if self._delivered - self._acknowledged < _MOST_UNTAKEN:
             return b""

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pskernel.cells.invocation import Invocation
-from pskernel.errors import PSKernelError
-from pskernel.questions import NobodyToAsk
+from pskernel.errors import ConnectError, PSKernelError
 from pskernel.remoting.errors import RemotingError
 from pskernel.session.commandline import simple_statements
 from pskernel.transports.base import PoolGone
@@ -27,6 +26,7 @@ __all__ = [
     "connect",
     "connect_to_enter",
     "disconnect",
+    "not_available",
     "remove",
     "start_and_leave",
     "start_cell_and_leave",
@@ -48,11 +48,12 @@ async def disconnect(
     """
     if session.state == "Disconnected":
         return
-    if session.computer_type != "RemoteMachine":
-        what = "container" if session.computer_type == "Container" else "virtual machine"
+    if session.computer_type != "RemoteMachine" and not session.target.options.durable:
+        is_container = session.computer_type == "Container"
         raise RemotingError(
-            f"The session {session.name} cannot be disconnected: it ends with its connection to the {what} "
-            f"{session.computer_name}, which keeps no sessions.",
+            f"The session {session.name} cannot be disconnected: it ends with its connection to the "
+            f"{'container' if is_container else 'virtual machine'} {session.computer_name}, which keeps no sessions."
+            f"{' A session that was opened with -Durable can be left.' if is_container else ''}",
             "CannotDisconnectVMContainerSession",
         )
     runspace = session.session.runspace
@@ -69,6 +70,8 @@ async def disconnect(
         raise RemotingError(
             f"The disconnect operation failed for session {session.name}. {error}", "PSSessionDisconnectFailed"
         ) from None
+    # What was said of it before is out of date.
+    session.shell = None
 
 
 async def _require_at_home(session: ListedSession) -> None:
@@ -83,21 +86,26 @@ async def _require_at_home(session: ListedSession) -> None:
         )
 
 
-async def connect(session: ListedSession, asker: Asker) -> None:
+async def connect(session: ListedSession, asker: Asker, *, take_over: bool = False) -> None:
     """Come back to a session.
+
+    Args:
+        session: was left.
+        asker: whom to ask for passwords.
+        take_over: whether another client, which has it still, loses it.
 
     Raises:
         RemotingError: it is not there any more, or cannot be come back to.
     """
     try:
-        await _connect(session, asker)
+        await _connect(session, asker, take_over=take_over)
     except PSKernelError as error:
         raise RemotingError(
             f"The connect operation failed for session {session.name}. {error}", "PSSessionConnectFailed"
         ) from None
 
 
-async def connect_to_enter(session: ListedSession, asker: Asker) -> None:
+async def connect_to_enter(session: ListedSession, asker: Asker, *, take_over: bool = False) -> None:
     """Come back to a session in which cells are to run. What was left to run in it is nobody's who enters.
 
     PowerShell connects, sees that the session is busy, and disconnects it again: by then the output is received, and
@@ -107,7 +115,7 @@ async def connect_to_enter(session: ListedSession, asker: Asker) -> None:
         RemotingError: another client has it, a command runs in it or its output waits there, or as :func:`connect`.
     """
     try:
-        await _connect(session, asker, to_enter=True)
+        await _connect(session, asker, to_enter=True, take_over=take_over)
     except RemotingError:
         raise
     except PSKernelError as error:
@@ -117,42 +125,71 @@ async def connect_to_enter(session: ListedSession, asker: Asker) -> None:
         ) from None
 
 
-async def _connect(session: ListedSession, asker: Asker, *, to_enter: bool = False) -> None:
+async def _connect(session: ListedSession, asker: Asker, *, to_enter: bool = False, take_over: bool = False) -> None:
+    if take_over and not session.target.options.durable:
+        raise ConnectError(
+            "Only a durable session can be taken from another client. A WinRM server gives a session to nobody else "
+            "while its client is connected."
+        )
     runspace = session.session.runspace
-    if runspace is None:
-        await session.ask_server(asker)
+    if runspace is not None:
+        if to_enter and runspace.left:
+            raise not_available(session.name)
+        if session.state != "Disconnected" or await _is_back(session, runspace):
+            return
+    await session.ask_server(asker)
+    if runspace is not None:
+        await session.give_up_own()
     if to_enter:
-        _require_free(session)
-    if runspace is None:
-        await session.open(asker)
-    elif session.state == "Disconnected":
+        _require_free(session, take_over=take_over)
+    await session.open(asker, take_over=take_over)
+
+
+async def _is_back(session: ListedSession, runspace: Runspace) -> bool:
+    """Come back to a session of this client's. False: it is gone, or another client has come to it since."""
+    try:
         await runspace.reconnect()
+    except PoolGone:
+        if not session.target.options.durable:
+            raise
+        return False
+    return True
 
 
-def _require_free(session: ListedSession) -> None:
-    runspace, shell = session.session.runspace, session.shell
-    if runspace is None and shell is not None and shell.connected:
+def _require_free(session: ListedSession, *, take_over: bool) -> None:
+    shell = session.shell
+    if shell is not None and shell.connected and not take_over:
+        who = f": {shell.client}. -TakeOver takes it from that one" if shell.client else ""
         raise RemotingError(
-            f"The PSSession {session.name} is not available for connection: another client is connected to it.",
+            f"The PSSession {session.name} is not available for connection: another client is connected to it{who}.",
             "EnterPSSessionCannotConnectDisconnectedSession",
         )
-    if runspace.left if runspace is not None else shell is not None and shell.running:
-        raise RemotingError(
-            f"Cannot enter session {session.name} because it is not available: the command that was left in it is "
-            "still running, or its output waits to be received. Take it with %receive_pssession first.",
-            "EnterPSSessionConnectSessionNotAvailable",
-        )
+    if shell is not None and shell.running:
+        raise not_available(session.name)
 
 
-async def remove(session: ListedSession) -> None:
+def not_available(name: str) -> RemotingError:
+    """Why nobody enters a session in which a command was left."""
+    return RemotingError(
+        f"Cannot enter session {name} because it is not available: the command that was left in it is still running, "
+        "or its output waits to be received. Take it with %receive_pssession first.",
+        "EnterPSSessionConnectSessionNotAvailable",
+    )
+
+
+async def remove(session: ListedSession, asker: Asker) -> None:
     """End a session, on the remote too. One that was left is come back to first.
+
+    Args:
+        session: in any state.
+        asker: whom to ask for passwords.
 
     Raises:
         RemotingError: it cannot be come back to: it stays at its server, and in the list.
     """
     if session.state == "Disconnected":
         try:
-            await _connect(session, NobodyToAsk())
+            await _connect(session, asker)
         except PoolGone:
             pass  # that is what was wanted
         except PSKernelError as error:

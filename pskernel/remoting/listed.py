@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from pskernel.connect import find_shells, opener, reopen
 from pskernel.remoting.ending import end_with_process
 from pskernel.remoting.errors import RemotingError
-from pskernel.session.interactive import InteractiveSession
+from pskernel.session.interactive import InteractiveSession, Opener
 from pskernel.session.runspace import RunspaceState
 from pskernel.transports.base import PoolGone
 
@@ -68,17 +69,12 @@ class ListedSession:
         self.id = number
         self.name = name
         self.target = target
-        self.shell = shell
+        self.shell: KeptPool | None = shell
+        self._asked = datetime.now().astimezone()
         self._credential = credential
-        self.session = session or end_with_process(
-            InteractiveSession(
-                opener(target, credential=credential, name=name) if shell is None else self._reopen,
-                target.label,
-                self.computer_name,
-                afterwards=_GONE,
-                outlives_exit=True,
-            )
-        )
+        self._take_over = False
+        opening = opener(target, credential=credential, name=name) if shell is None else self._reopen
+        self.session = session or self._interactive(opening)
         self._instance_id: UUID | None = None if shell is None else shell.pool_id
         self._was_open = False
         if session is not None and session.runspace is not None:
@@ -137,18 +133,35 @@ class ListedSession:
         """``Available``, ``Busy`` while a command runs there, or ``None``."""
         if self.state != "Opened":
             # Another client may have it.
-            taken = self.shell is not None and self.shell.connected and not self._was_open
+            taken = self.shell is not None and self.shell.connected
             return "Busy" if taken and self.state == "Disconnected" else "None"
         if self.session.runspace is not None and self.session.runspace.left:
             return "Busy"
         return "Busy" if self._users or self.session.stopped is not None else "Available"
 
-    async def open(self, asker: Asker) -> None:
+    @property
+    def client(self) -> str:
+        """Who has a session that was found at its host, or had it last; empty for others."""
+        return self.shell.client if self.shell is not None and self.state == "Disconnected" else ""
+
+    @property
+    def disconnected_on(self) -> datetime | None:
+        """Since when nobody has a session that was found at its host; None for others."""
+        if not self.client or self.shell is None or self.shell.connected:
+            return None
+        return self._asked - timedelta(seconds=self.shell.alone)
+
+    async def open(self, asker: Asker, *, take_over: bool = False) -> None:
         """Open it. Belongs to the sessions' loop, as all coroutines here.
+
+        Args:
+            asker: whom to ask for passwords.
+            take_over: whether another client, which has it still, loses it.
 
         Raises:
             ConnectError: it cannot be opened.
         """
+        self._take_over = take_over
         runspace = await self.session.ready(asker)
         self._instance_id = runspace.instance_id
         self._was_open = True
@@ -164,11 +177,25 @@ class ListedSession:
         shell = next((each for each in found if each.pool_id == self._instance_id), None)
         if shell is None:
             raise PoolGone(f"The session does not exist on {self.computer_name} any more.")
-        self.shell = shell
+        self.hear(shell)
+
+    def hear(self, shell: KeptPool) -> None:
+        """Take what its host says of it now."""
+        self.shell, self._asked = shell, datetime.now().astimezone()
+
+    async def give_up_own(self) -> None:
+        """Another client has had it since it was left here: what that one has left in it counts."""
+        own, self.session = self.session, self._interactive(self._reopen)
+        self._was_open = False
+        await own.abandon("Another client has had the session.")
+
+    def _interactive(self, opening: Opener) -> InteractiveSession:
+        label, computer = self.target.label, self.computer_name
+        return end_with_process(InteractiveSession(opening, label, computer, afterwards=_GONE, outlives_exit=True))
 
     async def _reopen(self, asker: Asker) -> Runspace:
         assert self.shell is not None  # noqa: S101 - it was found
-        return await reopen(self.target, self.shell, asker, credential=self._credential)
+        return await reopen(self.target, self.shell, asker, credential=self._credential, take_over=self._take_over)
 
     async def aclose(self) -> None:
         """End it, on the remote too; one that was left stays there, see :func:`pskernel.remoting.leaving.remove`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,6 +24,8 @@ __all__ = ["PSSession", "PSSessions"]
 _COLUMNS = (
     "Id", "Name", "Transport", "ComputerName", "ComputerType", "State", "ConfigurationName", "Availability",
 )  # fmt: skip
+# Of durable sessions that were found at their hosts. PowerShell knows the second, and does not print it in the table.
+_FOUND = ("Client", "DisconnectedOn")
 
 
 class PSSession(ListedSession):
@@ -38,23 +41,26 @@ class PSSession(ListedSession):
         Raises:
             RemotingError: it was left to its server, which cannot be reached. It stays in the list.
         """
-        LOOP.run(leaving.remove(self))
+        LOOP.run(leaving.remove(self, NobodyToAsk()))
 
     def disconnect(self) -> None:
-        """Leave it, and what runs in it, to its server; over WinRM only.
+        """Leave it, and what runs in it, to its server, or to the relay of a durable session.
 
         Raises:
-            RemotingError: it is not open, or not over WinRM.
+            RemotingError: it is not open, or ends with its connection.
         """
         LOOP.run(leaving.disconnect(self))
 
-    def connect(self) -> None:
+    def connect(self, *, take_over: bool = False) -> None:
         """Come back to it.
 
+        Args:
+            take_over: whether another client, which has a durable session still, loses it.
+
         Raises:
-            RemotingError: it is not there any more.
+            RemotingError: it is not there any more, or another client has it.
         """
-        LOOP.run(leaving.connect(self, NobodyToAsk()))
+        LOOP.run(leaving.connect(self, NobodyToAsk(), take_over=take_over))
 
     def invoke(self, script: str, arguments: Sequence[Any] = (), *, using: Mapping[str, Any] | None = None) -> Objects:
         """Run a script and wait for its end.
@@ -94,7 +100,7 @@ class PSSession(ListedSession):
 
     def __getattr__(self, name: str) -> Any:
         # ComputerName is computer_name: whoever writes PowerShell knows them by those names.
-        ours = _python_name(name) if name in _COLUMNS or name == "InstanceId" else name
+        ours = _python_name(name) if name in (*_COLUMNS, *_FOUND, "InstanceId") else name
         if ours == name:
             raise AttributeError(f"A PSSession has no attribute {name!r}.")
         return getattr(self, ours)
@@ -108,22 +114,32 @@ class PSSession(ListedSession):
     def _repr_html_(self) -> str:
         return PSSessions([self])._repr_html_()
 
-    def row(self) -> list[str]:
-        """What PowerShell prints of it."""
-        return [str(getattr(self, name)) for name in _COLUMNS]
+    def row(self, columns: Sequence[str] = _COLUMNS) -> list[str]:
+        """What PowerShell prints of it, or other columns."""
+        return [_text(getattr(self, name)) for name in columns]
 
 
 class PSSessions(list[PSSession]):
-    """Sessions, shown as the table that Get-PSSession prints."""
+    """Sessions, shown as the table that Get-PSSession prints; those that were found at a host with who has them."""
 
     def __repr__(self) -> str:
-        return text_table(_COLUMNS, [session.row() for session in self])
+        return text_table(self._columns, [session.row(self._columns) for session in self])
+
+    @property
+    def _columns(self) -> Sequence[str]:
+        return (*_COLUMNS, *_FOUND) if any(session.client for session in self) else _COLUMNS
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001, ARG002 - IPython's signature
         printer.text(repr(self))
 
     def _repr_html_(self) -> str:
-        return html_table(_COLUMNS, [session.row() for session in self])
+        return html_table(self._columns, [session.row(self._columns) for session in self])
+
+
+def _text(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat(" ", "seconds")[:19]
+    return "" if value is None else str(value)
 
 
 def _python_name(name: str) -> str:

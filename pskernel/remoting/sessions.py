@@ -54,20 +54,25 @@ class SessionTable:
     ) -> PSSession:
         """A session that was entered without being one of the table. :meth:`keep` puts it there."""
         number = next(self._numbers)
-        return PSSession(number, f"Runspace{number}", target, self._forget, credential=credential, session=session)
+        name = target.options.session or f"Runspace{number}"
+        return PSSession(number, name, target, self._forget, credential=credential, session=session)
 
     def keep(self, session: PSSession) -> None:
-        """Have it in the table, where it stays open when it is left."""
+        """Have it in the table, where it stays open when it is left, in the place of what was lost or left of it."""
         session.session.outlives_exit = True
+        for other in self.all():
+            if other.instance_id == session.instance_id and other.state in ("Broken", "Disconnected"):
+                self._forget(other.id)
         self._sessions[session.id] = session
 
     async def find(self, target: Target, asker: Asker, *, credential: GivenCredential | None = None) -> PSSessions:
-        """The sessions that a WinRM server keeps. Those that are not of this process are numbered when they are found.
+        """The sessions that a WinRM server keeps, or relays on a host. Those that are not of this process are numbered
+        when they are found; so is one that this process has lost, and that is there.
 
         Raises:
             ConnectError: the server cannot be asked.
         """
-        known = {session.instance_id: session for session in self._sessions.values()}
+        known = {session.instance_id: session for session in self._sessions.values() if session.state != "Broken"}
         found = PSSessions()
         for shell in await find_shells(target, asker, credential=credential):
             session = known.get(shell.pool_id)
@@ -76,21 +81,26 @@ class SessionTable:
                 session = PSSession(
                     number, shell.name or f"Runspace{number}", target, self._forget, credential=credential, shell=shell
                 )
+            elif session.state == "Disconnected":
+                session.hear(shell)
             found.append(session)
         return found
 
-    async def connect(self, session: PSSession, asker: Asker, *, to_enter: bool = False) -> None:
+    async def connect(
+        self, session: PSSession, asker: Asker, *, to_enter: bool = False, take_over: bool = False
+    ) -> None:
         """Come back to a session, which is one of the table from then on.
 
         Args:
             session: was left.
             asker: whom to ask for passwords.
             to_enter: whether cells are to run in it, so that nothing else may.
+            take_over: whether another client, which has it still, loses it.
 
         Raises:
             RemotingError: it cannot be come back to.
         """
-        await (leaving.connect_to_enter if to_enter else leaving.connect)(session, asker)
+        await (leaving.connect_to_enter if to_enter else leaving.connect)(session, asker, take_over=take_over)
         self.keep(session)
 
     def all(self) -> PSSessions:

@@ -34,7 +34,8 @@ def keeper(transport: Transport) -> Disconnects:
     if isinstance(transport, Disconnects):
         return transport
     raise RunspaceStateError(
-        "The disconnection operation is not supported on the remote computer. Sessions over WinRM can be left."
+        "The disconnection operation is not supported on the remote computer. Sessions over WinRM, and durable ones, "
+        "can be left."
     )
 
 
@@ -77,8 +78,7 @@ class LeavesPool(RunsPipelines):
         # From here on nothing begins any more.
         self._state = RunspaceState.DISCONNECTED
         try:
-            if not self.left:
-                await settle(self._running, self._turn)
+            await settle(self._running, self._turn)
         except (PSKernelError, asyncio.CancelledError):
             self._change(RunspaceState.DISCONNECTED, RunspaceState.OPEN)
             raise
@@ -158,7 +158,7 @@ async def settle(running: RunningPipelines, turn: asyncio.Lock) -> None:
     """
     for _ in range(2):
         innermost = running.innermost
-        if innermost is not None and not innermost.ours:
+        if running.is_unread if innermost is None else not innermost.ours:
             return
         try:
             async with asyncio.timeout(_SETTLE_SECONDS), turn:

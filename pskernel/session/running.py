@@ -32,6 +32,11 @@ class RunningPipelines:
         """Whether all that has arrived was read, and the server knows of those that have ended that this side does."""
         return all(pipeline.is_read and not pipeline.ended for pipeline in self._stack)
 
+    @property
+    def is_unread(self) -> bool:
+        """Whether one that has ended stays until somebody has read it."""
+        return any(pipeline.ended and not pipeline.is_read for pipeline in self._stack)
+
     def add(self, pipeline: Pipeline) -> None:
         """Note that a pipeline starts."""
         self._stack.append(pipeline)

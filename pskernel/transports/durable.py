@@ -62,8 +62,6 @@ class DurableStream:
         # What the next client is to know; and whether this one leaves it to that.
         self._note = b""
         self._leaving = False
-        # Whether what was received last may have been another client's already.
-        self.was_replayed = False
         self._less_untaken = asyncio.Event()
         # What receivers wait for, the task that writes, the one that reads, senders; and whether there is a link.
         self._arrived, self._to_send, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -79,6 +77,11 @@ class DurableStream:
     def left(self) -> Left | None:
         """What another client has left, if one was there before."""
         return self._state.left
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether what was received last may have been that one's already."""
+        return self._state.is_replaying
 
     def note(self, words: bytes) -> None:
         """Have the relay keep something for whoever comes next."""
@@ -278,7 +281,6 @@ class DurableStream:
         self._waiting -= len(data)
         if self._waiting <= _HIGH_WATER // 2:
             self._room.set()
-        self.was_replayed = self._state.is_replaying
         acknowledgement = self._state.delivered(data)
         if acknowledgement:
             self._post(acknowledgement)

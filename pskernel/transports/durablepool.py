@@ -83,7 +83,7 @@ class DurablePool(OutOfProcTransport):
             self._take_note(item.data)
             return True
         left = self._relay.left
-        if self._relay.was_replayed and left is not None and item.pipeline_id not in left.running:
+        if self._relay.is_replaying and left is not None and item.pipeline_id not in left.running:
             return False
         if item.pipeline_id in self._held:
             self._set_aside.append(item)

@@ -72,8 +72,8 @@ class ChannelSession:
             self.tail.feed(data if self._handover is None else self._handover.heard(data))
 
     def eof_received(self) -> bool:
-        # The exit status, which diagnostics want, follows within the same breath.
-        asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self.inbox.end)
+        # The exit status, which diagnostics want, follows within the same breath. A socket has none.
+        asyncio.get_running_loop().call_later(_SETTLE_SECONDS if self._subsystem else 0.0, self.inbox.end)
         return True
 
     def exit_status_received(self, status: int) -> None:

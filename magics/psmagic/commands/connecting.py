@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping
 
 from psmagic.parameters import Kind, Parameter, Place
 
-__all__ = ["AUTHENTICATIONS", "DURABLE", "container_parameters", "ssh_parameters", "vm_parameters", "wsman_parameters"]
+__all__ = [
+    "AUTHENTICATIONS", "DURABLE", "container_parameters", "ssh_parameters", "take_over", "vm_parameters",
+    "wsman_parameters",
+]  # fmt: skip
 
 # Ours: PowerShell knows no such sessions.
 DURABLE = Parameter(
@@ -87,6 +90,13 @@ def container_parameters(sets: Mapping[str, Place]) -> tuple[Parameter, ...]:
             "RunAsAdministrator", Kind.SWITCH, dict.fromkeys(sets, Place()), "As administrator of the container.",
         ),
     )  # fmt: skip
+
+
+def take_over(*sets: str) -> Parameter:
+    """-TakeOver, which is ours."""
+    return Parameter(
+        "TakeOver", Kind.SWITCH, dict.fromkeys(sets, Place()), "Take a durable session that another client has."
+    )
 
 
 def vm_parameters(ids: Mapping[str, Place], names: Mapping[str, Place]) -> tuple[Parameter, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from psmagic.commands.connecting import AUTHENTICATIONS, DURABLE
+from psmagic.commands.connecting import AUTHENTICATIONS, DURABLE, take_over
 from psmagic.parameters import Command, Kind, Parameter, Place
 
 __all__ = ["ENTER_PSSESSION", "EXIT_PSSESSION"]
@@ -29,7 +29,6 @@ _PARAMETERS = (
     ),
     Parameter("InstanceId", Kind.GUID, {"InstanceId": _NAMED}, "The instance id of an open session."),
     Parameter("Id", Kind.INT, {"Id": _FIRST}, "The number of an open session."),
-    Parameter("Name", Kind.STRING, {"Name": _NAMED}, "The name of an open session."),
     Parameter("VMId", Kind.GUID, {"VMId": _FIRST_MUST}, "The id of a virtual machine on this host.", ("VMGuid",)),
     Parameter("VMName", Kind.STRING, {"VMName": _FIRST_MUST},
         "The name of a virtual machine on this host.", not_empty=True),
@@ -62,7 +61,11 @@ _PARAMETERS = (
     Parameter("ConnectingTimeout", Kind.INT, _in("SSHHost"), "Milliseconds to connect in; -1 is without end."),
     Parameter("SSHTransport", Kind.SWITCH, _in("SSHHost"), "Says that it is SSH.", choices=("true",)),
     Parameter("Options", Kind.HASHTABLE, _in("SSHHost"), "Options of ssh: @{ Name = 'value' }.", not_empty=True),
+    # For a host it is ours.
+    Parameter("Name", Kind.STRING, _in("Name", "SSHHost", "ContainerId"),
+        "The name of an open session; with -Durable, that of one at the host, which is opened if there is none."),
     DURABLE,
+    take_over("Session", "InstanceId", "Id", "Name", "SSHHost", "ContainerId"),
 )  # fmt: skip
 
 ENTER_PSSESSION = Command("%enter_pssession", "Enter-PSSession", _SETS, "ComputerName", _PARAMETERS)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from psmagic.commands.connecting import DURABLE, container_parameters, ssh_parameters, vm_parameters, wsman_parameters
+from psmagic.commands.connecting import (
+    DURABLE,
+    container_parameters,
+    ssh_parameters,
+    take_over,
+    vm_parameters,
+    wsman_parameters,
+)
 from psmagic.parameters import Command, Kind, Parameter, Place
 
 __all__ = [
@@ -32,16 +39,20 @@ NEW_PSSESSION = Command(
     ),
 )
 
-_SERVERS = ("ComputerName", "Uri")
+# The last two are ours: PowerShell asks WinRM servers alone.
+_SERVERS = ("ComputerName", "Uri", "SSHHost", "ContainerId")
 
 
-def _at_servers(*, position: int | None) -> tuple[Parameter, ...]:
-    """Sessions that WinRM servers keep, of this client or another."""
-    first = Place(position, mandatory=True)
-    port = Parameter("Port", Kind.INT, {"ComputerName": Place()}, "The port.", lowest=1, highest=65535)
+def _at_servers() -> tuple[Parameter, ...]:
+    """Sessions that WinRM servers keep, or relays on hosts and in containers, of this client or another."""
+    first, named = Place(0, mandatory=True), Place(mandatory=True)
     ways = wsman_parameters({"ComputerName": first}, {"Uri": first})
-    # That is said of a session when it is made.
-    return (*(each for each in ways if each.name != "EnableNetworkAccess"), port)
+    return (
+        # That is said of a session when it is made.
+        *(each for each in ways if each.name != "EnableNetworkAccess"),
+        *ssh_parameters({"SSHHost": named}, ports=["ComputerName"]),
+        *container_parameters({"ContainerId": named}),
+    )
 
 
 def _named(*sets: str) -> tuple[Parameter, ...]:
@@ -66,7 +77,7 @@ GET_PSSESSION = Command(
     "Get-PSSession",
     ("Name", "InstanceId", "Id", *_SERVERS),
     "Name",
-    (*_named(*_SERVERS), _ID, *_at_servers(position=0)),
+    (*_named(*_SERVERS), _ID, *_at_servers()),
 )
 
 DISCONNECT_PSSESSION = Command(
@@ -91,12 +102,14 @@ DISCONNECT_PSSESSION = Command(
 )  # fmt: skip
 
 _BACK = ("Session", "InstanceId", "Id", "Name", *_SERVERS)
+# A WinRM server gives a session to nobody else while its client is connected.
+_TAKE_OVER = take_over("Session", "InstanceId", "Id", "Name", "SSHHost", "ContainerId")
 CONNECT_PSSESSION = Command(
     "%connect_pssession",
     "Connect-PSSession",
     _BACK,
     "Session",
-    (_SESSION, *_named(*_SERVERS), _ID, *_at_servers(position=0)),
+    (_SESSION, *_named(*_SERVERS), _ID, *_at_servers(), _TAKE_OVER),
 )
 
 RECEIVE_PSSESSION = Command(
@@ -104,7 +117,7 @@ RECEIVE_PSSESSION = Command(
     "Receive-PSSession",
     _BACK,
     "Session",
-    (_SESSION, *_named(*_SERVERS), _ID, *_at_servers(position=0)),
+    (_SESSION, *_named(*_SERVERS), _ID, *_at_servers(), _TAKE_OVER),
 )
 
 REMOVE_PSSESSION = Command(

@@ -1,5 +1,6 @@
-# Asks the relays of this user which sessions they keep: a line of JSON for each. The token of one is told on demand.
-param([string] $Wanted, [bool] $Clean)
+# Asks the relays of this user which sessions they keep: a line of JSON for each. The token of one is told on demand;
+# with $Clean what dead ones have left is removed, and those whose sessions are in $Ended are ended.
+param([string] $Wanted, [bool] $Clean, [string[]] $Ended)
 $ErrorActionPreference = 'Stop'
 if ([Environment]::OSVersion.Platform -ne 'Unix') { throw 'PSKernelNoUnix' }
 if ($PSVersionTable.PSVersion -lt [version] '7.3') { throw 'PSKernelTooOld' }
@@ -13,6 +14,15 @@ function Read-All([Net.Sockets.Socket] $socket, [int] $count) {
         $have += $now
     }
     return , $bytes
+}
+
+# For those that understand no other word. What a socket says is believed of a process that was started as this relay.
+function Stop-Relay([string] $folder, [int] $id) {
+    if (-not "$((Get-Process -Id $id).CommandLine)".Contains("$folder/relay.ps1")) { throw 'It is another process.' }
+    $process = [Diagnostics.Process]::GetProcessById($id)
+    $process.Kill($true)
+    if (-not $process.WaitForExit(5000)) { throw 'It does not end.' }
+    [IO.Directory]::Delete($folder, $true)
 }
 
 foreach ($folder in [IO.Directory]::GetDirectories([IO.Path]::GetTempPath(), 'pskernel-session-*')) {
@@ -31,13 +41,18 @@ foreach ($folder in [IO.Directory]::GetDirectories([IO.Path]::GetTempPath(), 'ps
         $said = [Text.Encoding]::ASCII.GetString((Read-All $socket $size)) | ConvertFrom-Json -AsHashtable
         $said.path = $path
         if ($said.session -ne $Wanted) { $said.Remove('token') }
+        if ($said.session -in $Ended) { Stop-Relay $folder $said.process; $said.removed = $true }
         ConvertTo-Json -Compress -EscapeHandling EscapeNonAscii $said
     } catch [Net.Sockets.SocketException] {
         # One that has only just begun does not listen yet.
         $young = [IO.Directory]::GetLastWriteTimeUtc($folder) -gt [datetime]::UtcNow.AddMinutes(-1)
         $dead = $_.Exception.SocketErrorCode -eq 'ConnectionRefused' -and -not $young
-        if ($dead -and $Clean) { [IO.File]::Delete($path); [IO.Directory]::Delete($folder) }
-        if ($_.Exception.SocketErrorCode -ne 'AccessDenied') { ConvertTo-Json -Compress @{ path = $path; dead = $dead } }
+        $denied = $_.Exception.SocketErrorCode -eq 'AccessDenied'
+        $removed = $false
+        if ($dead -and $Clean) {
+            try { [IO.File]::Delete($path); [IO.Directory]::Delete($folder); $removed = $true } catch { $null = $_ }
+        }
+        if (-not $denied) { ConvertTo-Json -Compress @{ path = $path; dead = $dead; removed = $removed } }
     } catch {
         ConvertTo-Json -Compress @{ path = $path; dead = $false }
     } finally { $socket.Dispose() }

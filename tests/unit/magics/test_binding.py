@@ -17,6 +17,8 @@ from psmagic.commands.enter_pssession import ENTER_PSSESSION
 from psmagic.parameters import Kind, syntax
 
 GUID = "7c1a3b2e-0000-4000-8000-000000000000"
+# PowerShell knows no such sessions.
+OURS_ALONE = {"Durable", "TakeOver"}
 
 
 class PSSession:
@@ -135,7 +137,7 @@ REFUSED = [
     ("-ComputerName a -CertificateThumbprint b -Id 3", SAME), ("-VMName a -ComputerName b", SAME),
     (f"-VMName a -VMId {GUID}", SAME), ("-VMGuid zz", NO_CONVERSION), ("-ContainerId c -Port 5", SAME),
     ("-Subsystem x", MISSING), ("-Subsystem x -Id 4", SAME), ("-UseSSL -AllowRedirection", SAME),
-    ("-ApplicationName x -HostName b", SAME), ("-ConfigurationName x -Name b", SAME), ("a -UserName ''", INVALID),
+    ("-ApplicationName x -HostName b", SAME), ("a -UserName ''", INVALID),
     ("a -KeyFilePath ''", INVALID), ("a -IdentityFilePath ''", INVALID), ("-Id 99999999999", NO_CONVERSION),
     ("-Port 5 -AllowRedirection", SAME), ("-ConfigurationName x", MISSING), ("-Authentication Basic", MISSING),
     ("-EnableNetworkAccess", MISSING), ("-CertificateThumbprint x", MISSING),
@@ -146,6 +148,8 @@ OURS = [
     ("'a", "TerminatorExpectedAtEndOfString"), ('-ComputerName "a b', "TerminatorExpectedAtEndOfString"), ("-Options @{ a }", "ParserError"), ("-Port:", "MissingArgument"), ("", MISSING),
     ("web01 -Verbose", "CommonParameterNotSupported"), ("a b c", "PositionalParameterNotFound"),
     ("-Session $n", NO_CONVERSION), ("-HostName a -Port $t", NO_CONVERSION), ("a | b", "ParserError"),
+    # A durable session in a container has a name.
+    ("-ConfigurationName x -Name b", MISSING), ("-ComputerName a -TakeOver", SAME),
 ]  # fmt: skip
 
 
@@ -195,16 +199,16 @@ def test_the_table_is_the_engines(pwsh: str) -> None:
         "Verbose", "Debug", "ErrorAction", "WarningAction", "InformationAction", "ProgressAction", "ErrorVariable",
         "WarningVariable", "InformationVariable", "OutVariable", "OutBuffer", "PipelineVariable",
     }  # fmt: skip
-    assert set(said.stdout.split()) - common == {parameter.name for parameter in ENTER_PSSESSION.parameters} - {
-        "Durable"
-    }
+    assert (
+        set(said.stdout.split()) - common == {parameter.name for parameter in ENTER_PSSESSION.parameters} - OURS_ALONE
+    )
 
 
 def test_there_are_enough_rows_and_every_parameter_and_set_is_in_them() -> None:
     assert len(BOUND) + len(REFUSED) + len(OURS) >= 120
     assert set(ENTER_PSSESSION.sets) == {set_name for _, set_name, _ in BOUND}
     given_somewhere = {name for _, _, values in BOUND for name in values}
-    given_elsewhere = {p.name for p in ENTER_PSSESSION.parameters if p.kind is Kind.SESSION_OPTION} | {"Durable"}
+    given_elsewhere = {p.name for p in ENTER_PSSESSION.parameters if p.kind is Kind.SESSION_OPTION} | OURS_ALONE
     assert {p.name for p in ENTER_PSSESSION.parameters} - given_elsewhere == given_somewhere
 
 

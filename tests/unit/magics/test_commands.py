@@ -13,12 +13,18 @@ from IPython.core.completer import CompletionContext
 from psmagic.arguments import ArgumentError, ScriptBlock, read_arguments
 from psmagic.binding import bind
 from psmagic.commands import COMMANDS
-from psmagic.commands.connecting import DURABLE
+from psmagic.commands.connecting import container_parameters, ssh_parameters
 from psmagic.commands.copy_item import COPY_ITEM
 from psmagic.commands.host_process import ENTER_PSHOSTPROCESS, GET_PSHOSTPROCESSINFO
 from psmagic.commands.invoke_command import INVOKE_COMMAND
 from psmagic.commands.job import GET_JOB, RECEIVE_JOB, STOP_JOB, WAIT_JOB
-from psmagic.commands.pssession import GET_PSSESSION, NEW_PSSESSION, REMOVE_PSSESSION
+from psmagic.commands.pssession import (
+    CONNECT_PSSESSION,
+    GET_PSSESSION,
+    NEW_PSSESSION,
+    RECEIVE_PSSESSION,
+    REMOVE_PSSESSION,
+)
 from psmagic.commands.session_option import NEW_PSSESSION_OPTION
 from psmagic.completion import matcher
 from psmagic.parameters import Command, syntax
@@ -69,6 +75,11 @@ NAMES: dict[str, Any] = {
         (GET_PSSESSION, "", "Name", {}),
         (GET_PSSESSION, "-Name w*,x", "Name", {"Name": ["w*", "x"]}),
         (GET_PSSESSION, "1,2", "Id", {"Id": [1, 2]}),
+        (GET_PSSESSION, "a", "ComputerName", {"ComputerName": ["a"]}),
+        (GET_PSSESSION, "-HostName a -Name w* -Port 22", "SSHHost", {"HostName": ["a"], "Name": ["w*"], "Port": 22}),
+        (CONNECT_PSSESSION, "-ContainerId c -Name x -TakeOver", "ContainerId",
+         {"ContainerId": ["c"], "Name": ["x"], "TakeOver": True}),
+        (RECEIVE_PSSESSION, "$s -TakeOver", "Session", {"Session": [SESSION], "TakeOver": True}),
         (REMOVE_PSSESSION, "$s", "Session", {"Session": [SESSION]}),
         (REMOVE_PSSESSION, "$both", "Session", {"Session": [SESSION, SESSION]}),
         (REMOVE_PSSESSION, "3", "Id", {"Id": [3]}),
@@ -139,6 +150,8 @@ def test_values_that_have_no_truth_are_bound(value: object) -> None:
         (NEW_PSSESSION, "-VMName a", "MissingMandatoryParameter"),
         (NEW_PSSESSION, "-VMName a -ComputerName b -Credential x", "AmbiguousParameterSet"),
         (GET_PSSESSION, "-Id x", "CannotConvertArgumentNoMessage"),
+        (CONNECT_PSSESSION, "-ComputerName a -TakeOver", "AmbiguousParameterSet"),
+        (GET_PSSESSION, "-HostName a -Id 1", "AmbiguousParameterSet"),
         (REMOVE_PSSESSION, "", "MissingMandatoryParameter"),
         (REMOVE_PSSESSION, "-Session x", "CannotConvertArgumentNoMessage"),
         (REMOVE_PSSESSION, "-Session $s -Id 1", "AmbiguousParameterSet"),
@@ -188,12 +201,13 @@ def test_every_parameter_is_one_of_the_engines_with_its_aliases(pwsh: str) -> No
             continue
         # Outside of Windows this command has but two of its parameters; see test_session_option.py.
         for parameter in command.parameters if command is not NEW_PSSESSION_OPTION else ():
-            if parameter is DURABLE:
+            if parameter.name in {"Durable", "TakeOver"}:
                 continue
             if (command.name, parameter.name) not in theirs:
-                # PowerShell's know this machine's processes only.
-                assert command in (ENTER_PSHOSTPROCESS, GET_PSHOSTPROCESSINFO)
-                assert parameter.name in {"HostName", "Port", "UserName", "KeyFilePath", "ConnectingTimeout", "Options"}
+                # PowerShell's know this machine's processes only, and ask WinRM servers alone for sessions.
+                assert command in (ENTER_PSHOSTPROCESS, GET_PSHOSTPROCESSINFO, GET_PSSESSION)
+                hosts = [*ssh_parameters({}), *container_parameters({})]
+                assert parameter.name in {each.name for each in hosts}
                 continue
             assert set(parameter.aliases) <= set(theirs[command.name, parameter.name]), (command.name, parameter.name)
 
