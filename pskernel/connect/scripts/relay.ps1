@@ -72,8 +72,6 @@ class Relay {
     [long] $HeldBytes = 0
     [long] $First = 0
     [long] $Sent = 0
-    # How far that was when the engine was last fed.
-    [long] $FedAt = 0
     [long] $Taken = 0
     [long] $Fed = 0
     [long] $Acknowledged = 0
@@ -93,7 +91,7 @@ class Relay {
         $null = $info.Environment.Remove('DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS')
         $info.RedirectStandardInput = $info.RedirectStandardOutput = $info.RedirectStandardError = $true
         $this.Engine = [Diagnostics.Process]::Start($info)
-        # A thread that waits for it, unlike the poll behind BaseStream, is not woken by what is written while nothing is read.
+        # PowerShell writes 256 bytes at a time, and each would wake the poll behind BaseStream. A thread takes what has piled up.
         $pipe = $this.Engine.StandardOutput.BaseStream.SafePipeHandle.DangerousGetHandle()
         $this.Output = [IO.FileStream]::new([Microsoft.Win32.SafeHandles.SafeFileHandle]::new($pipe, $false), 'Read', 1)
         $this.Feed = $this.Engine.StandardInput.BaseStream
@@ -123,25 +121,26 @@ class Relay {
         }
     }
 
-    # Starts whatever can be. What is passed on goes first; mostly it is gone at once, which saves a turn.
+    # Starts whatever can be. What is passed on comes first: mostly it is gone at once, which saves a turn. The engine is fed
+    # before the client is told, because that may acknowledge something.
     [void] Begin() {
-        while ($this.Unsent.Count -and [object]::ReferenceEquals($this.Tasks[3], $this.Never)) {
-            $frame = $this.Unsent.Dequeue()
-            $this.Tasks[3] = $this.Link.WriteAsync($frame, 0, $frame.Length)
-            if ($this.Tasks[3].IsCompleted) { $this.Told() }
-        }
         while ($this.Unfed.Count -and [object]::ReferenceEquals($this.Tasks[4], $this.Never)) {
             $bytes = $this.Unfed.Peek()
             $this.Tasks[4] = $this.Feed.WriteAsync($bytes, 0, $bytes.Length)
             if ($this.Tasks[4].IsCompleted) { $this.Fed_() }
         }
+        while ($this.Unsent.Count -and [object]::ReferenceEquals($this.Tasks[3], $this.Never)) {
+            $frame = $this.Unsent.Dequeue()
+            $this.Tasks[3] = $this.Link.WriteAsync($frame, 0, $frame.Length)
+            if ($this.Tasks[3].IsCompleted) { $this.Told() }
+        }
         if ([object]::ReferenceEquals($this.Tasks[0], $this.Never) -and -not $this.Ended -and $this.HeldBytes -lt $this.Limit) {
-            # PowerShell writes 256 bytes at a time. Where it says much, they pile up in the pipe for a while.
-            if ($this.Sent - $this.FedAt -gt 32768) { [Threading.Thread]::Sleep(1) }
             $this.Tasks[0] = $this.Output.ReadAsync($this.OutputBuffer, 0, 65536)
         }
-        # What there is no room for yet is not lost.
-        if ($null -ne $this.Draining) { if ([object]::ReferenceEquals($this.Tasks[0], $this.Never)) { $this.Draining.Stop() } else { $this.Draining.Start() } }
+        if ($null -ne $this.Draining) {
+            # What there is no room for yet is not lost.
+            if ([object]::ReferenceEquals($this.Tasks[0], $this.Never)) { $this.Draining.Stop() } else { $this.Draining.Start() }
+        }
         if ([object]::ReferenceEquals($this.Tasks[1], $this.Never)) { $this.Tasks[1] = $this.Listener.AcceptAsync() }
         if ($null -ne $this.Link -and [object]::ReferenceEquals($this.Tasks[2], $this.Never)) {
             $this.Tasks[2] = $this.Link.ReadAsync($this.Heard, $this.HeardCount, $this.Heard.Length - $this.HeardCount)
@@ -186,10 +185,13 @@ class Relay {
         $task = $this.Tasks[0]
         $this.Tasks[0] = $this.Never
         $count = if ($task.IsCompletedSuccessfully) { $task.Result } else { 0 }
-        if (-not $count) { $this.End(); return }
-        $this.Hold($this.Frame('D', $this.Sent, $this.OutputBuffer, $count))
-        $this.Sent += $count
-        $this.HeldBytes += $count
+        if ($count) {
+            $this.Hold($this.Frame('D', $this.Sent, $this.OutputBuffer, $count))
+            $this.Sent += $count
+            $this.HeldBytes += $count
+            return
+        }
+        $this.End()
     }
 
     # The engine will not say more.
@@ -232,7 +234,6 @@ class Relay {
             return
         }
         $this.Fed += $this.Unfed.Dequeue().Length
-        $this.FedAt = $this.Sent
         if ($this.Fed - $this.Acknowledged -ge [Relay]::AckBytes -and $null -ne $this.Link) {
             $this.Acknowledged = $this.Fed
             $this.Unsent.Enqueue($this.Frame('A', $this.Fed, [byte[]]::new(0), 0))
