@@ -67,6 +67,17 @@ def test_what_an_engine_does_not_take_is_not_acknowledged(pwsh: str) -> None:
     check(pwsh, "exec 0<&-; echo ready; exec sleep 600", test)
 
 
+def test_what_an_engine_takes_is_acknowledged_though_it_says_nothing(pwsh: str) -> None:
+    async def test(_: Relay, stream: DurableStream) -> None:
+        stream._kept_less.clear()
+        await stream.send(bytes(40_000))
+        async with asyncio.timeout(10):
+            await stream._kept_less.wait()
+        assert 0 == stream._state.kept_bytes
+
+    check(pwsh, "cat >/dev/null; exit 0", test)
+
+
 def test_an_engine_that_does_not_leave_is_ended_with_its_children(pwsh: str) -> None:
     children: list[int] = []
 

@@ -71,7 +71,9 @@ class Relay {
         $null = $info.Environment.Remove('DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS')
         $info.RedirectStandardInput = $info.RedirectStandardOutput = $info.RedirectStandardError = $true
         $this.Engine = [Diagnostics.Process]::Start($info)
-        $this.Output = $this.Engine.StandardOutput.BaseStream
+        # PowerShell writes 256 bytes at a time, and each would wake the poll behind BaseStream. A thread takes what has piled up.
+        $pipe = $this.Engine.StandardOutput.BaseStream.SafePipeHandle.DangerousGetHandle()
+        $this.Output = [IO.FileStream]::new([Microsoft.Win32.SafeHandles.SafeFileHandle]::new($pipe, $false), 'Read', 1)
         $this.Feed = $this.Engine.StandardInput.BaseStream
         $this.Tasks[5] = $this.Engine.WaitForExitAsync()
         # Somebody must read it, or the engine would stand still some day.
@@ -99,8 +101,19 @@ class Relay {
         }
     }
 
-    # Starts whatever can be.
+    # Starts whatever can be. What is passed on comes first: mostly it is gone at once, which saves a turn. The engine is fed
+    # before the client is told, because that may acknowledge something.
     [void] Begin() {
+        while ($this.Unfed.Count -and [object]::ReferenceEquals($this.Tasks[4], $this.Never)) {
+            $bytes = $this.Unfed.Peek()
+            $this.Tasks[4] = $this.Feed.WriteAsync($bytes, 0, $bytes.Length)
+            if ($this.Tasks[4].IsCompleted) { $this.Fed_() }
+        }
+        while ($this.Unsent.Count -and [object]::ReferenceEquals($this.Tasks[3], $this.Never)) {
+            $frame = $this.Unsent.Dequeue()
+            $this.Tasks[3] = $this.Link.WriteAsync($frame, 0, $frame.Length)
+            if ($this.Tasks[3].IsCompleted) { $this.Told() }
+        }
         if ([object]::ReferenceEquals($this.Tasks[0], $this.Never) -and -not $this.Ended -and $this.HeldBytes -lt $this.Limit) {
             $this.Tasks[0] = $this.Output.ReadAsync($this.OutputBuffer, 0, 65536)
         }
@@ -109,18 +122,8 @@ class Relay {
             if ([object]::ReferenceEquals($this.Tasks[0], $this.Never)) { $this.Draining.Stop() } else { $this.Draining.Start() }
         }
         if ([object]::ReferenceEquals($this.Tasks[1], $this.Never)) { $this.Tasks[1] = $this.Listener.AcceptAsync() }
-        if ($null -ne $this.Link) {
-            if ([object]::ReferenceEquals($this.Tasks[2], $this.Never)) {
-                $this.Tasks[2] = $this.Link.ReadAsync($this.Heard, $this.HeardCount, $this.Heard.Length - $this.HeardCount)
-            }
-            if ($this.Unsent.Count -and [object]::ReferenceEquals($this.Tasks[3], $this.Never)) {
-                $frame = $this.Unsent.Dequeue()
-                $this.Tasks[3] = $this.Link.WriteAsync($frame, 0, $frame.Length)
-            }
-        }
-        if ($this.Unfed.Count -and [object]::ReferenceEquals($this.Tasks[4], $this.Never)) {
-            $bytes = $this.Unfed.Peek()
-            $this.Tasks[4] = $this.Feed.WriteAsync($bytes, 0, $bytes.Length)
+        if ($null -ne $this.Link -and [object]::ReferenceEquals($this.Tasks[2], $this.Never)) {
+            $this.Tasks[2] = $this.Link.ReadAsync($this.Heard, $this.HeardCount, $this.Heard.Length - $this.HeardCount)
         }
     }
 
@@ -198,9 +201,7 @@ class Relay {
     }
 
     [void] Told() {
-        $failed = -not $this.Tasks[3].IsCompletedSuccessfully
-        $this.Tasks[3] = $this.Never
-        if ($failed) { $this.Drop() }
+        if ($this.Tasks[3].IsCompletedSuccessfully) { $this.Tasks[3] = $this.Never } else { $this.Drop() }
     }
 
     [void] Fed_() {
