@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -75,6 +76,22 @@ def test_the_notebook_of_the_magics_gives_its_saved_outputs(tmp_path: Path, pwsh
             f"Host web01\nHostName 127.0.0.1\nPort {server.port}\nUser {server.user}\n{server.config.read_text()}"
         )
         result = _nbval(NOTEBOOKS / "02-enter-pssession.ipynb", tmp_path, HOME=str(tmp_path))
+
+    assert 0 == result.returncode, result.stdout + result.stderr
+    assert " passed" in result.stdout
+
+
+@pytest.mark.live
+def test_the_notebook_of_sessions_that_survive_gives_its_saved_outputs(tmp_path: Path, pwsh: str) -> None:
+    # What is listed is what this notebook keeps there; a socket's path must be short.
+    kept = Path(tempfile.mkdtemp(prefix="psk-", dir="/tmp"))
+    with running_sshd({"powershell": f"{pwsh} -sshs -NoLogo -NoProfile"}, options=[f"SetEnv TMPDIR={kept}"]) as server:
+        (tmp_path / ".ssh").mkdir(mode=0o700)
+        (tmp_path / ".ssh" / "config").write_text(
+            f"Host web01\nHostName 127.0.0.1\nPort {server.port}\nUser {server.user}\n{server.config.read_text()}"
+        )
+        result = _nbval(NOTEBOOKS / "07-sessions-that-survive.ipynb", tmp_path, HOME=str(tmp_path))
+    shutil.rmtree(kept)
 
     assert 0 == result.returncode, result.stdout + result.stderr
     assert " passed" in result.stdout

@@ -135,9 +135,12 @@ class ListedSession:
             # Another client may have it.
             taken = self.shell is not None and self.shell.connected
             return "Busy" if taken and self.state == "Disconnected" else "None"
-        if self.session.runspace is not None and self.session.runspace.left:
-            return "Busy"
-        return "Busy" if self._users or self.session.stopped is not None else "Available"
+        return "Busy" if self._is_busy else "Available"
+
+    @property
+    def _is_busy(self) -> bool:
+        left = self.session.runspace is not None and bool(self.session.runspace.left)
+        return left or self._users > 0 or self.session.stopped is not None
 
     @property
     def client(self) -> str:
@@ -204,7 +207,7 @@ class ListedSession:
         await self.session.aclose(grace=_AT_SERVER_SECONDS if self.target.is_winrm else _SECONDS)
 
     def claim(self, *, entered: bool = False) -> None:
-        """Take it for a command, which :meth:`release` ends.
+        """Take it for a command, which :meth:`release` ends. One whose connection is being made again is waited for.
 
         Args:
             entered: whether it is for a cell of whoever has entered it, and knows on which host it is now.
@@ -214,16 +217,16 @@ class ListedSession:
                 perhaps.
         """
         which = f"{self.name}, {self.instance_id}, {self.computer_name}"
-        if self.state != "Opened":
+        if self.state not in {"Opened", "Connecting"}:
             raise RemotingError(
                 f"Because the session state for session {which} is not equal to Open, you cannot run a command in the "
                 f"session.  The session state is {self.state}.{self._why_lost()}",
                 "InvokeCommandCommandInvalidSessionState",
             )
-        if self.availability != "Available":
+        if self._is_busy:
             raise RemotingError(
                 f"Because the session availability for session {which} is not equal to Available, you cannot run a "
-                f"command in the session.  The session availability is {self.availability}.",
+                "command in the session.  The session availability is Busy.",
                 "InvokeCommandCommandInvalidSessionAvailability",
             )
         if self.session.is_away and not entered:
