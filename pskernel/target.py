@@ -107,7 +107,7 @@ class Target:
         if self.options.sudo and (attached or self.options.vm is not None):
             raise TargetError("The option sudo starts a PowerShell of its own. Leave it out with pid, pipe and vm.")
         given = () if self.is_winrm else self.options.changed()
-        self.options.check_durable(given, attaches=attached, backend=self.options.backend)
+        self.options.check_durable(given, attaches=attached)
         if self.options.durable and (self.options.sudo or self.options.vm or self.options.configuration_file):
             raise TargetError(
                 "The options sudo, vm and configuration_file do not go with durable. Leave one of them out."

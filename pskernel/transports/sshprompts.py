@@ -30,6 +30,8 @@ __all__ = ["PromptBridge"]
 _MAX_REQUEST = 16_384
 _MAX_PROMPT = 2_000
 _UNKNOWN_HOST = re.compile(r"host '(\S+).*?' can't be established\.\s+(\S+) key fingerprint is (SHA256:[\w+/=]+)")
+# Of a jump host.
+_PASSWORD = re.compile(r"\S+@\S+'s password:")
 _PASSPHRASE = re.compile(r"Enter passphrase for (?:key )?'?(.+?)'?:")
 
 
@@ -140,7 +142,7 @@ class PromptBridge:
             return await self._login.passphrase(passphrase[1], again=again) or ""
         if text == self._password_prompt:
             return await self._login.password()
-        return await self._login.ask(f"{text} ")
+        return await self._login.ask(f"{text} ", lasting=text if _PASSWORD.fullmatch(text) else "")
 
     def _confirm(self, text: str) -> str | None:
         """Answer a question for yes or no; those about anything but a host key are declined."""
