@@ -164,6 +164,11 @@ class ForwardedStream:
         self.peer = child.peer()
         self._closed: asyncio.Event | None = None
 
+    @property
+    def pid(self) -> int:
+        """The process id of what runs ssh."""
+        return self._child.pid
+
     async def receive(self, max_bytes: int = 262_144) -> bytes:
         """Return what came from the socket there."""
         return await self._stream.receive(max_bytes)
