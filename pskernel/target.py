@@ -106,9 +106,7 @@ class Target:
         attached = self.is_attached  # which looks at the options that say so
         if self.options.sudo and (attached or self.options.vm is not None):
             raise TargetError("The option sudo starts a PowerShell of its own. Leave it out with pid, pipe and vm.")
-        self.options.check_durable(
-            self.options.changed(), is_winrm=self.is_winrm, attaches=attached, backend=self.options.backend
-        )
+        self.options.check_durable(self.options.changed(), is_winrm=self.is_winrm, attaches=attached)
 
     def _check_login(self) -> None:
         if self.path is not None and self.scheme == "ssh":

@@ -142,6 +142,8 @@ def _way(
     tell: Callable[[str], None] | None,
     endpoint: SSHEndpoint | None,
 ) -> tuple[_Start, _OpenLink]:
+    if endpoint is not None and target.options.backend == "openssh":
+        return _by_openssh(endpoint, asker, secret, tell)
     if endpoint is not None:
         return _by_ssh(endpoint, asker, secret, tell)
     if target.scheme == "container":
@@ -183,6 +185,28 @@ def _by_ssh(
     return start, open_link
 
 
+def _by_openssh(
+    endpoint: SSHEndpoint, asker: Asker, secret: Secret | None, tell: Callable[[str], None] | None
+) -> tuple[_Start, _OpenLink]:
+    from pskernel.transports.openssh import open_openssh
+    from pskernel.transports.opensshrelay import open_socket_by_openssh
+    from pskernel.transports.sshsocket import FORWARDS_NONE, GONE
+
+    answers = _Answers(asker)
+
+    async def start(run: Callable[[ByteStream], Awaitable[str]]) -> ByteStream:
+        path = await run(await open_openssh(endpoint, asker=answers, secret=secret, tell=tell))
+        # The socket takes a login of its own.
+        return await open_socket_by_openssh(
+            endpoint, path, asker=answers.once_more(), secret=secret, advice=FORWARDS_NONE
+        )
+
+    async def open_link(path: str) -> ByteStream:
+        return await open_socket_by_openssh(endpoint, path, asker=answers.again(), secret=secret, advice=GONE)
+
+    return start, open_link
+
+
 class _Answers:
     """Asks the user while a session is opened, and keeps the passwords in memory for the way back.
 
@@ -204,13 +228,20 @@ class _Answers:
         """Whoever answers for the user on the way back: each question once."""
         return _Kept(dict(self._kept))
 
+    def once_more(self) -> Asker:
+        """The same while the session is opened, when the user is there for what is not known."""
+        return _Kept(dict(self._kept), self)
+
 
 class _Kept:
-    def __init__(self, answers: dict[str, Secret]) -> None:
+    def __init__(self, answers: dict[str, Secret], asker: Asker | None = None) -> None:
         self._answers = answers
+        self._asker = asker
 
     async def ask(self, question: Question) -> str:
         answer = self._answers.pop(question.lasting, None)
+        if answer is None and self._asker is not None:
+            return await self._asker.ask(question)
         if answer is None:
             raise PromptUnavailable(
                 f"{question.text.rstrip(': ')} is needed to come back to the session, and nobody can be asked then. A "

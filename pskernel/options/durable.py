@@ -54,7 +54,7 @@ class DurableOptions:
         *WINRM,
     )
 
-    def check_durable(self, changed: Collection[str], *, is_winrm: bool, attaches: bool, backend: str) -> None:
+    def check_durable(self, changed: Collection[str], *, is_winrm: bool, attaches: bool) -> None:
         """Refuse what nobody can keep, and what is said of none; ``changed`` are the options that are given.
 
         Raises:
@@ -83,8 +83,3 @@ class DurableOptions:
             raise TargetError("The option take_over needs the option session, which says what to take over.")
         if self.durable and attaches:
             raise TargetError("A process that runs already outlives its connection by itself. Leave durable out.")
-        if self.durable and backend == "openssh":
-            raise TargetError(
-                "A durable session is reached by a socket of the server, which the ssh program opens only by way of "
-                "another one on this machine. Leave out backend=openssh."
-            )

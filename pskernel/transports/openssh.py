@@ -18,7 +18,7 @@ import re
 import shutil
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pskernel.errors import ConnectError, HostKeyRejected, TargetUnreachable
 from pskernel.transports.base import Peer, Secret
@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     from pskernel.questions import Asker
     from pskernel.transports.elevation import Handover
 
-__all__ = ["open_openssh"]
+__all__ = ["SSHChild", "log_in", "open_openssh"]
+
+_Child = TypeVar("_Child", bound="SSHChild")
 
 # ssh's own exit status for "the connection failed"; a remote program may use it too, hardly PowerShell.
 _CONNECTION_FAILED = 255
@@ -82,14 +84,34 @@ async def open_openssh(
     the subsystem. An existing shared connection is used (ControlPath), but not with accept_host_key, for which the key
     has to be seen; none is made, because it would outlive us.
     """
+    child = await log_in(
+        endpoint,
+        lambda config, login: SSHChild(endpoint, config, login, handover),
+        asker=asker,
+        secret=secret,
+        tell=tell,
+    )
+    await child.hand_over()
+    return ProcessStream(child, child.peer() if handover is None else elevated(child.peer(), handover))
+
+
+async def log_in(
+    endpoint: SSHEndpoint,
+    make_child: Callable[[SSHConfig, Login], _Child],
+    *,
+    asker: Asker,
+    secret: Secret | None,
+    tell: Callable[[str], None] | None,
+) -> _Child:
+    """Start an ssh, and return it once it is ready. Raises as :func:`open_openssh`; no ssh is left then."""
     if shutil.which("ssh") is None:
         raise TargetUnreachable(
             "The program ssh is not on PATH. Install OpenSSH's client, or use the built-in one (backend=asyncssh)."
         )
     config = await read_config(endpoint)
     deadline = Deadline(endpoint.connect_timeout or config.timeout)
-    login = Login(f"{config.user}@{endpoint.host}", asker=asker, deadline=deadline, secret=secret)
-    child = _SSH(endpoint, config, login, handover)
+    login = Login(f"{config.user}@{endpoint.host}", config.port, asker=asker, deadline=deadline, secret=secret)
+    child = make_child(config, login)
     try:
         async with contextlib.AsyncExitStack() as stack:
             environment: dict[str, str] = {}
@@ -103,8 +125,7 @@ async def open_openssh(
                 )
                 environment = (await stack.enter_async_context(bridge)).environment
                 child.bridge = bridge
-            command = None if handover is None else handover.command_line
-            await start(command_line(endpoint, config, command), child, env=environment)
+            await start(child.argv(), child, env=environment)
             # Ended before the bridge closes: ssh would take that for an empty password, and send it.
             stack.push_async_exit(child.end_on_error)
             async with deadline:
@@ -119,12 +140,14 @@ async def open_openssh(
     news = child.news()
     if news and tell is not None:
         tell(news)
-    await child.hand_over()
-    return ProcessStream(child, child.peer() if handover is None else elevated(child.peer(), handover))
+    return child
 
 
-class _SSH(Child):
+class SSHChild(Child):
     """The ssh child: reads on its standard error how far the login got."""
+
+    # The line of ssh's log that says that it does what it was started for.
+    ready_line = _READY
 
     def __init__(
         self, endpoint: SSHEndpoint, config: SSHConfig, login: Login, handover: Handover | None = None
@@ -135,10 +158,10 @@ class _SSH(Child):
         self.settled = asyncio.Event()
         self.ready = False
         self.bridge: PromptBridge | None = None
-        self._endpoint = endpoint
-        self._config = config
+        self.endpoint = endpoint
+        self.config = config
         self._login = login
-        self._unreached = Unreached(endpoint.host, config.port)
+        self.unreached = Unreached(endpoint.host, config.port)
         self._line = b""
         self._connected = False
         self._shown: ShownKey | None = None
@@ -149,9 +172,13 @@ class _SSH(Child):
         self._accepts = ""
         self._method = ""
 
+    def argv(self) -> list[str]:
+        """The command line of ssh."""
+        return command_line(self.endpoint, self.config, None if self._handover is None else self._handover.command_line)
+
     def why_cut(self, status: int) -> str:
         if status == _CONNECTION_FAILED:
-            return f"The SSH connection to {self._endpoint.host} was lost."
+            return f"The SSH connection to {self.endpoint.host} was lost."
         return super().why_cut(status)
 
     def how_left(self) -> str:
@@ -160,9 +187,13 @@ class _SSH(Child):
         return super().how_left()
 
     def stderr_received(self, data: bytes) -> None:
-        *lines, self._line = (self._line + _NOISE.sub(b"", data)).split(b"\n")
+        self.read_lines(_NOISE.sub(b"", data))
+
+    def read_lines(self, data: bytes) -> None:
+        """Take apart what came on its standard error."""
+        *lines, self._line = (self._line + data).split(b"\n")
         for line in lines:
-            self._read_line(line)
+            self.read_line(line)
         if len(self._line) > _MAX_LINE:
             self.tail.feed(self._line)
             self._line = b""
@@ -174,17 +205,18 @@ class _SSH(Child):
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         super().pipe_connection_lost(fd, exc)
         if fd == 2 and self._line:
-            self._read_line(self._line)
+            self.read_line(self._line)
             self._line = b""
 
-    def _read_line(self, line: bytes) -> None:
+    def read_line(self, line: bytes) -> None:
+        """Learn from a line on its standard error; keep it if it is not of the log."""
         text = line.decode("utf-8", "replace").strip()
         if not _LOG_LINE.match(text):
-            self._added = self._added or text.startswith(f"Warning: Permanently added '{self._config.known_as}")
+            self._added = self._added or text.startswith(f"Warning: Permanently added '{self.config.known_as}")
             self.tail.feed(line + b"\n")
         elif self._unexpected or self.ready:
             return
-        elif _READY.match(text):
+        elif self.ready_line.match(text):
             self.ready = True
             self.settled.set()
         else:
@@ -230,23 +262,23 @@ class _SSH(Child):
     def news(self) -> str:
         """What to tell the user of a host key that was accepted by its fingerprint."""
         accepted = self.bridge is not None and self.bridge.accepted
-        if not accepted or self._shown is None or self._config.known_hosts in ("none", os.devnull):
+        if not accepted or self._shown is None or self.config.known_hosts in ("none", os.devnull):
             return ""
         problem = "" if self._added else "ssh says why when it is run by hand"
-        return accepted_key(self._config.known_as, self._shown, self._config.known_hosts, problem)
+        return accepted_key(self.config.known_as, self._shown, self.config.known_hosts, problem)
 
     # ---- what went wrong ----
 
     def too_slow(self, seconds: float) -> TargetUnreachable:
         """Return the error of a login that took too long."""
-        return self._unreached.slow_login(seconds) if self._connected else self._unreached.no_answer(seconds)
+        return self.unreached.slow_login(seconds) if self._connected else self.unreached.no_answer(seconds)
 
     def failure(self) -> ConnectError:
         """Return the error that says what ssh's last words mean, or that it was told to give up."""
         if self._unexpected and self._shown is not None:
-            return HostKeyRejected(unexpected_key(self._config.known_as, self._shown, self._pin))
+            return HostKeyRejected(unexpected_key(self.config.known_as, self._shown, self._pin))
         if self.status is None:
-            return self._login.refused(self._endpoint.host, self._config.user, accepts=self._accepts)
+            return self._login.refused(self.endpoint.host, self.config.user, accepts=self._accepts)
         said = self.tail.text()
         return self._host_key_failure(said) or self._network_failure(said) or self._login_failure(said)
 
@@ -263,36 +295,36 @@ class _SSH(Child):
         return self._unknown_host() if "Host key verification failed" in said else None
 
     def _unknown_host(self) -> ConnectError:
-        label, shown, login = self._config.known_as, self._shown, self._endpoint.login_command
+        label, shown, login = self.config.known_as, self._shown, self.endpoint.login_command
         if shown is None and self.bridge is not None and self.bridge.declined is not None:
             label, shown = self.bridge.declined
-            login = _login_at(label, self._endpoint)
+            login = _login_at(label, self.endpoint)
         if shown is None:
             return HostKeyRejected(
-                f"The key of a server on the way to {self._endpoint.host} is not known. Log in once with `{login}` to "
+                f"The key of a server on the way to {self.endpoint.host} is not known. Log in once with `{login}` to "
                 "see which, and to accept it."
             )
         pinnable = self._shown is not None
         return HostKeyRejected(unknown_key(label, shown, file="", login=login, pinnable=pinnable))
 
     def _network_failure(self, said: str) -> ConnectError | None:
-        seconds = self._endpoint.connect_timeout or self._config.timeout
+        seconds = self.endpoint.connect_timeout or self.config.timeout
         causes = {
-            "Could not resolve hostname": self._unreached.name_not_found,
-            "Connection refused": self._unreached.refused,
-            "open failed: administratively prohibited": self._unreached.no_session,
-            "No route to host": self._unreached.no_route,
-            "Network is unreachable": self._unreached.no_route,
+            "Could not resolve hostname": self.unreached.name_not_found,
+            "Connection refused": self.unreached.refused,
+            "open failed: administratively prohibited": self.unreached.no_session,
+            "No route to host": self.unreached.no_route,
+            "Network is unreachable": self.unreached.no_route,
             "timed out": lambda: self.too_slow(seconds),
-            "subsystem request failed": lambda: self._unreached.no_subsystem(self._endpoint.subsystem),
-            "could not read protocol version": self._unreached.not_ssh,
-            "invalid format": self._unreached.not_ssh,
-            "kex_exchange_identification": self._unreached.hung_up,
+            "subsystem request failed": lambda: self.unreached.no_subsystem(self.endpoint.subsystem),
+            "could not read protocol version": self.unreached.not_ssh,
+            "invalid format": self.unreached.not_ssh,
+            "kex_exchange_identification": self.unreached.hung_up,
         }
         return next((cause() for words, cause in causes.items() if words in said), None)
 
     def _login_failure(self, said: str) -> ConnectError:
-        host, user = self._endpoint.host, self._config.user
+        host, user = self.endpoint.host, self.config.user
         denied = re.search(r"Permission denied \(([^)]*)\)", said)
         if denied:
             return self._login.refused(host, user, accepts=denied[1].replace(",", ", "))

@@ -15,7 +15,7 @@ from pskernel.transports.hostkeys import host_label
 from pskernel.transports.process import child_environment
 from pskernel.transports.sshlogin import SSHEndpoint, in_configuration
 
-__all__ = ["SSHConfig", "command_line", "read_config"]
+__all__ = ["SSHConfig", "command_line", "forwarding_line", "read_config"]
 
 _DEFAULT_TIMEOUT = 30.0
 _DEFAULT_KEEPALIVE = 15
@@ -39,8 +39,23 @@ def command_line(endpoint: SSHEndpoint, config: SSHConfig, command: str | None =
 
     What may be in the configuration is only given if the endpoint says so.
     """
+    options = _options(endpoint, config, "DEBUG2" if command is None else "DEBUG1")
+    flags = ["-s"] if command is None else []
+    return [*_words(endpoint, flags, options), endpoint.subsystem if command is None else command]
+
+
+def forwarding_line(endpoint: SSHEndpoint, config: SSHConfig, here: str, there: str) -> list[str]:
+    """Return ssh's command line that has the server's socket ``there`` answer for one that it makes ``here``."""
+    options = _options(endpoint, config, "DEBUG2")
+    # The master of a shared connection would make the socket, and keep it; and its log is not ours.
+    options["ControlPath"] = "none"
+    options["StreamLocalBindMask"] = "0177"
+    return _words(endpoint, ["-N", "-L", f"{here}:{there}"], options)
+
+
+def _options(endpoint: SSHEndpoint, config: SSHConfig, log_level: str) -> dict[str, str]:
     options = {
-        "LogLevel": "DEBUG2" if command is None else "DEBUG1",
+        "LogLevel": log_level,
         "FingerprintHash": "sha256",
         "ControlMaster": "no",
         "StrictHostKeyChecking": "ask" if endpoint.accept_host_key and sys.platform != "win32" else "yes",
@@ -57,10 +72,14 @@ def command_line(endpoint: SSHEndpoint, config: SSHConfig, command: str | None =
         options["ControlPath"] = "none"
     if endpoint.key_file is not None:
         options["IdentitiesOnly"] = "yes"
-    argv = ["ssh", "-T", *(["-s"] if command is None else []), *_where(endpoint)]
+    return options
+
+
+def _words(endpoint: SSHEndpoint, flags: list[str], options: dict[str, str]) -> list[str]:
+    argv = ["ssh", "-T", *flags, *_where(endpoint)]
     for name, value in options.items():
         argv += ["-o", f"{name}={value}"]
-    return [*argv, "--", endpoint.host, endpoint.subsystem if command is None else command]
+    return [*argv, "--", endpoint.host]
 
 
 def _where(endpoint: SSHEndpoint) -> list[str]:

@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
-__all__ = ["Deadline", "Login", "SSHEndpoint", "Unreached", "how_it_left", "in_configuration", "parse_jump"]
+__all__ = [
+    "Deadline",
+    "Login",
+    "SSHEndpoint",
+    "Unreached",
+    "how_it_left",
+    "in_configuration",
+    "is_password_prompt",
+    "parse_jump",
+]
 
 # As OpenSSH's NumberOfPasswordPrompts.
 _MAX_ASKS = 3

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 from pskernel.errors import ConnectError
 from pskernel.transports import askpass
 from pskernel.transports.hostkeys import ShownKey
+from pskernel.transports.sshlogin import is_password_prompt
 from pskernel.transports.streams import plain_text
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ __all__ = ["PromptBridge"]
 _MAX_REQUEST = 16_384
 _MAX_PROMPT = 2_000
 _UNKNOWN_HOST = re.compile(r"host '(\S+).*?' can't be established\.\s+(\S+) key fingerprint is (SHA256:[\w+/=]+)")
+# What another host than the target asks for: one on the way there.
+_OF_JUMP_HOST = re.compile(r"(?:\(\S+@\S+\) |\S+@\S+'s )(.+)")
 _PASSPHRASE = re.compile(r"Enter passphrase for (?:key )?'?(.+?)'?:")
 
 
@@ -140,7 +143,9 @@ class PromptBridge:
             return await self._login.passphrase(passphrase[1], again=again) or ""
         if text == self._password_prompt:
             return await self._login.password()
-        return await self._login.ask(f"{text} ")
+        asked = _OF_JUMP_HOST.fullmatch(text)
+        lasting = text if asked and is_password_prompt(asked[1]) else ""
+        return await self._login.ask(f"{text} ", lasting=lasting)
 
     def _confirm(self, text: str) -> str | None:
         """Answer a question for yes or no; those about anything but a host key are declined."""

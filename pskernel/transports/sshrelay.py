@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import asyncssh
 
-from pskernel.errors import TargetUnreachable
-from pskernel.transports.base import ByteStream, PoolGone
+from pskernel.transports.base import ByteStream
 from pskernel.transports.ssh import WINDOW, Route, start_session
 from pskernel.transports.sshfiles import open_files
 from pskernel.transports.sshlogin import SSHEndpoint, Unreached
+from pskernel.transports.sshsocket import FORWARDS_NONE, GONE, lost_meanwhile, not_opened
 from pskernel.transports.sshstream import ChannelSession, SSHStream
 
 if TYPE_CHECKING:
@@ -24,12 +24,6 @@ __all__ = ["open_socket_by_ssh", "start_by_ssh"]
 
 # How a server that is there says that the socket is not, or that it forwards none.
 _NOT_THERE = (asyncssh.OPEN_CONNECT_FAILED, asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED)
-_GONE = "The relay is gone, because the machine was restarted or somebody ended it."
-_FORWARDS_NONE = (
-    "Either the relay is gone already, or the server forwards no sockets: its sshd_config must not say "
-    "AllowStreamLocalForwarding no or DisableForwarding yes, nor the key's line in authorized_keys restrict or "
-    "no-port-forwarding."
-)
 
 
 async def start_by_ssh(
@@ -52,7 +46,7 @@ async def start_by_ssh(
         settings = await route.reach(endpoint, secret)
         session = await start_session(route.connections[-1], endpoint, settings)
         path = await run(SSHStream(session, ()))
-        return await _open_socket(route, endpoint, settings, path, _FORWARDS_NONE)
+        return await _open_socket(route, endpoint, settings, path, FORWARDS_NONE)
     except BaseException:
         await route.abandon()
         raise
@@ -63,7 +57,7 @@ async def open_socket_by_ssh(endpoint: SSHEndpoint, path: str, *, asker: Asker, 
     route = Route(asker, None)
     try:
         settings = await route.reach(endpoint, secret)
-        return await _open_socket(route, endpoint, settings, path, _GONE)
+        return await _open_socket(route, endpoint, settings, path, GONE)
     except BaseException:
         await route.abandon()
         raise
@@ -86,10 +80,8 @@ async def _open_socket(route: Route, endpoint: SSHEndpoint, settings: Settings, 
     except asyncssh.ChannelOpenError as error:
         # asyncssh says the same of a connection that ends meanwhile.
         if error.code not in _NOT_THERE or connection.is_closed():
-            raise TargetUnreachable(
-                f"The connection to {endpoint.host} ended, or was too busy, while the socket of the relay was opened."
-            ) from None
-        raise PoolGone(f"The SSH server {endpoint.host} did not open the socket of its relay. {advice}") from None
+            raise lost_meanwhile(endpoint.host) from None
+        raise not_opened(endpoint.host, advice) from None
     except (asyncssh.Error, OSError):
         raise unreached.no_session() from None
     return SSHStream(session, route.connections, lambda: open_files(connection), route.peer)

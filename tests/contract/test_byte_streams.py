@@ -25,6 +25,7 @@ from pskernel.transports.durable import DurableStream, Patience
 from pskernel.transports.elevation import Elevation, Handover
 from pskernel.transports.hyperv import HyperVStream
 from pskernel.transports.openssh import open_openssh
+from pskernel.transports.opensshrelay import open_socket_by_openssh
 from pskernel.transports.process import open_process
 from pskernel.transports.ssh import SSHEndpoint, open_ssh
 from pskernel.transports.unix import open_unix
@@ -229,6 +230,12 @@ def endpoint(server: Sshd, subsystem: str) -> SSHEndpoint:
     )
 
 
+def open_forwarded(server: Sshd, path: str) -> Awaitable[ByteStream]:
+    return open_socket_by_openssh(
+        endpoint(server, "echo"), path, asker=NobodyToAsk(), secret=None, advice="It is not there."
+    )
+
+
 def sudo_opener(open_it: Callable[..., Awaitable[ByteStream]], request: pytest.FixtureRequest) -> Opener:
     """With a password, on the way to peer.py as root over SSH."""
     server, control = request.getfixturevalue("peer_sshd")
@@ -313,6 +320,9 @@ def make_opener(kind: str, folder: Path, request: pytest.FixtureRequest) -> Open
     async def open_at(path: str) -> ByteStream:
         if kind == "unix":
             return await open_unix(path)
+        if kind == "openssh-socket":
+            server, _ = request.getfixturevalue("peer_sshd")
+            return await open_forwarded(server, path)
         line = socket.socket(socket.AF_UNIX)
         line.connect(path)
         return HyperVStream(line)
@@ -325,7 +335,9 @@ def make_opener(kind: str, folder: Path, request: pytest.FixtureRequest) -> Open
         return await open_at(f"{folder}/peer")
 
     peers: list[asyncio.subprocess.Process] = []
-    opener_of_sockets = peer_opener(folder, open_socket, cut_shows=False)
+    # An SSH channel has a window of 2 MiB on the way.
+    most_buffered = (5 if "ssh" in kind else 1) * MEGABYTE
+    opener_of_sockets = peer_opener(folder, open_socket, cut_shows=False, most_buffered=most_buffered)
 
     @contextlib.asynccontextmanager
     async def open_and_reap(behaviour: str, *arguments: str) -> AsyncIterator[Subject]:
@@ -341,12 +353,14 @@ def make_opener(kind: str, folder: Path, request: pytest.FixtureRequest) -> Open
 
 def cases() -> Iterator[object]:
     """Every check for every kind of stream. A pair in memory and a socket have no diagnostics to check."""
+    without = {"memory", "unix", "openssh-socket", "hyperv"}
     kinds = (
         "memory",
         "process",
         "unix",
         "ssh",
         "openssh",
+        "openssh-socket",
         "container",
         "hyperv",
         "sudo-ssh",
@@ -355,7 +369,7 @@ def cases() -> Iterator[object]:
     )
     for kind in kinds:
         for name, check in vars(check_byte_stream).items():
-            if name.startswith("check_") and not (name == "check_diagnostics" and kind in {"memory", "unix", "hyperv"}):
+            if name.startswith("check_") and not (name == "check_diagnostics" and kind in without):
                 marks = [pytest.mark.sshd] if "ssh" in kind else []
                 yield pytest.param(kind, check, id=f"{kind}-{name.removeprefix('check_')}", marks=marks)
 
@@ -379,10 +393,13 @@ def test_contract(
         "container",
         pytest.param("ssh", marks=pytest.mark.sshd),
         pytest.param("openssh", marks=pytest.mark.sshd),
+        pytest.param("openssh-socket", marks=pytest.mark.sshd),
     ],
 )
-def test_cancelled_opening_leaves_nothing(kind: str, request: pytest.FixtureRequest) -> None:
-    """Cancelled after any number of steps, opening leaves no child process and no connection."""
+def test_cancelled_opening_leaves_nothing(
+    kind: str, folder: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cancelled after any number of steps, opening leaves no child process, no connection and no file."""
     if kind == "process":
 
         def opening() -> Awaitable[ByteStream]:
@@ -392,6 +409,15 @@ def test_cancelled_opening_leaves_nothing(kind: str, request: pytest.FixtureRequ
 
         def opening() -> Awaitable[ByteStream]:
             return open_container(ContainerEndpoint(container.name, "podman", exe="cat", arguments=()))
+    elif kind == "openssh-socket":
+        server, _ = request.getfixturevalue("peer_sshd")
+        listener = socket.socket(socket.AF_UNIX)
+        request.addfinalizer(listener.close)
+        listener.bind(f"{folder}/there")
+        listener.listen(100)
+
+        def opening() -> Awaitable[ByteStream]:
+            return open_forwarded(server, f"{folder}/there")
     else:
         server, _ = request.getfixturevalue("peer_sshd")
 
@@ -412,10 +438,17 @@ def test_cancelled_opening_leaves_nothing(kind: str, request: pytest.FixtureRequ
             with contextlib.suppress(asyncio.CancelledError):
                 await (await task).aclose()
             assert {child.pid for child in ours.children()} <= before
+            assert not list(folder.glob("pskernel-*"))
+            # Their children may take a moment to go.
+            named = [
+                each for each in psutil.process_iter(["cmdline"]) if f"{folder}" in "".join(each.info["cmdline"] or ())
+            ]
+            assert not psutil.wait_procs(named, 10)[1]
             assert not [c for c in ours.net_connections("inet") if c.status == psutil.CONN_ESTABLISHED and is_ours(c)]
 
     def is_ours(connection: object) -> bool:
         remote = getattr(connection, "raddr", None)
         return "ssh" in kind and bool(remote) and remote.port == server.port
 
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
     asyncio.run(main())

@@ -33,6 +33,23 @@ def test_a_password_serves_again_once_for_each_way_back() -> None:
     asyncio.run(main())
 
 
+def test_while_a_session_is_opened_the_user_is_asked_for_what_is_not_known() -> None:
+    async def main() -> None:
+        user = Answers("hunter2", "123456", "654321", "hunter3")
+        answers = _Answers(user)
+        await answers.ask(PASSWORD)
+        await answers.ask(CODE)
+        again = answers.once_more()
+        assert "hunter2" == await again.ask(PASSWORD)
+        assert "654321" == await again.ask(CODE)
+        # What was typed first was wrong: what serves in its place serves on the way back.
+        assert "hunter3" == await again.ask(PASSWORD)
+        assert "hunter3" == await answers.again().ask(PASSWORD)
+        assert [PASSWORD.text, CODE.text, CODE.text, PASSWORD.text] == user.texts
+
+    asyncio.run(main())
+
+
 def login(asker: object, who: str, port: int = 22) -> Login:
     return Login(who, port, asker=asker, deadline=Deadline(30))  # type: ignore[arg-type]
 

@@ -617,7 +617,6 @@ def test_no_message_repeats_a_value(scheme: str, name: str, secret: str) -> None
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("ssh://web01?durable=1&backend=openssh", "Leave out backend=openssh"),
         ("ssh://web01?durable=1&pid=12", "outlives its connection by itself"),
         ("ssh://web01?idle_timeout=600", "give durable=true as well"),
         ("process:?reconnect_timeout=5", "give durable=true as well"),

@@ -64,6 +64,26 @@ def test_prompts(prompt: str, question: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("prompt", "lasting"),
+    [
+        ("Me@server01's password: ", "Me@Server01 22 password"),
+        ("other@jump's password: ", "Me@Server01 22 other@jump's password:"),
+        ("(other@jump) Password: ", "Me@Server01 22 (other@jump) Password:"),
+        ("(other@pass) Verification code: ", ""),
+        ("Enter PIN for ED25519-SK key /home/me/.ssh/id_sk: ", ""),
+        ("Give me the password: ", ""),
+    ],
+)
+def test_passwords_serve_again(prompt: str, lasting: str) -> None:
+    async def main() -> None:
+        async with answering("answer") as (prompts, asker):
+            await prompts.answer(prompt, "")
+            assert [lasting] == [question.lasting for question in asker.questions]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
     ("prompt", "kind", "accept", "answer"),
     [
         (HOST_KEY_PROMPT, "", None, "no"),
