@@ -30,6 +30,7 @@ from pskernel.transports.base import KeptPool, PoolGone
 from pskernel.transports.durable import DurableStream, Patience
 from pskernel.transports.durablepool import DurablePool
 from pskernel.transports.unix import open_unix
+from tests.parts.accounts import Account
 from tests.parts.relays import Relay
 
 pytestmark = pytest.mark.live
@@ -434,3 +435,30 @@ def test_a_session_that_is_there_cannot_be_recorded(target: Target, tmp_path: Pa
 
 def age(folder: Path) -> None:
     os.utime(folder, (1, 1))
+
+
+def test_what_another_user_has_put_there_is_no_session(target: Target, account: Account) -> None:
+    """Whoever believed it would send commands, and secrets, to that user."""
+
+    async def test() -> None:
+        there = Path(os.environ["TMPDIR"])
+        runspace = await connect(target, name="mine")
+        (mine,) = there.glob("pskernel-session-*")
+        for name in ("pskernel-session-evil", "pskernel-session-link"):
+            folder = there / name
+            if name.endswith("link"):
+                folder.symlink_to(mine)
+                continue
+            folder.mkdir(mode=0o755)
+            server = await asyncio.start_unix_server(lambda _reader, writer: writer.write(b"W"), f"{folder}/s")
+            shutil.chown(folder, account.name)
+        assert ["mine"] == [shell.name for shell in await find_shells(target, NOBODY)]
+        assert 1 == len(await find_relays(target, NOBODY))
+        server.close()
+        for name in ("pskernel-session-link", "pskernel-session-evil/s"):
+            (there / name).unlink()
+        (there / "pskernel-session-evil").rmdir()
+        await runspace.aclose()
+        await gone(target)
+
+    check(test)

@@ -25,9 +25,18 @@ function Stop-Relay([string] $folder, [int] $id) {
     [IO.Directory]::Delete($folder, $true)
 }
 
+# The folder for temporary files may be everybody's. What others have put there under such a name is no relay of this user.
+function Get-Owner([string] $path) {
+    $item = Get-Item -LiteralPath $path -Force
+    if ($item.Attributes.HasFlag([IO.FileAttributes]::ReparsePoint)) { -1 } else { $item.UnixStat.UserId }
+}
+$probe = [IO.Path]::GetTempFileName()
+$me = Get-Owner $probe
+[IO.File]::Delete($probe)
+
 foreach ($folder in [IO.Directory]::GetDirectories([IO.Path]::GetTempPath(), 'pskernel-session-*')) {
     $path = "$folder/s"
-    if (-not [IO.File]::Exists($path)) { continue }
+    try { if ((Get-Owner $folder) -ne $me -or -not [IO.File]::Exists($path)) { continue } } catch { continue }
     $socket = [Net.Sockets.Socket]::new('Unix', 'Stream', 'Unspecified')
     $socket.SendTimeout = $socket.ReceiveTimeout = 5000
     try {
