@@ -89,14 +89,12 @@ class LeavesPool(RunsPipelines):
         await self._move(self._reconnect(keeper(self._transport)))
 
     async def leave_for_good(self, *, grace: float) -> None:
-        """Leave it to the server, as it is, for another client. One that cannot be left in time is closed."""
+        """Leave it to the server, as it is, for another client. Whatever hinders that, it is not ended."""
+        keeper(self._transport).leaves = True
         with contextlib.suppress(PSKernelError, TimeoutError):
             async with asyncio.timeout(grace):
                 await self.disconnect()
-        if self._state is RunspaceState.DISCONNECTED:
-            await self.abandon("The session was left.")
-        else:
-            await self.aclose(grace=grace)
+        await self.abandon("The session was left.")
 
     async def _disconnect(self, server: Disconnects, idle_timeout: float | None, buffering: str | None) -> None:
         async with self._one_at_a_time:
@@ -130,10 +128,6 @@ class LeavesPool(RunsPipelines):
     @abstractmethod
     async def abandon(self, why: str) -> None:
         """Drop the connection."""
-
-    @abstractmethod
-    async def aclose(self, *, grace: float = 2.0) -> None:
-        """Close it."""
 
     @abstractmethod
     def _require_open(self) -> None:

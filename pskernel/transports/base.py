@@ -212,9 +212,11 @@ class Disconnects(Protocol):
 
     Attributes:
         holding: whether what pipelines send that begin now is left at the server until :meth:`reconnect`.
+        leaves: whether the pool stays there, and is not ended, when the connection is dropped without its being closed.
     """
 
     holding: bool
+    leaves: bool
 
     async def disconnect(self, *, idle_timeout: float | None = None, buffering: str | None = None) -> None:
         """Leave the pool to the server. What it sends waits there.

@@ -62,6 +62,8 @@ class DurableStream:
         # What the next client is to know; and whether this one leaves it to that.
         self._note = b""
         self._leaving = False
+        # Whether the session is not ended when this is closed.
+        self.stays = False
         self._less_untaken = asyncio.Event()
         # What receivers wait for, the task that writes, the one that reads, senders; and whether there is a link.
         self._arrived, self._to_send, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -167,7 +169,7 @@ class DurableStream:
                 self._check()
 
     async def aclose(self) -> None:
-        """End the session, at the relay too if that can be reached; otherwise it ends by itself in its idle time."""
+        """End the session, at the relay too if that can be reached; otherwise, or if it stays, in its idle time."""
         if self._closed is not None:
             await self._closed.wait()
             return
@@ -365,7 +367,7 @@ class DurableStream:
         link, self._link = self._link, None
         tasks = [*self._tasks, *([self._returning] if self._returning is not None else [])]
         try:
-            if link is not None:
+            if link is not None and not self.stays:
                 self._outbox.append(encode_frame("Q"))
                 self._to_send.set()
                 # The relay ends the link when it has ended the rest.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import json
@@ -22,6 +23,7 @@ __all__ = ["DurablePool", "noted_pool"]
 
 # What a pool's server said when it was opened, as the note has it: some 300 bytes.
 _MAX_CAPABILITY = 2_048
+_FAREWELL_SECONDS = 2.0
 
 
 class DurablePool(OutOfProcTransport):
@@ -45,8 +47,7 @@ class DurablePool(OutOfProcTransport):
         self._set_aside: list[Payload | Notice] = []
         self._pool_id: UUID | None = None
         self._noted = False
-        # Whether another client's pool is only visited.
-        self._is_guest = False
+        self.leaves = False
 
     @property
     def found(self) -> tuple[UUID, tuple[UUID, ...]] | None:
@@ -139,7 +140,7 @@ class DurablePool(OutOfProcTransport):
         if noted is None or noted[0] != pool_id:
             raise RemoteProtocolError("The relay keeps no session that can be come back to.")
         self._pool_id, said = noted
-        self._noted = self._is_guest = True
+        self._noted = self.leaves = True
         # What it was told before it acknowledges still.
         self._acks = AckLedger(alone=False)
         return said + pool_init_data(pool_id)
@@ -149,15 +150,16 @@ class DurablePool(OutOfProcTransport):
 
     async def close_pool(self) -> None:
         """End it."""
-        self._is_guest = False
+        self.leaves = False
         await super().close_pool()
 
     async def aclose(self) -> None:
-        """Drop the connection. What was not closed is ended, or left to the relay if another client had begun it."""
-        if self._is_guest:
-            self._is_guest = False
-            with contextlib.suppress(PSKernelError):
-                await self._relay.leave(self._idle_timeout)
+        """Drop the connection. What was not closed is ended, or left to the relay, which may not hear that in time."""
+        if self.leaves:
+            self._relay.stays = True
+            with contextlib.suppress(PSKernelError, TimeoutError):
+                async with asyncio.timeout(_FAREWELL_SECONDS):
+                    await self._relay.leave(self._idle_timeout)
         await super().aclose()
 
 

@@ -84,9 +84,9 @@ class WinRMTransport:
         # Whether pipelines that begin are left to the server, and those that were.
         self.holding = False
         self._held: list[UUID] = []
-        # The way to a shell, and whether it was another client's.
+        # The way to a shell; whether one that is not closed stays there, as one of another client's does.
         self._creating: asyncio.Task[ET.Element] | None = None
-        self._attached = False
+        self.leaves = False
         self._farewell: asyncio.Task[None] | None = None
         self._use(endpoint)
 
@@ -226,7 +226,7 @@ class WinRMTransport:
         except (*FAILURES, PSKernelError) as error:
             self._fail(as_connect_error(error, self._endpoint))
             raise self._failed from None
-        self._line.session_exists = self._attached = True
+        self._line.session_exists = self.leaves = True
         self._arrivals.start_late()
         self._pump(None)
         # They are numbered with the others.
@@ -249,7 +249,7 @@ class WinRMTransport:
 
     async def close_pool(self) -> None:
         """End the shell. That it is gone already is no error."""
-        self._creating, self._attached = None, False
+        self._creating, self.leaves = None, False
         with contextlib.suppress(TransportClosed):
             await self._request(WSManAction.DELETE, None, twice=True)
 
@@ -271,7 +271,7 @@ class WinRMTransport:
             return
         with contextlib.suppress(*FAILURES, PSKernelError, TimeoutError):
             async with asyncio.timeout(_FAREWELL_SECONDS):
-                if self._attached:
+                if self.leaves:
                     await self.disconnect()
                 elif self._creating is not None:
                     # Whoever wanted it may have gone while it was being made.

@@ -19,7 +19,7 @@ class KeepingTransport:
     """Its server keeps pools, and answers when the test says so."""
 
     def __init__(self, inner: OutOfProcTransport) -> None:
-        self.holding = False
+        self.holding = self.leaves = False
         self.requests: list[str] = []
         self.asked = asyncio.Event()
         self.answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
