@@ -24,6 +24,7 @@ class KeepingTransport:
         self.asked = asyncio.Event()
         self.answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._inner = inner
+        self.far_end: Any = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -48,8 +49,9 @@ class KeepingTransport:
 
 def run(main: Callable[[Runspace, KeepingTransport], Awaitable[None]]) -> None:
     async def opened() -> None:
-        async with far_end() as (transport, _), asyncio.timeout(10):
+        async with far_end() as (transport, far), asyncio.timeout(10):
             server = KeepingTransport(transport)
+            server.far_end = far
             runspace = await Runspace.open(server, open_timeout=10)
             try:
                 await main(runspace, server)
@@ -158,5 +160,20 @@ def test_one_whose_line_is_cut_while_it_is_come_back_to_is_broken() -> None:
         with pytest.raises(RunspaceStateError, match="broken"):
             await coming
         assert RunspaceState.BROKEN is runspace.state
+
+    run(main)
+
+
+@pytest.mark.parametrize("answers", [False, True])
+def test_one_that_stays_is_never_ended_whatever_the_server_says(answers: bool) -> None:
+    async def main(runspace: Runspace, server: KeepingTransport) -> None:
+        if answers:
+            server.answer.set_exception(TransportClosed("no"))
+        await runspace.leave_for_good(grace=0.05)
+
+        assert server.leaves
+        assert ["disconnect"] == server.requests
+        assert RunspaceState.BROKEN is runspace.state
+        assert server.far_end.log.count("Close") == 0
 
     run(main)
