@@ -63,6 +63,7 @@ class SessionTable:
         for other in self.all():
             if other.instance_id == session.instance_id and other.state in ("Broken", "Disconnected"):
                 self._forget(other.id)
+                LOOP.start(other.session.abandon(f"It is session {session.id} of the list now."))
         self._sessions[session.id] = session
 
     async def find(self, target: Target, asker: Asker, *, credential: GivenCredential | None = None) -> PSSessions:
