@@ -101,7 +101,7 @@ class LeavingMagics(PowerShellMagics):
 
         async def work() -> None:
             for session in found:
-                if session.state == "Disconnected":
+                if session.state not in {"Opened", "Connecting"}:
                     await SESSIONS.connect(session, asker, take_over=bool(bound.get("TakeOver")))
 
         pump.run(work())

@@ -13,6 +13,7 @@ from pskernel.session.commandline import simple_statements
 from pskernel.transports.base import PoolGone
 
 if TYPE_CHECKING:
+    from pskernel.cells.outcome import CellError
     from pskernel.cells.output import Output
     from pskernel.protocol.pipelines import Statements
     from pskernel.questions import Asker
@@ -131,14 +132,20 @@ async def _connect(session: ListedSession, asker: Asker, *, to_enter: bool = Fal
             "Only a durable session can be taken from another client. A WinRM server gives a session to nobody else "
             "while its client is connected."
         )
-    runspace = session.session.runspace
+    runspace, durable = session.session.runspace, session.target.options.durable
+    # What a relay keeps is not lost for good.
+    was_own = runspace is not None or session.state == "Broken"
+    if session.state == "Closed" or (session.state == "Broken" and not durable):
+        raise ConnectError(f"Its state is {session.state}.{session.why_lost()}")
     if runspace is not None:
         if to_enter and runspace.left:
             raise not_available(session.name)
         if session.state != "Disconnected" or await _is_back(session, runspace):
             return
-    await session.ask_server(asker)
-    if runspace is not None:
+    if was_own or to_enter or not durable:
+        # Otherwise coming to a relay asks the same, by the same login.
+        await session.ask_server(asker)
+    if was_own:
         await session.give_up_own()
     if to_enter:
         _require_free(session, take_over=take_over)
@@ -233,7 +240,12 @@ async def start_cell_and_leave(session: ListedSession, cell: str, asker: Asker) 
 
 
 class Continuation(Invocation):
-    """Takes what a script sends that was started before: by another client, or before the session was left."""
+    """Takes what a script sends that was started before: by another client, or before the session was left.
+
+    That a session has ended meanwhile does not keep what it had sent from whoever comes for it.
+    """
+
+    _runspace: Runspace
 
     @classmethod
     def of(cls, session: ListedSession, output: Output, collect: Callable[[Any], object]) -> Continuation | None:
@@ -242,7 +254,7 @@ class Continuation(Invocation):
         Raises:
             RemotingError: the server does not say what runs there.
         """
-        runspace = session.session.runspace
+        runspace = session.opened
         if runspace is None or not runspace.left:
             if session.shell is not None and session.shell.running is None:
                 raise RemotingError(
@@ -252,7 +264,18 @@ class Continuation(Invocation):
                     "ReceivePSSessionCommandsUnknown",
                 )
             return None
-        return cls(session.session, output, session.target.options.stop_timeout, _nothing, collect)
+        continuing = cls(session.session, output, session.target.options.stop_timeout, _nothing, collect)
+        continuing._runspace = runspace
+        return continuing
+
+    async def _open(
+        self,
+        text: str,  # noqa: ARG002 - it runs already
+        asker: Asker,  # noqa: ARG002
+        *,
+        by_user: bool,  # noqa: ARG002
+    ) -> tuple[Runspace, CellError | None]:
+        return self._runspace, None
 
     async def _start(self, runspace: Runspace, text: str) -> Pipeline:  # noqa: ARG002 - it runs already
         return runspace.left.pop(0)

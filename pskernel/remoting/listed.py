@@ -77,6 +77,8 @@ class ListedSession:
         self.session = session or self._interactive(opening)
         self._instance_id: UUID | None = None if shell is None else shell.pool_id
         self._was_open = False
+        # The runspace that was opened last, which may be lost: what had arrived of it can still be read.
+        self.opened: Runspace | None = None if session is None else session.runspace
         if session is not None and session.runspace is not None:
             self._was_open = True
             self._instance_id = session.runspace.instance_id
@@ -166,6 +168,7 @@ class ListedSession:
         """
         self._take_over = take_over
         runspace = await self.session.ready(asker)
+        self.opened = runspace
         self._instance_id = runspace.instance_id
         self._was_open = True
 
@@ -220,7 +223,7 @@ class ListedSession:
         if self.state not in {"Opened", "Connecting"}:
             raise RemotingError(
                 f"Because the session state for session {which} is not equal to Open, you cannot run a command in the "
-                f"session.  The session state is {self.state}.{self._why_lost()}",
+                f"session.  The session state is {self.state}.{self.why_lost()}",
                 "InvokeCommandCommandInvalidSessionState",
             )
         if self._is_busy:
@@ -238,7 +241,8 @@ class ListedSession:
             )
         self._users += 1
 
-    def _why_lost(self) -> str:
+    def why_lost(self) -> str:
+        """Why it is ``Broken``, where that is known; with a space before it."""
         return f" {self.session.loss}" if self.state == "Broken" and self.session.loss else ""
 
     def release(self) -> None:

@@ -61,8 +61,10 @@ class SessionTable:
         """Have it in the table, where it stays open when it is left, in the place of what was lost or left of it."""
         session.session.outlives_exit = True
         for other in self.all():
-            if other.instance_id == session.instance_id and other.state in ("Broken", "Disconnected"):
+            is_same = other is not session and other.instance_id == session.instance_id
+            if is_same and other.state in ("Broken", "Disconnected"):
                 self._forget(other.id)
+                LOOP.start(other.session.abandon(f"It is session {session.id} of the list now."))
         self._sessions[session.id] = session
 
     async def find(self, target: Target, asker: Asker, *, credential: GivenCredential | None = None) -> PSSessions:

@@ -148,8 +148,13 @@ def test_a_session_is_taken_over_and_the_first_client_is_told(
     assert [2] == list(again.invoke("$x"))
     assert [again] == list(other.sessions.all())
     is_told(ours)
-    with pytest.raises(RemotingError, match="Another client has it"):
-        ours.invoke("$x")
+    shell.user_ns["ours"] = ours
+    kind, said = failure(shell, "%connect_pssession $ours", capsys)
+    assert "PSSessionConnectFailed" == kind
+    assert "Another client has the session theirs on" in said
+    assert ("Disconnected", "Busy") == (ours.state, ours.availability)
+    run(shell, "%connect_pssession $ours -TakeOver")
+    assert [2] == list(ours.invoke("$x"))
 
 
 def test_an_entered_session_that_is_taken_refuses_cells_and_is_entered_again_by_its_name(
@@ -218,18 +223,32 @@ def test_what_is_left_running_is_received_and_not_entered(
     assert ["from here", "set"] == list(run(shell, "%receive_pssession -Name job"))
 
 
+def test_what_a_session_sent_before_it_ended_is_received_and_its_end_is_told(
+    shell: InteractiveShell, at_host: str, capsys: Any
+) -> None:
+    script = "'sent'; [Environment]::Exit(3)"
+    run(shell, f"w = %invoke_command {at_host} -InDisconnectedSession -ScriptBlock {{ {script} }}")
+    # As another process.
+    SESSIONS._forget(shell.user_ns["w"].id)
+
+    received = run(shell, f"got = %receive_pssession {at_host}\ngot")
+
+    assert ["sent"] == list(received)
+    assert "The remote program exited with status 3." in capsys.readouterr().err
+    (session,) = SESSIONS.all()
+    assert "Broken" == session.state
+    kind, said = failure(shell, f"%connect_pssession -Id {session.id}", capsys)
+    assert "PSSessionConnectFailed" == kind
+    assert "does not exist on 127.0.0.1 any more" in said
+
+
 def test_sessions_that_were_left_are_removed_and_one_that_is_gone_is_no_error(
     shell: InteractiveShell, at_host: str, other: Other, capsys: Any
 ) -> None:
     theirs = other.begin("theirs")
     other.begin("left").disconnect()
-    gone = other.begin("gone")
-    gone.disconnect()
-    run(shell, f"found = %get_pssession {at_host}")
-    assert {"theirs": "Busy", "left": "None", "gone": "None"} == {
-        each.name: each.availability for each in shell.user_ns["found"]
-    }
-    gone.close()
+    run(shell, f"found = %get_pssession {at_host}\nagain = %get_pssession {at_host}")
+    assert {"theirs": "Busy", "left": "None"} == {each.name: each.availability for each in shell.user_ns["found"]}
 
     kind, said = failure(shell, "%remove_pssession $found", capsys)
 
@@ -237,8 +256,10 @@ def test_sessions_that_were_left_are_removed_and_one_that_is_gone_is_no_error(
     assert "Remote session theirs could not be connected and could not be removed" in said
     assert f"Another client has the session theirs on {other.target.label}" in said
     assert [7] == list(theirs.invoke("7"))
+    failure(shell, "%remove_pssession $again", capsys)
+    for found in shell.user_ns["found"], shell.user_ns["again"]:
+        assert {"theirs": "Disconnected", "left": "Closed"} == {each.name: each.state for each in found}
     assert ["theirs"] == [each.name for each in run(shell, f"%get_pssession {at_host}")]
-    assert ["Closed", "Closed", "Disconnected"] == sorted(each.state for each in shell.user_ns["found"])
 
 
 def test_a_durable_session_in_a_container_is_left_and_another_is_not(
