@@ -207,6 +207,7 @@ async def open_durable_pool(
     pool_id: UUID | None = None,
     take_over: bool = False,
 ) -> DurablePool:
+    """Start a durable session, or come to one: as :func:`pskernel.connect.durable.open_durable`."""
     from pskernel.connect.durable import open_durable
 
     endpoint = _ssh_endpoint(target) if target.scheme == "ssh" else None
@@ -337,6 +338,7 @@ async def find_processes(host: Target | None, asker: Asker, ids: Sequence[int] =
 async def endpoint_of(
     target: Target, asker: Asker, credential: GivenCredential | None, name: str = ""
 ) -> tuple[ModuleType, WinRMEndpoint]:
+    """Where a WinRM target leads, and the module that goes there. Raises as :func:`connect`."""
     try:
         from pskernel.connect import winrm
     except ImportError as error:

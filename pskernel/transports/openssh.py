@@ -119,7 +119,7 @@ async def log_in(
                 bridge = PromptBridge(
                     login,
                     user=config.user,
-                    host=endpoint.host,
+                    host=config.asks_as,
                     accept_host_key=endpoint.accept_host_key,
                     give_up=child.settled.set,
                 )

@@ -23,12 +23,16 @@ _DEFAULT_KEEPALIVE = 15
 
 @dataclass(frozen=True, slots=True)
 class SSHConfig:
-    """What ``ssh -G`` says the configuration makes of an endpoint."""
+    """What ``ssh -G`` says the configuration makes of an endpoint.
+
+    ``known_as`` is its name in known_hosts, ``asks_as`` its name in ssh's questions.
+    """
 
     host: str
     port: int
     user: str
     known_as: str
+    asks_as: str
     known_hosts: str
     timeout: float
     keepalive: float
@@ -153,6 +157,7 @@ async def _read(endpoint: SSHEndpoint) -> SSHConfig:
         host=host,
         port=port,
         user=values.get("user", endpoint.user or ""),
+        asks_as=values.get("hostkeyalias") or host,
         known_as=values.get("hostkeyalias") or host_label(host, port),
         known_hosts=endpoint.known_hosts or values.get("userknownhostsfile", "none").split()[0],
         timeout=float(timeout) if timeout.isdecimal() else _DEFAULT_TIMEOUT,

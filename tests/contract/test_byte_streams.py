@@ -21,7 +21,7 @@ from pskernel.errors import TransportClosed
 from pskernel.questions import NobodyToAsk
 from pskernel.transports.base import ByteStream
 from pskernel.transports.container import ContainerEndpoint, open_container
-from pskernel.transports.durable import DurableStream, Patience
+from pskernel.transports.durable import Patience
 from pskernel.transports.elevation import Elevation, Handover
 from pskernel.transports.hyperv import HyperVStream
 from pskernel.transports.openssh import open_openssh
@@ -34,7 +34,7 @@ from tests.contract.check_byte_stream import MEGABYTE, Opener, Subject
 from tests.fakes.memory import MemoryStream, memory_pair
 from tests.parts.accounts import Account, sudo_rules
 from tests.parts.container import Container, podman
-from tests.parts.relays import Relay
+from tests.parts.relays import ReadStream, Relay
 from tests.parts.sshd import Answers, Sshd
 
 PEER = str(Path(__file__).with_name("peer.py"))
@@ -262,7 +262,7 @@ def durable_opener(folder: Path, pwsh: str) -> Opener:
             async def open_stream(_far: PeerFar, *words: str) -> ByteStream:
                 program = (sys.executable, (PEER, words[0], f"{folder}/control", *words[1:]))
                 relay = await relays.enter_async_context(Relay(pwsh, *program))
-                stream = DurableStream(relay.client(), lambda: open_unix(relay.path), "here", Patience(0))
+                stream = ReadStream(relay.client(), lambda: open_unix(relay.path), "here", Patience(0))
                 await stream.begin(await open_unix(relay.path))
                 return stream
 

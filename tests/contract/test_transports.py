@@ -17,7 +17,7 @@ from pskernel.credentials import Secret
 from pskernel.questions import NobodyToAsk
 from pskernel.target import Target
 from pskernel.transports.container import ContainerEndpoint, open_container
-from pskernel.transports.durable import DurableStream, Patience
+from pskernel.transports.durable import Patience
 from pskernel.transports.hyperv import VMEndpoint, open_vm
 from pskernel.transports.outofproc import OutOfProcTransport
 from pskernel.transports.process import open_process
@@ -31,7 +31,7 @@ from tests.fakes.hyperv import VirtualMachine
 from tests.fakes.wsman_bridge import Cut, WsmanBridge
 from tests.parts.container import Container, podman
 from tests.parts.host_process import HostProcess
-from tests.parts.relays import Relay
+from tests.parts.relays import ReadStream, Relay
 from tests.parts.sshd import Sshd
 from tests.parts.winrm import PASSWORD, USER
 
@@ -188,7 +188,7 @@ def over_a_relay(pwsh: str) -> Opener:
     @contextlib.asynccontextmanager
     async def open_with() -> AsyncIterator[Subject]:
         async with Relay(pwsh, pwsh, tuple(SERVER)) as relay:
-            stream = DurableStream(relay.client(), lambda: open_unix(relay.path), "here", Patience(0))
+            stream = ReadStream(relay.client(), lambda: open_unix(relay.path), "here", Patience(0))
             await stream.begin(await open_unix(relay.path))
 
             async def cut() -> None:

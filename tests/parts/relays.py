@@ -15,8 +15,18 @@ import psutil
 from pskernel.connect.relays import relay_script
 from pskernel.credentials import Secret
 from pskernel.protocol.durable import Resumable
+from pskernel.transports.durable import DurableStream
 
-__all__ = ["Relay"]
+__all__ = ["ReadStream", "Relay"]
+
+
+class ReadStream(DurableStream):
+    """For tests of the stream alone: what is received is taken, as a session does it when it is shown."""
+
+    async def receive(self, max_bytes: int = 262_144) -> bytes:
+        data = await super().receive(max_bytes)
+        self.taken()
+        return data
 
 
 @dataclass

@@ -113,6 +113,22 @@ def test_alias_of_the_configuration(opener: Opener, server: Sshd, tmp_path: Path
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("lines", [[], ["HostKeyAlias box.example"]], ids=["HostName", "HostKeyAlias"])
+def test_alias_with_a_stored_password(opener: Opener, tmp_path: Path, lines: list[str]) -> None:
+    async def main() -> None:
+        rules = LoginServer(password="stored-word")
+        async with login_server(rules, host_key=make_key(tmp_path / "host_key")) as server:
+            name = "box.example" if lines else f"[127.0.0.1]:{server.port}"
+            (tmp_path / "known_hosts").write_text(f"{name} {server.public_key}\n")
+            words = ["Host box", "HostName 127.0.0.1", f"Port {server.port}", *lines]
+            config = write_config(tmp_path / "config", tmp_path / "known_hosts", *words)
+            endpoint = SSHEndpoint("box", user="me", ssh_config=config)
+            await echoes(await opener(endpoint, asker=NobodyToAsk(), secret=Stored("stored-word")))
+            assert ["stored-word"] == rules.passwords_seen
+
+    asyncio.run(main())
+
+
 def test_name_that_does_not_exist(opener: Opener, server: Sshd) -> None:
     text = fails(opener, replace(at(server), host="no-such-host.invalid"), TargetUnreachable)
     assert text == (
