@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pskernel.cells.cell import Cell
 from pskernel.cells.outcome import CellError, own_error
 from pskernel.cells.output import write_between
+from pskernel.directives import Directives
 from pskernel.render.text import StreamText
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ async def finish_left(
     output: Output,
     stop_timeout: float,
     asker: Asker | None,
+    *,
+    limit: float | None = None,
     progress: ProgressDisplay | None = None,
 ) -> CellError | None:
     """Follow what was left in an open session to its end. Cancelled, it is stopped.
@@ -44,7 +47,9 @@ async def finish_left(
         session: open.
         output: of the cell that comes after it, and so are the others.
         stop_timeout: seconds.
-        asker: answers what it asks; None for a cell of a front end's own, which is shown to nobody.
+        asker: answers what it asks: the user, and no file, which is for the cell; None for a cell of a front end's
+            own, which is shown to nobody.
+        limit: seconds for the command, as the cell has for itself.
         progress: shows progress records.
 
     Returns:
@@ -55,7 +60,7 @@ async def finish_left(
             return own_error("LeftCommandFailed", "The session is at work. This cell was not run.")
         await write_between(output, runspace.idle.take())
         await output.write(StreamText("stderr", _GOES_ON))
-        rest = _Left(session, output, stop_timeout, progress=progress)
+        rest = _Left(session, output, stop_timeout, progress=progress, directives=Directives(timeout=limit))
         following = asyncio.create_task(rest.run("", asker))
         try:
             outcome = await asyncio.shield(following)

@@ -91,7 +91,7 @@ async def open_durable(
         relay, pool = relays[0]
         state = Resumable(
             relay.session, relay.token, uuid4().hex, who=_this_client(), comes_later=pool is not None,
-            takes_over=take_over,
+            takes_over=take_over, idle=idle,
         )  # fmt: skip
         stream = DurableStream(state, lambda: open_link(relay.path), target.label, Patience(seconds))
         await stream.begin(first)

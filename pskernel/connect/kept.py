@@ -113,7 +113,11 @@ async def reopen(
         return await _attach(pool, there)
     transport = await opening.open_transport(target, asker, credential=credential)
     return await Runspace.attach(
-        transport, shell.pool_id, shell.running or (), open_timeout=target.options.open_timeout
+        transport,
+        shell.pool_id,
+        shell.running or (),
+        settings=opening.pool_settings(target),
+        open_timeout=target.options.open_timeout,
     )
 
 
@@ -153,7 +157,8 @@ async def _attach(pool: DurablePool, target: Target) -> Runspace:
     if pool.found is None:
         await pool.aclose()
         raise ConnectError("The client that began the session was gone before it was open. Nothing comes back to it.")
-    return await Runspace.attach(pool, *pool.found, open_timeout=target.options.open_timeout)
+    settings = opening.pool_settings(target)
+    return await Runspace.attach(pool, *pool.found, settings=settings, open_timeout=target.options.open_timeout)
 
 
 async def _find_named(target: Target, asker: Asker, credential: GivenCredential | None) -> KeptPool | None:
@@ -176,6 +181,15 @@ async def _find_named(target: Target, asker: Asker, credential: GivenCredential 
 
 
 async def end_session(target: Target, shell: KeptPool, asker: Asker, *, take_over: bool = False) -> None:
-    """End a session that is kept there, and what runs in it. Raises as :func:`reopen`."""
+    """End a session that is kept there, and what runs in it.
+
+    Raises:
+        PSKernelError: as :func:`reopen`; or it is there all the same.
+    """
     runspace = await reopen(target, shell, asker, take_over=take_over)
-    await runspace.aclose()
+    if keeps_by_relay(target):
+        await runspace.give_up("It was to end.")
+    else:
+        await runspace.aclose()
+    if any(each.pool_id == shell.pool_id for each in await find_shells(target, asker)):
+        raise ConnectError(f"The session {shell.name or shell.pool_id} on {target.label} did not end.")

@@ -36,6 +36,7 @@ __all__ = [
     "open_stream",
     "open_transport",
     "opener",
+    "pool_settings",
     "recorded_cells",
 ]
 
@@ -75,6 +76,8 @@ async def connect(
         ConnectError: no session could be opened; the subclasses say why.
     """
     asker = asker or NobodyToAsk()
+    if record_to is not None and target.options.keep:
+        raise TargetError("A recording ends with its session. Leave out the option keep.")
     if target.options.session is not None:
         from pskernel.connect.kept import connect_by_name
 
@@ -93,14 +96,18 @@ async def connect(
 
 async def open_runspace(transport: Transport, target: Target, asker: Asker) -> Runspace:
     """Open a runspace by a transport that leads to the target. Raises as :func:`connect`."""
-    settings = PoolSettings(
+    runspace = await Runspace.open(transport, settings=pool_settings(target), open_timeout=target.options.open_timeout)
+    await arrive(runspace, target, asker)
+    return runspace
+
+
+def pool_settings(target: Target) -> PoolSettings:
+    """What the target says of its pools."""
+    return PoolSettings(
         Screen(width=target.options.width),
         target.options.max_received_object,
         json.loads(target.options.application_arguments or "{}"),
     )
-    runspace = await Runspace.open(transport, settings=settings, open_timeout=target.options.open_timeout)
-    await arrive(runspace, target, asker)
-    return runspace
 
 
 async def arrive(runspace: Runspace, target: Target, asker: Asker) -> None:

@@ -43,6 +43,7 @@ _REFUSALS = {
     "PSKernelNoSetsid": "A durable session needs setsid or nohup there, and neither is on PATH.",
 }
 _WHOLE = ("process", "opened", "alone")
+_MOST_WHOLE = 10**10
 # Together they are the relay.
 _RELAY = ("relay.ps1", "relay-guest.ps1", "relay-story.ps1")
 
@@ -160,7 +161,11 @@ class Relays:
 
     async def _list(self, *, clean: bool = False, ended: Sequence[str] = ()) -> list[FoundRelay]:
         found = await self._ask("find-relays.ps1", ("", clean, list(ended)), "Sessions cannot be listed there")
-        return [relay for text in found[:_MOST_RELAYS] if (relay := _read_found(_read(text))) is not None]
+        if len(found) > _MOST_RELAYS:
+            raise ConnectError(
+                f"More than {_MOST_RELAYS} sessions are kept there. `pskernel sessions --clean` may help."
+            )
+        return [relay for text in found if (relay := _read_found(_read(text))) is not None]
 
     async def find(self, *, pool_id: UUID | None = None, name: str = "") -> tuple[Relay, KeptPool] | None:
         """The relay of a session, by its id or its name; None if there is none of that name.
@@ -179,7 +184,10 @@ class Relays:
             raise ConnectError(f"There are several sessions named {name} there: {ids}. Come back to one by its id.")
         relay, pool = chosen[0], chosen[0].pool
         if pool is None:
-            raise ConnectError(f"Nobody can come back to the session {name} there. {relay.problem}")
+            raise ConnectError(
+                f"Nobody can come back to the session {name} there. {relay.problem} "
+                "`pskernel sessions` lists such, and ends them with --clean."
+            )
         words: tuple[Any, ...] = (relay.session, False, [])
         answers = await self._ask("find-relays.ps1", words, "The session cannot be found again")
         said = next((said for text in answers if (said := _read(text)).get("session") == relay.session), None)
@@ -237,13 +245,18 @@ def _read_found(said: dict[str, Any]) -> FoundRelay | None:
     if not _SESSION.fullmatch(session):
         return FoundRelay(path, is_dead=said.get("dead") is True, is_removed=is_removed)
     name, client = (plain_text(str(said.get(key, "")))[:_MAX_NAME] for key in ("name", "who"))
-    process, opened, alone = (value if type(value := said.get(key)) is int else 0 for key in _WHOLE)
+    process, opened, alone = (_whole(said.get(key)) for key in _WHOLE)
     relay = FoundRelay(
         path, session, name, process=process, is_removed=is_removed, has_ended=said.get("ended") is True,
         connected=said.get("linked") is True, opened=opened, alone=alone, client=client,
         is_ours=said.get("version") == VERSION,
     )  # fmt: skip
     return replace(relay, pool=_read_pool(said, relay))
+
+
+def _whole(value: object) -> int:
+    """A process id, or seconds, within what such can be."""
+    return min(max(value, 0), _MOST_WHOLE) if type(value) is int else 0
 
 
 def _read_pool(said: dict[str, Any], relay: FoundRelay) -> KeptPool | None:

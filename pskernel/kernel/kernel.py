@@ -215,17 +215,13 @@ class RemotePowerShellKernel(EditorAnswers, Kernel):
             line = gate.line(session)
             if line is not None and by_user:
                 await output.write(line)
-            return await finish_left(session, output, target.options.stop_timeout, asker if by_user else None, progress)
+            who, limit = user if by_user else None, directives.timeout
+            return await finish_left(session, output, stop, who, limit=limit, progress=progress)
 
         progress = ProgressDisplay(send if person else None)
-        cell = self._cell = (Assertion if directives.asserts else Cell)(
-            session,
-            output,
-            target.options.stop_timeout,
-            progress=progress,
-            directives=directives,
-            opened=opened,
-        )
+        kind, stop = Assertion if directives.asserts else Cell, target.options.stop_timeout
+        cell = kind(session, output, stop, progress=progress, directives=directives, opened=opened)
+        self._cell = cell
         await language.begin_cell()
         try:
             async with note if person else contextlib.nullcontext():

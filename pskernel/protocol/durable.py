@@ -10,6 +10,7 @@ position, a length (little-endian: 1, 8 and 4 bytes) and that many bytes:
 - ``X`` the relay does not let the client in; a word says why;
 - ``N`` a note of the client's for whoever comes to the session after it; the relay does not look into it;
 - ``L`` everything before the position was taken, and the client leaves the session to whoever comes in so many seconds;
+  the relay says it back before it hangs up;
 - ``W`` says what session it is: the first on a link, both ways, and the last;
 - ``Q`` the client wants the session to end.
 
@@ -43,13 +44,15 @@ _MAX_WORDS = 16_384
 _MAX_PIPELINES = 100
 _HEADER = struct.Struct("<cqi")
 _SECONDS = struct.Struct("<q")
-_KINDS = b"HDAEXW"
+_KINDS = b"HDAEXWL"
 _NUMBERS = ("first", "passed", "sent", "received")
 # The relay is told of what was taken when there is so much of it.
 _ACK_BYTES = 65_536
 # What nobody takes, such as the pieces of a huge object, is acknowledged all the same before the relay is full.
 _MOST_UNTAKEN = 16_777_216
 _FROM_WHAT_YOU_HAVE = -1
+# Whole numbers of Python's have no end; those of a frame have 8 bytes.
+_MOST_BYTES = 1 << 62
 
 
 class Token(Protocol):
@@ -123,6 +126,7 @@ class Resumable:
         who: what others are told who that is.
         comes_later: whether the session was another client's before.
         takes_over: whether that one may have it still.
+        idle: for how many seconds the relay keeps it when nobody is connected.
     """
 
     def __init__(
@@ -134,9 +138,11 @@ class Resumable:
         who: str = "",
         comes_later: bool = False,
         takes_over: bool = False,
+        idle: float = 7200.0,
     ) -> None:
         self._session, self._token, self._client, self._who = session, token, client, who
         self._comes_later, self._takes_over = comes_later, takes_over
+        self._idle = idle
         self._kept: deque[tuple[int, bytes]] = deque()
         self._sent = self._received = 0
         # How much was handed on, up to which line's end, how much of that was taken, and what the relay knows of.
@@ -158,6 +164,7 @@ class Resumable:
         words = {
             "version": VERSION, "token": self._token.reveal(), "client": self._client, "who": self._who,
             "received": _FROM_WHAT_YOU_HAVE if self._comes_later else self._received, "take": self._takes_over,
+            "idle": self._idle,
         }  # fmt: skip
         return encode_frame("H", 0, json.dumps(words).encode())
 
@@ -229,9 +236,9 @@ class Resumable:
             self._lines = self._delivered + line_end
         self.is_replaying = self._delivered < self._new_from
         self._delivered += len(data)
-        if self._delivered - self._acknowledged < _MOST_UNTAKEN:
+        if self._lines - self._acknowledged < _MOST_UNTAKEN:
             return b""
-        self._taken = self._acknowledged = self._lines = self._delivered
+        self._taken = self._acknowledged = self._lines
         return encode_frame("A", self._taken)
 
     def taken(self, *, at_once: bool = False) -> bytes:
@@ -272,9 +279,13 @@ def _read_hello(frame: Frame) -> dict[str, Any]:
         said = json.loads(frame.body) if frame.kind == "H" else None
     except (ValueError, RecursionError):
         said = None
-    if not isinstance(said, dict) or not all(type(said.get(name)) is int and said[name] >= 0 for name in _NUMBERS):
+    if not isinstance(said, dict) or not all(_is_position(said.get(name)) for name in _NUMBERS):
         raise RemoteProtocolError("What answers as the relay of the session does not say hello as a relay does.")
     return said
+
+
+def _is_position(value: object) -> bool:
+    return type(value) is int and 0 <= value < _MOST_BYTES
 
 
 def read_left(said: Mapping[str, Any]) -> Left:

@@ -75,10 +75,16 @@ class _Unfinished:
 
 
 class Reassembler:
-    """Joins fragments into messages. One for each runspace pool."""
+    """Joins fragments into messages. One for each runspace pool.
 
-    def __init__(self, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
+    Args:
+        max_message_bytes: of one message.
+        comes_late: whether another client may have had the beginning of the first messages; they are left out.
+    """
+
+    def __init__(self, max_message_bytes: int = MAX_MESSAGE_BYTES, *, comes_late: bool = False) -> None:
         self._max = max_message_bytes
+        self._comes_late = comes_late
         self._unfinished: dict[int, _Unfinished] = {}
         self._held_bytes = 0
 
@@ -106,6 +112,8 @@ class Reassembler:
                 raise RemoteProtocolError(f"The remote sent a message of more than {self._max} bytes.")
             return blob
         begun = self._unfinished.get(object_id)
+        if begun is None and self._comes_late and fragment_id and not flags & _FIRST:
+            return None
         if begun is None:
             if len(self._unfinished) >= MAX_UNFINISHED:
                 raise RemoteProtocolError("The remote began too many messages without ending them.")

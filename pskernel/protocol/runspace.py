@@ -133,7 +133,7 @@ class RunspaceProtocol:
     ) -> None:
         # Bytes of one payload; a transport may learn that its server takes more.
         self.max_payload = max_payload
-        self._reassembler = Reassembler(settings.max_object_bytes)
+        self._reassembler = Reassembler(settings.max_object_bytes, comes_late=pool_id is not None)
         self._next_object_id = _FIRST_OBJECT_ID
         self._templates: Templates | None = None
         self._pool = psrpcore.ClientRunspacePool(

@@ -164,7 +164,8 @@ class CellRun:
             if refusal is not None:
                 return own_error("ProductionNotConfirmed", refusal)
             self._begin_anew()
-            unfinished = await finish_left(session, output, target.options.stop_timeout, asker)
+            user = Listening(self._asker, self._heard)
+            unfinished = await finish_left(session, output, target.options.stop_timeout, user, limit=directives.timeout)
             if unfinished is not None:
                 return unfinished
             line = gate.line(session)
@@ -178,12 +179,12 @@ class CellRun:
             timeout=directives.timeout or self._rules.timeout,
             stop_on_error_record=directives.stop_on_error_record or self._rules.stop_on_error_record,
         )
-        asker = Listening(FileAsker(files, self._asker) if files else self._asker, self._heard)
         kind = Assertion if directives.asserts or ASSERT_TAG in tags_of(self._cell) else Cell
         cell = self._running = kind(session, output, target.options.stop_timeout, directives=directives, opened=opened)
         if self._interrupted:
             cell.interrupt()
         try:
+            asker = Listening(FileAsker(files, self._asker) if files else self._asker, self._heard)
             return await (self._run_dry(cell, session, asker) if self._rules.dry else cell.run(text, asker))
         finally:
             self._running = None

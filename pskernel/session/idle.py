@@ -36,6 +36,11 @@ class IdleRecords:
         if isinstance(record, Notice):
             self.told.set()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is kept."""
+        return not self._records
+
     def take(self) -> list[Record]:
         """Everything kept, once."""
         records = [record for record, _ in self._records]

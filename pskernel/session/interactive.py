@@ -256,7 +256,7 @@ class InteractiveSession:
         runspace, self._runspace = self._runspace, None
         if runspace is not None:
             try:
-                await runspace.abandon(why)
+                await runspace.give_up(why)
             except PSKernelError as error:
                 self._refuse(f"{why} {error}")  # a recording that could not be written
 

@@ -66,7 +66,7 @@ class Runspace(LeavesPool, Beside):
         self._received = 0
         self._reset_answer: asyncio.Future[bool] | None = None
         self._chores: set[asyncio.Task[None]] = set()
-        self._taking = Taking(transport, protocol, self._running)
+        self._taking = Taking(transport, protocol, self._running, self.idle)
         self._replies = Replies(transport, self._protocol, self._send, self._chore, self._taking)
         self._reader = asyncio.create_task(self._read(), name="pskernel-reader")
 
@@ -91,7 +91,13 @@ class Runspace(LeavesPool, Beside):
 
     @classmethod
     async def attach(
-        cls, transport: Transport, pool_id: UUID, running: Sequence[UUID] = (), *, open_timeout: float = 60.0
+        cls,
+        transport: Transport,
+        pool_id: UUID,
+        running: Sequence[UUID] = (),
+        *,
+        settings: PoolSettings | None = None,
+        open_timeout: float = 60.0,
     ) -> Runspace:
         """Come to a runspace pool that another client has left at its server.
 
@@ -99,12 +105,13 @@ class Runspace(LeavesPool, Beside):
             transport: reaches the server; closed here if it fails.
             pool_id: the pool.
             running: its pipelines; they are :attr:`left`.
+            settings: what is taken of it; the rest of them its first client has chosen.
             open_timeout: seconds until the server must have answered.
 
         Raises:
             ConnectError: there is no such pool, somebody is connected to it, or the server keeps none.
         """
-        runspace = cls(transport, RunspaceProtocol(PoolSettings(), transport.max_payload, pool_id))
+        runspace = cls(transport, RunspaceProtocol(settings or PoolSettings(), transport.max_payload, pool_id))
         runspace.is_taken_over = True
         await runspace._open(runspace._attach(pool_id, running), open_timeout)
         return runspace
@@ -201,6 +208,12 @@ class Runspace(LeavesPool, Beside):
         finally:
             await self._shut(_CLOSED)
 
+    async def give_up(self, why: str) -> None:
+        """Drop the connection, and with it what a relay keeps there: it does not obey."""
+        if self._taking.matters:
+            keeper(self._transport).leaves = False
+        await self.abandon(why)
+
     async def abandon(self, why: str) -> None:
         """Drop the connection. What runs there may go on running, unless a server that keeps pools ends it."""
         if self._state in (RunspaceState.OPEN, RunspaceState.OPENING, RunspaceState.DISCONNECTED):
@@ -253,7 +266,7 @@ class Runspace(LeavesPool, Beside):
                     await self.in_time(_CLOSE_SECONDS, closing)
         finally:
             self._running.remove(pipeline)
-            self._taking.note()
+            self._taking.ended(pipeline.pipeline_id)
             turn.release()
 
     async def _send(self, messages: list[Outgoing]) -> None:
@@ -301,7 +314,7 @@ class Runspace(LeavesPool, Beside):
         for pipeline_id, record in self._protocol.receive(item.data):
             received, self._received = self._received, 0
             if isinstance(record, HostCall) and record.expects_reply:
-                self._taking.asked(record)
+                self._taking.asked(pipeline_id, record)
             if isinstance(record, PoolEvent):
                 self._take_pool_event(record)
             elif not self._running.deliver(pipeline_id, record, received) and not isinstance(record, PipelineEnd):

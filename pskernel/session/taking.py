@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 from pskernel.transports.base import KeepsUntaken
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from pskernel.protocol.runspace import RunspaceProtocol
     from pskernel.records import HostCall
+    from pskernel.session.idle import IdleRecords
     from pskernel.session.running import RunningPipelines
     from pskernel.transports.base import Transport
 
@@ -19,35 +22,46 @@ class Taking:
     """Tells the transport when everything was taken.
 
     Not taken is a part of a message, a record that nobody has read, and a question that nobody has answered: whoever
-    comes to the session next must be able to show it, and to answer. Nor is the end of a pipeline that is not closed:
-    whoever comes next must hear of it, to close it.
+    comes to the session next must be able to show it, and to answer. Nor is what was said between two cells and is
+    kept for the next, and the end of a pipeline that is not closed: whoever comes next must hear of it, to close it.
     """
 
-    def __init__(self, transport: Transport, protocol: RunspaceProtocol, running: RunningPipelines) -> None:
+    def __init__(
+        self, transport: Transport, protocol: RunspaceProtocol, running: RunningPipelines, idle: IdleRecords
+    ) -> None:
         self._keeper = transport if isinstance(transport, KeepsUntaken) else None
         self._protocol = protocol
         self._running = running
-        self._asked: set[int] = set()
+        self._idle = idle
+        # The calls that nobody has answered, and what they were made for; whether the far side is to hear of an answer.
+        self._asked: set[tuple[UUID | None, int]] = set()
+        self._is_urgent = False
 
     @property
     def matters(self) -> bool:
         """Whether anybody else can come for what this client has not taken."""
         return self._keeper is not None
 
-    def note(self, *, at_once: bool = False) -> None:
+    def note(self) -> None:
         """Find out whether that is so now."""
         if self._keeper is None or self._asked or not self._protocol.is_between_messages:
             return
-        if self._running.all_taken:
-            self._keeper.taken(at_once=at_once)
+        if self._running.all_taken and self._idle.is_empty:
+            self._keeper.taken(at_once=self._is_urgent)
+            self._is_urgent = False
 
-    def asked(self, call: HostCall) -> None:
+    def asked(self, pipeline_id: UUID | None, call: HostCall) -> None:
         """A question has arrived."""
         if call.call_id is not None:
-            self._asked.add(call.call_id)
+            self._asked.add((pipeline_id, call.call_id))
 
     def answered(self, call: HostCall) -> None:
         """It is answered, and must not be asked again."""
-        if call.call_id in self._asked:
-            self._asked.discard(call.call_id)
-            self.note(at_once=True)
+        self._asked = {(pipeline_id, number) for pipeline_id, number in self._asked if number != call.call_id}
+        self._is_urgent = True
+        self.note()
+
+    def ended(self, pipeline_id: UUID) -> None:
+        """Nothing that a pipeline has asked is answered any more."""
+        self._asked = {each for each in self._asked if each[0] != pipeline_id}
+        self.note()

@@ -61,7 +61,7 @@ class DurableStream:
         self._closed: asyncio.Event | None = None
         # What the next client is to know; and whether this one leaves it to that.
         self._note = b""
-        self._leaving = False
+        self._leaving = self._is_left = False
         # Whether the session is not ended when this is closed.
         self.stays = False
         self._less_untaken = asyncio.Event()
@@ -107,7 +107,7 @@ class DurableStream:
         link, reader = self._link, self._tasks[0]
         if link is None:
             raise TransportClosed("The connection is away just now. The session can be left when it is there again.")
-        self._leaving = True
+        self._leaving, self._is_left = True, False
         self._room.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_TAKE_SECONDS):
@@ -116,9 +116,9 @@ class DurableStream:
                     self._less_untaken.clear()
                     await self._less_untaken.wait()
         self._post(self._state.leave(seconds))
-        # The relay ends the link when it knows.
+        # The relay confirms it, and ends the link.
         await asyncio.wait({reader}, timeout=_LEAVE_SECONDS)
-        if not reader.done():
+        if not self._is_left:
             self._leaving = False
             self._lose(link)
             raise TransportClosed("The relay did not confirm that the session is left.")
@@ -266,6 +266,7 @@ class DurableStream:
     def _take(self, frame: Frame) -> None:
         if self._closed is not None or self._leaving:
             # It was not received then, and comes again.
+            self._is_left = self._is_left or frame.kind == "L"
             return
         data = self._state.take(frame)
         if data:

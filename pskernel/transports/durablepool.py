@@ -155,12 +155,14 @@ class DurablePool(OutOfProcTransport):
 
     async def aclose(self) -> None:
         """Drop the connection. What was not closed is ended, or left to the relay, which may not hear that in time."""
-        if self.leaves:
-            self._relay.stays = True
-            with contextlib.suppress(PSKernelError, TimeoutError):
-                async with asyncio.timeout(_FAREWELL_SECONDS):
-                    await self._relay.leave(self._idle_timeout)
-        await super().aclose()
+        try:
+            if self.leaves:
+                self._relay.stays = True
+                with contextlib.suppress(PSKernelError, TimeoutError):
+                    async with asyncio.timeout(_FAREWELL_SECONDS):
+                        await self._relay.leave(self._idle_timeout)
+        finally:
+            await super().aclose()
 
 
 def noted_pool(note: bytes) -> UUID | None:

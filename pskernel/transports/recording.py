@@ -18,7 +18,6 @@ from pskernel.transports.asked import ClientMessage, ClientReader, Request
 from pskernel.transports.base import (
     FileAccess,
     Gone,
-    KeepsUntaken,
     KnowsPeer,
     MayBeAway,
     OffersFiles,
@@ -118,11 +117,6 @@ class RecordingTransport:
         """Wait until it is not."""
         if isinstance(self._inner, MayBeAway):
             await self._inner.back()
-
-    def taken(self, *, at_once: bool = False) -> None:
-        """What was received was taken."""
-        if isinstance(self._inner, KeepsUntaken):
-            self._inner.taken(at_once=at_once)
 
     async def open_files(self) -> FileAccess | None:
         """Files, which are no part of the recording."""

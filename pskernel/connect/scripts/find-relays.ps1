@@ -26,17 +26,18 @@ function Stop-Relay([string] $folder, [int] $id) {
 }
 
 # The folder for temporary files may be everybody's. What others have put there under such a name is no relay of this user.
-function Get-Owner([string] $path) {
-    $item = Get-Item -LiteralPath $path -Force
-    if ($item.Attributes.HasFlag([IO.FileAttributes]::ReparsePoint)) { -1 } else { $item.UnixStat.UserId }
-}
 $probe = [IO.Path]::GetTempFileName()
-$me = Get-Owner $probe
+$me = (Get-Item -LiteralPath $probe).UnixStat.UserId
 [IO.File]::Delete($probe)
+
+function Test-Mine([string] $folder) {
+    $item, $there = (Get-Item -LiteralPath $folder), (Get-Item -LiteralPath "$folder/s")
+    return -not $item.LinkType -and $item.UnixStat.UserId -eq $me -and "$($there.UnixStat.ItemType)" -eq 'Socket'
+}
 
 foreach ($folder in [IO.Directory]::GetDirectories([IO.Path]::GetTempPath(), 'pskernel-session-*')) {
     $path = "$folder/s"
-    try { if ((Get-Owner $folder) -ne $me -or -not [IO.File]::Exists($path)) { continue } } catch { continue }
+    try { if (-not (Test-Mine $folder)) { continue } } catch { continue }
     $socket = [Net.Sockets.Socket]::new('Unix', 'Stream', 'Unspecified')
     $socket.SendTimeout = $socket.ReceiveTimeout = 5000
     try {

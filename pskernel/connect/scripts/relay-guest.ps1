@@ -1,3 +1,18 @@
+class Wire {
+    static [byte[]] Frame([char] $kind, [long] $position, [byte[]] $body, [int] $count) {
+        $frame = [byte[]]::new([Relay]::Header + $count)
+        $frame[0] = [byte] $kind
+        [BitConverter]::GetBytes($position).CopyTo($frame, 1)
+        [BitConverter]::GetBytes($count).CopyTo($frame, 9)
+        [Buffer]::BlockCopy($body, 0, $frame, [Relay]::Header, $count)
+        return $frame
+    }
+
+    static [byte[]] Words([hashtable] $words) {
+        return [Text.Encoding]::ASCII.GetBytes((ConvertTo-Json -Compress -EscapeHandling EscapeNonAscii $words))
+    }
+}
+
 # Somebody who has connected and has not said who it is.
 class Guest {
     [IO.Stream] $Stream

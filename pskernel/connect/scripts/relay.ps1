@@ -130,8 +130,8 @@ class Relay {
     # For how long nobody need come.
     [long] Left() {
         if ($null -ne $this.Link) { return [int]::MaxValue }
-        # Whoever has started it comes at once, or not at all.
-        $most = if ($this.Owner) { $this.IdleMilliseconds } else { [Math]::Min(30000, $this.IdleMilliseconds) }
+        # Whoever has started it comes at once, or not at all; and nobody else can, before it has noted what for.
+        $most = if ($this.Story.Note) { $this.IdleMilliseconds } else { [Math]::Min(30000, $this.IdleMilliseconds) }
         return [Math]::Min([int]::MaxValue, [Math]::Max(0, $most - $this.Alone.ElapsedMilliseconds))
     }
 
@@ -146,15 +146,6 @@ class Relay {
         return [Math]::Max(0, $left)
     }
 
-    [byte[]] Frame([char] $kind, [long] $position, [byte[]] $body, [int] $count) {
-        $frame = [byte[]]::new([Relay]::Header + $count)
-        $frame[0] = [byte] $kind
-        [BitConverter]::GetBytes($position).CopyTo($frame, 1)
-        [BitConverter]::GetBytes($count).CopyTo($frame, 9)
-        [Buffer]::BlockCopy($body, 0, $frame, [Relay]::Header, $count)
-        return $frame
-    }
-
     [void] Hold([byte[]] $frame) {
         $this.Held.Enqueue($frame)
         if ($null -ne $this.Link) { $this.Unsent.Enqueue($frame) }
@@ -166,7 +157,7 @@ class Relay {
         $this.Tasks[0] = $this.Never
         $count = if ($task.IsCompletedSuccessfully) { $task.Result } else { 0 }
         if ($count) {
-            $this.Hold($this.Frame('D', $this.Sent, $this.OutputBuffer, $count))
+            $this.Hold([Wire]::Frame('D', $this.Sent, $this.OutputBuffer, $count))
             $this.Sent += $count
             $this.HeldBytes += $count
             return
@@ -181,7 +172,7 @@ class Relay {
         $status = if ($this.Engine.WaitForExit([Relay]::LeaveMilliseconds)) { $this.Engine.ExitCode } else { -1 }
         for ($i = 0; $i -lt 32 -and $this.Tasks[6].Wait(100); $i++) { $this.TakeError() }
         $body = [Text.Encoding]::ASCII.GetBytes("$status`n") + $this.Errors
-        $this.Hold($this.Frame('E', $this.Sent, $body, $body.Length))
+        $this.Hold([Wire]::Frame('E', $this.Sent, $body, $body.Length))
     }
 
     [void] Drain() {
@@ -216,7 +207,7 @@ class Relay {
         $this.Fed += $this.Unfed.Dequeue().Length
         if ($this.Fed - $this.Acknowledged -ge [Relay]::AckBytes -and $null -ne $this.Link) {
             $this.Acknowledged = $this.Fed
-            $this.Unsent.Enqueue($this.Frame('A', $this.Fed, [byte[]]::new(0), 0))
+            $this.Unsent.Enqueue([Wire]::Frame('A', $this.Fed, [byte[]]::new(0), 0))
         }
     }
 
@@ -283,17 +274,13 @@ class Relay {
         $this.Drop()
         $this.Link = $guest.Stream
         $hello = @{ version = [Relay]::Version; session = $this.Story.Session; first = $this.First; passed = $this.Passed; sent = $this.Sent; received = $this.Taken }
-        $body = $this.Words($hello + $this.Story.ForAnother())
-        $this.Unsent.Enqueue($this.Frame('H', 0, $body, $body.Length))
+        $body = [Wire]::Words($hello + $this.Story.ForAnother())
+        $this.Unsent.Enqueue([Wire]::Frame('H', 0, $body, $body.Length))
         foreach ($frame in $this.Held) { $this.Unsent.Enqueue($frame) }
     }
 
-    [byte[]] Words([hashtable] $words) {
-        return [Text.Encoding]::ASCII.GetBytes((ConvertTo-Json -Compress -EscapeHandling EscapeNonAscii $words))
-    }
-
     [void] Answer([Guest] $guest, [char] $kind, [byte[]] $body) {
-        $frame = $this.Frame($kind, 0, $body, $body.Length)
+        $frame = [Wire]::Frame($kind, 0, $body, $body.Length)
         try { $guest.Stream.Write($frame, 0, $frame.Length) } catch { $null = $_ }
     }
 
@@ -303,7 +290,7 @@ class Relay {
             version = [Relay]::Version; token = [Convert]::ToBase64String($this.Token); linked = $null -ne $this.Link; ended = $this.Ended
             alone = if ($null -ne $this.Link) { 0 } else { [long] $this.Alone.Elapsed.TotalSeconds }
         }
-        $this.Answer($guest, 'W', $this.Words($known + $this.Story.ForAll()))
+        $this.Answer($guest, 'W', [Wire]::Words($known + $this.Story.ForAll()))
     }
 
     # Why a client is not let in.
@@ -317,6 +304,7 @@ class Relay {
         if ($this.Owner -and $said.client -ne $this.Owner -and (-not $isNew -or ($null -ne $this.Link -and -not $said.take))) { return 'taken' }
         if (-not $isNew -and ($said.received -lt $this.First -or $said.received -gt $this.Sent)) { return 'position' }
         $this.Owner = "$($said.client)"
+        $this.IdleMilliseconds = 1000 * [Math]::Clamp([double] $said.idle, 1.0, 1e9)
         $this.Story.Came($said)
         return ''
     }
@@ -360,13 +348,23 @@ class Relay {
                 if ($position -gt $this.Sent -or $size -ne 8) { return $false }
                 $this.Forget($position)
                 $this.IdleMilliseconds = 1000 * [BitConverter]::ToInt64($this.Heard, $at + [Relay]::Header)
-                # That it hangs up is the answer.
+                $this.Confirm()
                 return $false
             }
             'Q' { $this.Over = $true }
             default { return $false }
         }
         return $true
+    }
+
+    # The client goes, and must know that it is known. What else it is being told it will not hear any more.
+    [void] Confirm() {
+        try {
+            if ($this.Tasks[3].Status -ne 'WaitingForActivation' -or [object]::ReferenceEquals($this.Tasks[3], $this.Never) -or $this.Tasks[3].Wait(1000)) {
+                $frame = [Wire]::Frame('L', 0, [byte[]]::new(0), 0)
+                $this.Link.Write($frame, 0, $frame.Length)
+            }
+        } catch { $null = $_ }
     }
 
     [void] Forget([long] $position) {

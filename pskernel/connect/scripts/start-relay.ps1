@@ -8,11 +8,16 @@ $wrap = foreach ($tool in 'setsid', 'nohup') {
     foreach ($folder in "$env:PATH".Split(':')) { if ($folder -and [IO.File]::Exists("$folder/$tool")) { "$folder/$tool" } }
 }
 if (-not $wrap) { throw 'PSKernelNoSetsid' }
-# What killed relays of this user have left: their sockets refuse. One that has only just begun does not listen yet.
+$folder = [IO.Directory]::CreateTempSubdirectory('pskernel-session-').FullName
+# What killed relays of this user have left: their sockets refuse. One that has only just begun does not listen yet. What others
+# have put there, or linked to, is not touched.
+$me = (Get-Item -LiteralPath $folder).UnixStat.UserId
 foreach ($old in [IO.Directory]::GetDirectories([IO.Path]::GetTempPath(), 'pskernel-session-*')) {
     $socket = [Net.Sockets.Socket]::new('Unix', 'Stream', 'Unspecified')
     try {
-        if (-not [IO.File]::Exists("$old/s") -or [IO.Directory]::GetLastWriteTimeUtc($old) -gt [datetime]::UtcNow.AddMinutes(-1)) { continue }
+        $item, $there = (Get-Item -LiteralPath $old), (Get-Item -LiteralPath "$old/s")
+        if ($item.LinkType -or $item.UnixStat.UserId -ne $me -or "$($there.UnixStat.ItemType)" -ne 'Socket') { continue }
+        if ([IO.Directory]::GetLastWriteTimeUtc($old) -gt [datetime]::UtcNow.AddMinutes(-1)) { continue }
         $socket.Blocking = $false
         $socket.Connect([Net.Sockets.UnixDomainSocketEndPoint]::new("$old/s"))
     } catch [Net.Sockets.SocketException] {
@@ -21,7 +26,6 @@ foreach ($old in [IO.Directory]::GetDirectories([IO.Path]::GetTempPath(), 'psker
         }
     } catch { $null = $_ } finally { $socket.Dispose() }
 }
-$folder = [IO.Directory]::CreateTempSubdirectory('pskernel-session-').FullName
 try {
     $program, $arguments = [Environment]::ProcessPath, @([Environment]::GetCommandLineArgs() | Select-Object -Skip 1)
     $settings = @{ session = $Session; name = $Name; limit = $Limit; idle = $Idle; program = $program; arguments = $arguments }

@@ -156,6 +156,7 @@ def hello(**other: object) -> Frame:
         (hello(sent=True), "does not say hello"),
         (hello(sent="0"), "does not say hello"),
         (hello(sent=0.5), "does not say hello"),
+        (hello(sent=1 << 62), "does not say hello"),
         (Frame("H", 0, b"[" * 2_000), "does not say hello"),
         (Frame("H", 0, b"\xff"), "does not say hello"),
         (Frame("D", 0, b"x"), "does not say hello"),
@@ -191,7 +192,7 @@ def test_hello_says_what_was_received_and_the_token_is_not_shown() -> None:
     state = client()
     state.take(Frame("D", 0, b"abc"))
     (frame,) = FrameDecoder().feed(state.hello())
-    words = {"version": 1, "token": "hush", "client": "me", "who": "", "received": 3, "take": False}
+    words = {"version": 1, "token": "hush", "client": "me", "who": "", "received": 3, "take": False, "idle": 7200.0}
     assert words == json.loads(frame.body)
     assert "hush" not in repr(vars(state))
 
@@ -212,10 +213,11 @@ def test_what_was_taken_is_acknowledged_in_batches_up_to_the_end_of_a_line() -> 
     assert b"" == state.taken(at_once=True)
 
 
-def test_what_nobody_takes_is_acknowledged_before_the_relay_is_full() -> None:
+def test_what_nobody_takes_is_acknowledged_before_the_relay_is_full_up_to_the_end_of_a_line() -> None:
     state = client()
-    acknowledged = [state.delivered(b"x" * MAX_BODY) for _ in range(256)]
-    assert [b""] * 255 + [encode_frame("A", 256 * MAX_BODY)] == acknowledged
+    line = b"x" * (MAX_BODY - 1) + b"\n"
+    acknowledged = [state.delivered(data) for data in [*[line] * 255, b"half a line", line]]
+    assert [b""] * 256 + [encode_frame("A", 256 * MAX_BODY + 11)] == acknowledged
 
 
 def test_a_session_is_left_with_all_that_was_not_taken() -> None:
