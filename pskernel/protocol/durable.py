@@ -50,6 +50,8 @@ _NUMBERS = ("first", "passed", "sent", "received")
 _ACK_BYTES = 65_536
 # What nobody takes, such as the pieces of a huge object, is acknowledged all the same before the relay is full.
 _MOST_UNTAKEN = 16_777_216
+# PowerShell's have 44 KiB. What has no lines must not wait for one until the relay is full.
+_LONGEST_LINE = 524_288
 _FROM_WHAT_YOU_HAVE = -1
 # Whole numbers of Python's have no end; those of a frame have 8 bytes.
 _MOST_BYTES = 1 << 62
@@ -236,6 +238,8 @@ class Resumable:
             self._lines = self._delivered + line_end
         self.is_replaying = self._delivered < self._new_from
         self._delivered += len(data)
+        if self._delivered - self._lines > _LONGEST_LINE:
+            self._lines = self._delivered
         if self._lines - self._acknowledged < _MOST_UNTAKEN:
             return b""
         self._taken = self._acknowledged = self._lines
