@@ -294,6 +294,140 @@ def test_secrets_go_both_ways_after_a_change_of_clients(target: Target) -> None:
     check(test)
 
 
+def test_a_question_that_was_answered_is_not_asked_again(target: Target) -> None:
+    async def test() -> None:
+        first = await connect(target)
+        pipeline = await first.run_cell("$answer = $Host.UI.ReadLine(); 'got it'; Start-Sleep 600")
+        async for record in pipeline:
+            if isinstance(record, HostCall):
+                await pipeline.reply(record, "Eve")
+            if isinstance(record, HostText):
+                break
+        # As if it were killed: it is not asked what it has shown.
+        second = await reopen(target, await only(target), NOBODY, take_over=True)
+        pipeline = second.left.pop()
+        await pipeline.stop()
+        assert [] == [record for record in await rest(pipeline) if isinstance(record, HostCall)]
+        assert ["Eve"] == await show(second, "$answer")
+        await first.abandon("The test is over.")
+        await second.aclose()
+        await gone(target)
+
+    check(test)
+
+
+def test_what_was_shown_after_a_question_was_stopped_does_not_come_again(target: Target) -> None:
+    async def test() -> None:
+        first = await connect(target)
+        pipeline = await first.run_cell("$Host.UI.ReadLine()")
+        async for record in pipeline:
+            if isinstance(record, HostCall):
+                await pipeline.stop()
+        following = await first.run_cell("'shown'; $null = $Host.UI.ReadLine()")
+        async for record in following:
+            if isinstance(record, HostText):
+                assert "shown\n" == record.text
+            if isinstance(record, HostCall):
+                await following.reply(record, "x")
+        await first.disconnect()
+        await first.abandon("The client is gone.")
+        async with await reopen(target, await only(target), NOBODY) as second:
+            assert [] == second.left
+            assert ["new"] == await show(second, "'new'")
+            assert [] == second.idle.take()
+        await gone(target)
+
+    check(test)
+
+
+def test_what_was_said_between_two_cells_waits_for_the_next_client(target: Target) -> None:
+    async def test() -> None:
+        first = await connect(target)
+        await show(
+            first,
+            "$timer = [Timers.Timer]::new(300); $timer.AutoReset = $false; "
+            "$null = Register-ObjectEvent $timer Elapsed -Action { $Host.UI.WriteLine('ticked') }; $timer.Start()",
+        )
+        while first.idle.is_empty:
+            await asyncio.sleep(0.01)
+        await first.disconnect()
+        await first.abandon("The client is gone.")
+        async with await reopen(target, await only(target), NOBODY) as second:
+            seen = [*await rest(await second.run_cell("1")), *second.idle.take()]
+            assert "ticked\n" in [record.text for record in seen if isinstance(record, HostText)]
+        await gone(target)
+
+    check(test)
+
+
+def test_a_huge_object_that_was_on_its_way_is_left_out_and_the_session_goes_on(target: Target) -> None:
+    async def test() -> None:
+        first = await connect(target)
+        pipeline = await first.invoke(script("$y = 7; 'x' * 30MB; 'behind it'"))
+        while not first._transport._relay._state._acknowledged > 2**24:
+            await asyncio.sleep(0.01)
+        second = await reopen(target, await only(target), NOBODY, take_over=True)
+        found = [record.value for record in await rest(second.left.pop()) if isinstance(record, Output)]
+        assert ["behind it"] == found
+        assert ["7"] == await show(second, "$y")
+        await first.abandon("The test is over.")
+        assert not pipeline.is_read or pipeline.ended
+        await second.aclose()
+        await gone(target)
+
+    check(test)
+
+
+def test_a_link_that_is_lost_is_no_word_of_the_relays(target: Target) -> None:
+    async def test() -> None:
+        async with await connect(target) as runspace:
+            pipeline = await runspace.run_cell("$answer = $Host.UI.ReadLine(); $answer")
+            async for record in pipeline:
+                if isinstance(record, HostCall):
+                    break
+            # While it is waited for somebody to take the question.
+            leaving = asyncio.create_task(runspace.disconnect())
+            while not runspace._transport._relay._leaving:
+                await asyncio.sleep(0)
+            await runspace._transport._relay._link.aclose()
+            with pytest.raises(TransportClosed, match="did not confirm"):
+                await leaving
+            assert RunspaceState.OPEN is runspace.state
+            await pipeline.reply(record, "Eve")
+            assert "Eve\n" in [record.text for record in await rest(pipeline) if isinstance(record, HostText)]
+        await gone(target)
+
+    check(test)
+
+
+def test_a_session_that_does_not_obey_is_ended_though_another_client_had_begun_it(target: Target) -> None:
+    async def test() -> None:
+        first = await connect(target)
+        await first.disconnect()
+        await first.abandon("The client is gone.")
+        second = await reopen(target, await only(target), NOBODY)
+        await second.give_up("It does not obey.")
+        await gone(target)
+
+    check(test)
+
+
+def test_a_file_of_another_users_is_not_removed(target: Target, tmp_path: Path) -> None:
+    async def test() -> None:
+        (tmp_path / "s").write_text("precious")
+        link = Path(os.environ["TMPDIR"]) / "pskernel-session-link"
+        link.symlink_to(tmp_path)
+        os.utime(link, (1, 1), follow_symlinks=False)
+        age(tmp_path)
+        async with await connect(target):
+            assert [] == [each for each in await find_relays(target, NOBODY, clean=True) if "link" in each.path]
+        assert "precious" == (tmp_path / "s").read_text()
+        assert link.is_symlink()
+        link.unlink()
+
+    check(test)
+
+
 def test_the_second_of_two_clients_is_told_and_may_take_over(target: Target) -> None:
     async def test() -> None:
         first = await connect(named(target, "night"))
