@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pskernel.connect import opening
+from pskernel.connect.arriving import open_runspace, pool_settings
 from pskernel.errors import ConnectError, TargetError
 from pskernel.records import Notice
 from pskernel.session.runspace import Runspace
@@ -116,7 +117,7 @@ async def reopen(
         transport,
         shell.pool_id,
         shell.running or (),
-        settings=opening.pool_settings(target),
+        settings=pool_settings(target),
         open_timeout=target.options.open_timeout,
     )
 
@@ -132,7 +133,7 @@ async def connect_by_name(target: Target, asker: Asker, *, credential: GivenCred
     if isinstance(runspace, Runspace):
         news = f"Back in the session {name} on {label}, with the variables and the location that it has."
     else:
-        runspace = await opening.open_runspace(runspace, target, asker)
+        runspace = await open_runspace(runspace, target, asker)
         news = f"There was no session {name} on {label}: a new one was opened."
     runspace.idle.add(Notice(news))
     return runspace
@@ -157,7 +158,7 @@ async def _attach(pool: DurablePool, target: Target) -> Runspace:
     if pool.found is None:
         await pool.aclose()
         raise ConnectError("The client that began the session was gone before it was open. Nothing comes back to it.")
-    settings = opening.pool_settings(target)
+    settings = pool_settings(target)
     return await Runspace.attach(pool, *pool.found, settings=settings, open_timeout=target.options.open_timeout)
 
 

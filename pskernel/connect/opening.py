@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pskernel.credentials import CredentialReference, GivenCredential, Secret, resolve
-from pskernel.errors import ConnectError, PSKernelError, TargetError
-from pskernel.protocol.pipelines import Screen
-from pskernel.protocol.runspace import PoolSettings
-from pskernel.questions import Asker, NobodyToAsk, Question
-from pskernel.session.runspace import Runspace
+from pskernel.errors import TargetError
+from pskernel.questions import Asker, Question
 from pskernel.transports.outofproc import OutOfProcTransport
 
 if TYPE_CHECKING:
@@ -27,16 +23,11 @@ if TYPE_CHECKING:
     from pskernel.transports.winrm.endpoint import WinRMEndpoint
 
 __all__ = [
-    "arrive",
-    "connect",
     "endpoint_of",
     "find_processes",
     "open_durable_pool",
-    "open_runspace",
     "open_stream",
     "open_transport",
-    "opener",
-    "pool_settings",
     "recorded_cells",
 ]
 
@@ -52,119 +43,6 @@ _SSH_OPTIONS = (
     "connect_timeout",
     "keepalive",
 )
-
-
-async def connect(
-    target: Target,
-    *,
-    asker: Asker | None = None,
-    credential: GivenCredential | None = None,
-    record_to: str | None = None,
-    name: str = "",
-) -> Runspace:
-    """Open a runspace on a target.
-
-    Args:
-        target: where.
-        asker: whom to ask for passwords and codes; None asks nobody.
-        credential: the password, or where it is, if the target does not say.
-        record_to: a file; what the remote sends is recorded, and written there when the runspace closes.
-        name: what the session is called by a server or relay that keeps it, where the target does not say.
-
-    Raises:
-        TargetError: the target or its credential cannot be used; nothing was contacted.
-        ConnectError: no session could be opened; the subclasses say why.
-    """
-    asker = asker or NobodyToAsk()
-    if record_to is not None and target.options.keep:
-        raise TargetError("A recording ends with its session. Leave out the option keep.")
-    if target.options.session is not None:
-        from pskernel.connect.kept import connect_by_name
-
-        if record_to is not None:
-            raise TargetError(
-                "What happened in a session that is there already cannot be recorded. Leave out the option session."
-            )
-        return await connect_by_name(target, asker, credential=credential)
-    transport = await open_transport(target, asker, credential=credential, name=name)
-    if record_to is not None:
-        from pskernel.transports.recording import RecordingTransport
-
-        transport = RecordingTransport(transport, target=target.redacted, save_to=record_to)
-    return await open_runspace(transport, target, asker)
-
-
-async def open_runspace(transport: Transport, target: Target, asker: Asker) -> Runspace:
-    """Open a runspace by a transport that leads to the target. Raises as :func:`connect`."""
-    runspace = await Runspace.open(transport, settings=pool_settings(target), open_timeout=target.options.open_timeout)
-    await arrive(runspace, target, asker)
-    return runspace
-
-
-def pool_settings(target: Target) -> PoolSettings:
-    """What the target says of its pools."""
-    return PoolSettings(
-        Screen(width=target.options.width),
-        target.options.max_received_object,
-        json.loads(target.options.application_arguments or "{}"),
-    )
-
-
-async def arrive(runspace: Runspace, target: Target, asker: Asker) -> None:
-    """Do what is left when a runspace is open: look at the process that answers, or go on into a virtual machine.
-
-    Args:
-        runspace: open; closed here if it does not get there.
-        target: where it is to be.
-        asker: whom to ask for the password of a virtual machine.
-
-    Raises:
-        TargetError, ConnectError: as :func:`connect`.
-    """
-    try:
-        if target.options.pid is not None:
-            await _require_process(runspace, target.options.pid)
-        if target.options.vm is not None:
-            from pskernel.connect.throughhost import enter_machine
-
-            await enter_machine(runspace, target, asker)
-    except BaseException:
-        await runspace.aclose()
-        raise
-
-
-async def _require_process(runspace: Runspace, pid: int) -> None:
-    """A server's socket was found by its name, which proves nothing."""
-    try:
-        found = await runspace.query("$PID")
-    except (PSKernelError, TimeoutError) as error:
-        raise ConnectError(f"What listens on the socket of process {pid} does not say who it is. {error}") from None
-    if found != [pid]:
-        whose = f"process {found[0]}" if len(found) == 1 else "another process"
-        raise ConnectError(f"The socket that carries the id {pid} in its name is that of {whose}.")
-
-
-def opener(
-    target: Target, *, credential: GivenCredential | None = None, record_to: str | None = None, name: str = ""
-) -> Callable[[Asker], Awaitable[Runspace]]:
-    """What an :class:`pskernel.session.interactive.InteractiveSession` opens its runspaces with.
-
-    With ``record_to``, it opens one session only: a recording is of one, and a second would take its place.
-    """
-    recorded = False
-
-    async def open_with(asker: Asker) -> Runspace:
-        nonlocal recorded
-        if recorded:
-            raise ConnectError(
-                f"The session on {target.label} that was recorded is over, and its recording is in {record_to}. No "
-                "second session was opened, because its recording would replace that one. Record again from the start."
-            )
-        runspace = await connect(target, asker=asker, credential=credential, record_to=record_to, name=name)
-        recorded = record_to is not None
-        return runspace
-
-    return open_with
 
 
 async def open_transport(
@@ -185,7 +63,7 @@ async def open_transport(
         name: what the session is called at a WinRM server.
 
     Raises:
-        TargetError, ConnectError: as :func:`connect`.
+        TargetError, ConnectError: as :func:`pskernel.connect.connect`.
     """
     if target.scheme == "replay":
         from pskernel.transports.cassette import Cassette
@@ -232,7 +110,7 @@ async def open_stream(
     """Reach a target that speaks the out-of-process framing, without a relay.
 
     Raises:
-        TargetError, ConnectError: as :func:`connect`.
+        TargetError, ConnectError: as :func:`pskernel.connect.connect`.
     """
     if target.scheme == "ssh":
         return await _open_ssh(target, asker, await _secret(target, asker, credential), tell)
@@ -259,7 +137,7 @@ async def _open_on_this_machine(target: Target) -> ByteStream:
 
 
 def recorded_cells(path: str) -> list[str]:
-    """The texts of the cells in a recording, in their order. Raises as :func:`connect`."""
+    """The texts of the cells in a recording, in their order. Raises as :func:`pskernel.connect.connect`."""
     from pskernel.transports.cassette import Cassette
 
     return [recording.key.cell for recording in Cassette.load(path).recordings if recording.key.cell is not None]
@@ -345,7 +223,7 @@ async def find_processes(host: Target | None, asker: Asker, ids: Sequence[int] =
 async def endpoint_of(
     target: Target, asker: Asker, credential: GivenCredential | None, name: str = ""
 ) -> tuple[ModuleType, WinRMEndpoint]:
-    """Where a WinRM target leads, and the module that goes there. Raises as :func:`connect`."""
+    """Where a WinRM target leads, and the module that goes there. Raises as :func:`pskernel.connect.connect`."""
     try:
         from pskernel.connect import winrm
     except ImportError as error:
@@ -359,7 +237,7 @@ async def endpoint_of(
 
 
 async def _secret(target: Target, asker: Asker, credential: GivenCredential | None = None) -> Secret | None:
-    """The password that a target says where to find, or that was given. Raises as :func:`connect`."""
+    """The password that a target says where to find, or that was given. Raises as :func:`pskernel.connect.connect`."""
     question = Question(f"Password for {target.login}: ")
     if credential is not None:
         return await credential.password(asker, question)
