@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["finish_left"]
 
 _GOES_ON = "A command was left in this session. What follows is its output; this cell is sent when it has ended.\n"
-_FAILED = "The command that was left in the session did not end well: {} This cell was not run."
+_STOPPED = "The command that was left in this session was stopped.\n"
+_FAILED = "The command that was left in the session did not end well: {}. This cell was not run."
 
 
 class _Left(Cell):
@@ -67,9 +68,10 @@ async def finish_left(
         except asyncio.CancelledError:
             rest.interrupt()
             await asyncio.wait({following})
+            await output.write(StreamText("stderr", _STOPPED))
             raise
         if outcome.error is not None:
-            return own_error("LeftCommandFailed", _FAILED.format(outcome.error.message))
+            return own_error("LeftCommandFailed", _FAILED.format(outcome.error.message.rstrip(" .")))
         # It may have ended the session; otherwise it is known only now where that is.
         await session.ready(asker)
     return None

@@ -147,7 +147,7 @@ def _going_on(order: Order, path: Path, heard: Heard, log: AuditLog | None) -> t
             f"The run in {path} was on {before}, and this one would be on {chosen.target.redacted}: what the first "
             "cells have done is not there. Run the notebook from its beginning, or name the same target."
         )
-    output(error=True).print(f"{checkpoint.known} {_again(checkpoint)}")
+    output(error=True).print(f"{checkpoint.known} {_again(checkpoint, chosen.target)}")
     out = order.out or path
     run = NotebookRun(
         checkpoint.notebook,
@@ -163,9 +163,14 @@ def _going_on(order: Order, path: Path, heard: Heard, log: AuditLog | None) -> t
     return chosen, run
 
 
-def _again(checkpoint: Checkpoint) -> str:
+def _again(checkpoint: Checkpoint, target: Target | None) -> str:
     before = sum(index < checkpoint.first for index in checkpoint.again)
     again = f" {before} of these, tagged `always` or with parameters, are run again first." if before else ""
+    if target is not None and target.options.session is not None:
+        return (
+            f"The run goes on there, in the session {target.options.session} if that is still kept; what was left to "
+            f"run in it is shown to its end first, and does not count as a cell.{again}"
+        )
     return f"The run goes on there, in a new session: variables of the cells before it are gone.{again}"
 
 

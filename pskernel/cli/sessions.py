@@ -47,7 +47,7 @@ class _Kept:
         """For people."""
         opened = datetime.fromtimestamp(self.opened).astimezone().strftime("%Y-%m-%d %H:%M") if self.opened else "-"
         alone = "-" if self.alone is None else _span(self.alone)
-        state = f"{self.state}, running" if self.running else self.state
+        state = f"{self.state}, command left" if self.running else self.state
         return self.name or "-", self.id, state, self.client or "-", opened, alone
 
     def json(self) -> dict[str, Any]:
@@ -149,7 +149,7 @@ async def _find(target: Target, who: Asker, *, clean: bool) -> list[_Kept]:
 def _of_relay(relay: FoundRelay) -> _Kept:
     pool = relay.pool
     return _Kept(
-        pool.name if pool is not None else "",
+        relay.name,
         str(pool.pool_id) if pool is not None else relay.session or relay.path,
         _state(relay),
         None if relay.has_ended else pool,

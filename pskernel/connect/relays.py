@@ -94,9 +94,13 @@ class FoundRelay:
     @property
     def problem(self) -> str:
         """Why nothing can be come back to."""
-        if self.is_ours:
-            return "" if self.pool is not None else "The client that began it was gone before it was open."
-        return "Its relay was started by another version of pskernel."
+        if not self.is_ours:
+            return "Its relay was started by another version of pskernel."
+        if self.pool is not None:
+            return ""
+        if self.connected or self.alone < _COMING_SECONDS:
+            return "Another client is just opening it, or was: try again in a moment."
+        return "The client that began it was gone before it was open."
 
     @property
     def is_useless(self) -> bool:
@@ -181,7 +185,10 @@ class Relays:
             raise PoolGone("The session does not exist there any more.")
         if len(chosen) > 1:
             ids = ", ".join(str(each.pool.pool_id) for each in chosen if each.pool is not None)
-            raise ConnectError(f"There are several sessions named {name} there: {ids}. Come back to one by its id.")
+            raise ConnectError(
+                f"There are several sessions named {name} there: {ids}. Come back to one by its id, with "
+                "%connect_pssession, or end the others: `pskernel sessions` has --end ID."
+            )
         relay, pool = chosen[0], chosen[0].pool
         if pool is None:
             raise ConnectError(

@@ -48,6 +48,7 @@ _QUEUE_SECONDS = 0.5
 _AFTER_FAILURE = "The command may have run on the remote. The kernel's log has the details; please report them."
 # Jupyter kills a kernel that is still there 2.5 s after the request; leaving takes some of it.
 _SHUTDOWN_SECONDS = 1.7
+_SHUTDOWN_FOLLOWS_SECONDS = 0.3
 
 
 class RemotePowerShellKernel(EditorAnswers, Kernel):
@@ -70,6 +71,8 @@ class RemotePowerShellKernel(EditorAnswers, Kernel):
         name = getattr(self.parent, "kernel_name", "") or ""
         self._choice = SessionChoice(self.target, self.spec_dir, name, self.option, record=self.record)
         self._cell: Cell | None = None
+        # Whether the session is being left as it is.
+        self._is_leaving = False
         # The number of the session of which the user was told where it is.
         self._told = 0
         self._outcome: Outcome | None = None
@@ -281,12 +284,19 @@ class RemotePowerShellKernel(EditorAnswers, Kernel):
     # Interrupts. ipykernel's own raise KeyboardInterrupt through the event loop, which ends the process.
 
     async def interrupt_request(self, stream: Any, ident: Any, parent: Any) -> None:
-        """Stop the running cell. Called on the control thread."""
-        self.io_loop.add_callback(self._interrupt)
+        """Stop the running cell. Called on the control thread.
+
+        Front ends interrupt a kernel before they shut it down, and what is to stay is not to be stopped.
+        """
+        target = self._choice.target
+        if target is not None and target.options.keep:
+            self.io_loop.add_callback(self.io_loop.call_later, _SHUTDOWN_FOLLOWS_SECONDS, self._interrupt)
+        else:
+            self.io_loop.add_callback(self._interrupt)
         self.session.send(stream, "interrupt_reply", {"status": "ok"}, parent, ident=ident)
 
     def _interrupt(self) -> None:
-        if self._cell is not None:
+        if self._cell is not None and not self._is_leaving:
             self._cell.interrupt()
 
     def pre_handler_hook(self) -> None:
@@ -301,6 +311,8 @@ class RemotePowerShellKernel(EditorAnswers, Kernel):
 
     async def do_shutdown(self, restart: bool) -> dict[str, Any]:
         """Close the remote runspace, or leave it there. Called on the control thread; the session is the main one's."""
+        target = self._choice.target
+        self._is_leaving = not restart and target is not None and target.options.keep
         if self._choice.session is not None:
             loop = self.io_loop.asyncio_loop
             closing = asyncio.run_coroutine_threadsafe(self._choice.session.aclose(for_good=restart), loop)

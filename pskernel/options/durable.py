@@ -81,5 +81,7 @@ class DurableOptions:
             )
         if self.take_over and self.session is None:
             raise TargetError("The option take_over needs the option session, which says what to take over.")
+        if self.keep and self.session is None:
+            raise TargetError("The option keep needs the option session, by whose name the session is come back to.")
         if self.durable and attaches:
             raise TargetError("A process that runs already outlives its connection by itself. Leave durable out.")

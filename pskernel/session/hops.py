@@ -213,14 +213,19 @@ class Hops:
         return lost
 
 
-async def leave_all(runspace: Runspace) -> None:
-    """Leave whatever hosts a session that another client has left may be on; its own asks this client to leave."""
+async def leave_all(runspace: Runspace) -> int:
+    """Leave whatever hosts a session that another client has left may be on; its own asks this client to leave.
+
+    Returns:
+        how many were left.
+    """
+    left = 0
     # One that does not answer will not say who it is either, which whoever asks next is told.
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(BEHIND_SECONDS):
-            for _ in range(_MAX_LEVELS):
-                if await _exit_one_level(runspace):
-                    return
+            while left < _MAX_LEVELS and not await _exit_one_level(runspace):
+                left += 1
+    return left
 
 
 def _name(facts: Facts, before: Facts | None = None) -> str:

@@ -20,6 +20,7 @@ from pskernel.session.facts import Facts, ask_facts
 from pskernel.session.hops import BEHIND_SECONDS, CHECK_SECONDS, Hops, LeftTarget, Move, leave_all
 from pskernel.session.pipeline import Pipeline
 from pskernel.session.runspace import Runspace, RunspaceState
+from pskernel.transports.base import TakenOver
 
 if TYPE_CHECKING:
     from pskernel.questions import Asker
@@ -163,17 +164,24 @@ class InteractiveSession:
             raise refusal
         if self._runspace is not None:
             await self._get_to_know(self._runspace)
-            return self._runspace
+            return self._unrefused(self._runspace, by_user=by_user)
         if not by_user and self._opening is None:
             raise SessionLost(f"There is no session on {self.label}; the next cell opens one.")
         in_background = self._opening is not None
         try:
-            return await self._opened(asker)
+            return self._unrefused(await self._opened(asker), by_user=by_user)
         except PromptUnavailable:
             # The attempt at start-up had nobody to ask; this cell may have.
             if not in_background or not by_user:
                 raise
-        return await self._opened(asker)
+        return self._unrefused(await self._opened(asker), by_user=by_user)
+
+    def _unrefused(self, runspace: Runspace, *, by_user: bool) -> Runspace:
+        """What was found out of a session that was come back to may be no place for the cell."""
+        refusal = self.refusal(keep=not by_user)
+        if refusal is not None:
+            raise refusal
+        return runspace
 
     async def settle(self) -> None:
         """Wait until it is known where the session is, if that is being asked. A move makes the next cell refused."""
@@ -322,8 +330,12 @@ class InteractiveSession:
         """Ask the host of a new session who it is, as soon as nothing runs there that another client has left."""
         if self._is_known or runspace.is_busy or runspace.left:
             return
-        if runspace.is_taken_over:
-            await leave_all(runspace)
+        if runspace.is_taken_over and await leave_all(runspace):
+            self._refusal = _refusal(
+                "When the session was left, Enter-PSSession had taken it to another host. What it had there is gone, and "
+                f"it was brought back to {self.label}.",
+                f"Run it again to run it on {self.label}.",
+            )
         self._hops = Hops(await ask_facts(runspace, self.label), self.label, runspace.in_front)
         await debugger.enable(runspace)
         self._is_known = True
@@ -337,10 +349,10 @@ class InteractiveSession:
             self._runspace = None
             self._hops = Hops(self._hops.home, self.label)
             self.loss = f"The connection was lost: {runspace.error}"
-            self._refuse(
-                f"The connection to {self.label} was lost: {runspace.error} "
-                "The variables, functions and location of that session are gone."
-            )
+            gone = "The variables, functions and location of that session are gone."
+            if isinstance(runspace.error, TakenOver):
+                gone = "The session goes on there."
+            self._refuse(f"The connection to {self.label} was lost: {runspace.error} {gone}")
 
     def _drop(self, why: str) -> None:
         if self._watch is not None:

@@ -33,7 +33,7 @@ class Taking:
         self._protocol = protocol
         self._running = running
         self._idle = idle
-        # The calls that nobody has answered, and what they were made for; whether the far side is to hear of an answer.
+        # The calls that nobody has answered, and what they were made for; whether the far side is to hear it at once.
         self._asked: set[tuple[UUID | None, int]] = set()
         self._is_urgent = False
 
@@ -62,6 +62,7 @@ class Taking:
         self.note()
 
     def ended(self, pipeline_id: UUID) -> None:
-        """Nothing that a pipeline has asked is answered any more."""
+        """A pipeline is over: nothing of it must be heard again, a stop in the debugger least."""
         self._asked = {each for each in self._asked if each[0] != pipeline_id}
+        self._is_urgent = True
         self.note()

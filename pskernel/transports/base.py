@@ -31,6 +31,7 @@ __all__ = [
     "Payload",
     "PoolGone",
     "Secret",
+    "TakenOver",
     "Transport",
 ]
 
@@ -41,6 +42,10 @@ class Interlude(Exception):
 
 class PoolGone(TransportClosed):
     """The server does not keep the pool any more."""
+
+
+class TakenOver(PoolGone):
+    """Another client has the pool."""
 
 
 class Secret(Protocol):

@@ -8,7 +8,7 @@ from typing import Final
 
 from pskernel.errors import PSKernelError
 from pskernel.protocol.durable import Frame, FrameDecoder, Refusal, Resumable
-from pskernel.transports.base import ByteStream, PoolGone
+from pskernel.transports.base import ByteStream, PoolGone, TakenOver
 from pskernel.transports.durableway import HungUp
 
 __all__ = ["drop", "greet"]
@@ -41,7 +41,8 @@ async def greet(link: ByteStream, state: Resumable) -> tuple[FrameDecoder, list[
             return decoder, frames[1:], state.welcome(frames[0])
     except Refusal as refusal:
         await drop(link)
-        raise PoolGone(_REFUSALS.get(str(refusal), "Its relay refuses it.")) from None
+        kind = TakenOver if str(refusal) == "taken" else PoolGone
+        raise kind(_REFUSALS.get(str(refusal), "Its relay refuses it.")) from None
     except BaseException:
         await drop(link)
         raise

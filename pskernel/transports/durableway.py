@@ -17,7 +17,7 @@ from pskernel.errors import (
     TargetError,
     TransportClosed,
 )
-from pskernel.transports.base import PoolGone
+from pskernel.transports.base import PoolGone, TakenOver
 
 __all__ = ["HungUp", "Patience", "Trouble", "way_ended"]
 
@@ -108,4 +108,5 @@ class Trouble:
 def way_ended(label: str, why: str, error: BaseException | None) -> PSKernelError:
     """The error of a session that could not be come back to."""
     text = f"The session on {label} could not be resumed. {why}"
-    return RemoteProtocolError(text) if isinstance(error, RemoteProtocolError) else TransportClosed(text)
+    kind = next((kind for kind in (RemoteProtocolError, TakenOver) if isinstance(error, kind)), TransportClosed)
+    return kind(text)

@@ -18,7 +18,17 @@ from pskernel.protocol.outofproc import (
     encode_empty,
 )
 from pskernel.records import Notice
-from pskernel.transports.base import ByteStream, FileAccess, Interlude, KnowsPeer, MayBeAway, OffersFiles, Payload, Peer
+from pskernel.transports.base import (
+    ByteStream,
+    FileAccess,
+    Interlude,
+    KnowsPeer,
+    MayBeAway,
+    OffersFiles,
+    Payload,
+    Peer,
+    TakenOver,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,7 +156,7 @@ class OutOfProcTransport:
             except Interlude as news:
                 return [Notice(str(news))]
             except TransportClosed as error:
-                raise self._fail(str(error)) from None
+                raise self._fail(str(error), TakenOver if isinstance(error, TakenOver) else TransportClosed) from None
             except RemoteProtocolError as error:
                 self._fail(str(error))
                 raise
@@ -201,12 +211,12 @@ class OutOfProcTransport:
             return Notice("The remote goes on to write such lines. They are not shown any more.")
         return Notice(f"The remote wrote a line that is not PowerShell Remoting: {junk.text}")
 
-    def _fail(self, what: str) -> TransportClosed | NotPowerShell:
+    def _fail(self, what: str, kind: type[TransportClosed] = TransportClosed) -> TransportClosed | NotPowerShell:
         if self._closed is None:
             said = self.diagnostics()
             text = what if said in what else f"{what} {said}"
             if self._is_powershell:
-                self._closed = TransportClosed(text)
+                self._closed = kind(text)
             else:
                 self._closed = NotPowerShell(f"No PowerShell answered. {text}")
             self._ack_arrived.set()

@@ -101,7 +101,7 @@ def test_what_is_left_is_listed_and_ended(url: str) -> None:
         assert (0, True) == (status, said.startswith("Ended the session "))
     status, said, _ = sessions(url)
     ((_, *row),) = [line.split("\t") for line in said.splitlines()]
-    assert (0, [str(job), "away, running"]) == (status, row[:2])
+    assert (0, [str(job), "away, command left"]) == (status, row[:2])
     assert 0 == sessions(url, "--end", "job")[0]
     status, said, error = sessions(url)
     assert (0, "", True) == (status, said, error.startswith("No session is kept on "))

@@ -623,6 +623,7 @@ def test_no_message_repeats_a_value(scheme: str, name: str, secret: str) -> None
         ("ssh://web01?session=night", "give durable=true as well"),
         ("ssh://web01?keep=1", "give durable=true as well"),
         ("winrm://hv01?vm=web01&keep=1", "ends with that on its host"),
+        ("ssh://web01?durable=1&keep=1", "needs the option session"),
         ("ssh://web01?durable=1&take_over=1", "needs the option session"),
         ("winrm://web01?take_over=1", "The option take_over is for ssh and process and container targets"),
         ("winrm://web01?durable=1", "The option durable is for ssh and process and container targets"),
