@@ -332,7 +332,7 @@ class InteractiveSession:
             return
         if runspace.is_taken_over and await leave_all(runspace):
             self._refusal = _refusal(
-                "When the session was left, Enter-PSSession had taken it to another host. What it had there is gone, and "
+                "When the session was left, Enter-PSSession had taken it to another host. What it had there is gone; "
                 f"it was brought back to {self.label}.",
                 f"Run it again to run it on {self.label}.",
             )

@@ -368,7 +368,8 @@ class DurableStream:
         link, self._link = self._link, None
         tasks = [*self._tasks, *([self._returning] if self._returning is not None else [])]
         try:
-            if link is not None and not self.stays:
+            # Where nothing runs any more, there is nothing to keep.
+            if link is not None and not (self.stays and self._state.status is None):
                 self._outbox.append(encode_frame("Q"))
                 self._to_send.set()
                 # The relay ends the link when it has ended the rest.

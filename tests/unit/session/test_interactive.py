@@ -716,6 +716,9 @@ def test_a_session_of_another_client_is_left_on_its_own_host() -> None:
             return runspace
 
         session._opener = taken_over
+        # Whoever sends a cell means the host on which the session was.
+        with pytest.raises(SessionLost, match="taken it to another host"):
+            await session.ready(NobodyToAsk())
         await session.ready(NobodyToAsk())
         assert HOME == fleet.host == session.facts.host_id
 
