@@ -184,3 +184,44 @@ def test_a_kernel_leaves_its_session_to_a_winrm_server_and_comes_back_by_its_nam
     assert "Another client has the session night" in third.run("$x").evalue
     second.manager.shutdown_kernel()
     wait_gone(engine)
+
+
+def test_what_runs_goes_on_when_a_kernel_that_keeps_it_is_shut_down(start: Starter, night: str, gate: Gate) -> None:
+    first = start(f"{night}&keep=1")
+    request = first.send(f"'begun'; {gate.wait}; $y = 7; 'ended'")
+    first.shows(request, "begun")
+    # Jupyter interrupts a kernel first.
+    first.manager.shutdown_kernel()
+    second = start(night)
+    waiting = second.send("$y")
+    second.until(lambda: "A command was left in this session" in str(second.of(waiting)))
+    gate.open()
+    run = second.finish(waiting)
+    assert ("ok", "ended\n7\n") == (run.status, run.stdout)
+    over(second)
+
+
+def test_a_kernel_that_keeps_its_session_can_be_interrupted(start: Starter, night: str) -> None:
+    kernel = start(f"{night}&keep=1")
+    request = kernel.send("$x = 3; 'begun'; Start-Sleep 600")
+    kernel.shows(request, "begun")
+    kernel.interrupt()
+    assert "error" == kernel.finish(request).status
+    assert "3\n" == kernel.run("$x").stdout
+    over(kernel)
+
+
+def test_a_stop_in_the_debugger_that_is_over_is_not_heard_again(start: Starter, night: str, gate: Gate) -> None:
+    first = start(night)
+    assert "DebuggerStop" == first.run("Wait-Debugger; 'after'", allow_stdin=True).ename
+    assert "after" in first.run("c", allow_stdin=True).stdout
+    request = first.send(f"'begun'; {gate.wait}; 'ended'", allow_stdin=True)
+    first.shows(request, "begun")
+    kill(first)
+    second = start(night)
+    waiting = second.send("'then this'", allow_stdin=True)
+    second.until(lambda: "A command was left in this session" in str(second.of(waiting)))
+    gate.open()
+    run = second.finish(waiting)
+    assert ("ok", "begun\nended\nthen this\n") == (run.status, run.stdout)
+    over(second)
