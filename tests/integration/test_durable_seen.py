@@ -35,3 +35,5 @@ def test_prompt_and_list(
         assert ["Connecting", "DefaultShell", "None"] == run(shell, capsys, "%get_pssession")[0].split()[-3:]
     LOOP.run(stream.back())
     assert ["Opened", "Available", "PS"] == seen()
+    assert run(shell, capsys, "%exit_pssession")[1] is None
+    assert run(shell, capsys, "%remove_pssession -Name far")[1] is None
