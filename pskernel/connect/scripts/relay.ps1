@@ -52,6 +52,7 @@ class Relay {
     # Up to where the client is done with what it has received: the end of a line.
     [long] $Passed = 0
     [long] $Sent = 0
+    [long] $SentWhenFed = 0
     [long] $Taken = 0
     [long] $Fed = 0
     [long] $Acknowledged = 0
@@ -101,8 +102,7 @@ class Relay {
         }
     }
 
-    # Starts whatever can be. What is passed on comes first: mostly it is gone at once, which saves a turn. The engine is fed
-    # before the client is told, because that may acknowledge something.
+    # Starts whatever can be. What goes out mostly is gone at once, and takes no turn. To feed the engine may tell the client.
     [void] Begin() {
         while ($this.Unfed.Count -and [object]::ReferenceEquals($this.Tasks[4], $this.Never)) {
             $bytes = $this.Unfed.Peek()
@@ -156,13 +156,12 @@ class Relay {
         $task = $this.Tasks[0]
         $this.Tasks[0] = $this.Never
         $count = if ($task.IsCompletedSuccessfully) { $task.Result } else { 0 }
-        if ($count) {
-            $this.Hold([Wire]::Frame('D', $this.Sent, $this.OutputBuffer, $count))
-            $this.Sent += $count
-            $this.HeldBytes += $count
-            return
-        }
-        $this.End()
+        if (-not $count) { $this.End(); return }
+        $this.Hold([Wire]::Frame('D', $this.Sent, $this.OutputBuffer, $count))
+        $this.Sent += $count
+        $this.HeldBytes += $count
+        # Where much is said in little pieces, they pile up in the pipe first. No answer to a short cell is so long.
+        if ($count -lt 4096 -and $this.Sent - $this.SentWhenFed -gt 32768) { [Threading.Thread]::Sleep(1) }
     }
 
     # The engine will not say more.
@@ -205,6 +204,7 @@ class Relay {
             return
         }
         $this.Fed += $this.Unfed.Dequeue().Length
+        $this.SentWhenFed = $this.Sent
         if ($this.Fed - $this.Acknowledged -ge [Relay]::AckBytes -and $null -ne $this.Link) {
             $this.Acknowledged = $this.Fed
             $this.Unsent.Enqueue([Wire]::Frame('A', $this.Fed, [byte[]]::new(0), 0))
