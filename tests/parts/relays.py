@@ -72,7 +72,9 @@ class Relay:
 
     def client(self, name: str = "client", token: str = "", **how: bool) -> Resumable:
         """A client's state at the beginning of the session, or of another one that comes later."""
-        return Resumable("this", Secret(token or str(self.said["token"])), name, who=f"the {name}", idle=self.idle, **how)
+        return Resumable(
+            "this", Secret(token or str(self.said["token"])), name, who=f"the {name}", idle=self.idle, **how
+        )
 
     async def gone(self) -> None:
         """Wait until it has ended by itself."""
