@@ -230,8 +230,14 @@ async def start_cell_and_leave(session: ListedSession, cell: str, asker: Asker) 
 
     Raises:
         SessionLost: the cell was meant for a session that is gone; nothing was sent.
-        RemotingError: as :func:`disconnect`.
+        RemotingError: the cell holds nothing but comments; or as :func:`disconnect`.
     """
+    if all(not line.strip() or line.lstrip().startswith("#") for line in cell.splitlines()):
+        raise RemotingError(
+            f"There is no command in this cell to leave at work. Nothing was sent, and the session {session.name} is "
+            "not left: %disconnect_pssession leaves it without a command.",
+            "NoCommandToLeave",
+        )
     runspace = await session.session.ready(asker)
     await _require_at_home(session)
     takes_script = session.session.facts.takes_script

@@ -105,6 +105,10 @@ def test_a_cell_is_left_in_a_session_of_the_list(shell: Any, at: str) -> None:
 
 def test_what_a_cell_that_is_left_cannot_have(shell: Any, at: str, capsys: Any) -> None:
     run(shell, f"%enter_pssession {at}")
+    for nothing in ("#% disconnect", "#% disconnect\n\n  # later"):
+        kind, said = failure(shell, nothing, capsys)
+        assert "NoCommandToLeave" == kind
+        assert "Nothing was sent" in said
     kind, said = failure(shell, "#% disconnect\n#% timeout 5\n1", capsys)
     assert "DirectiveError" == kind
     assert "`#% timeout` has no meaning in it" in said
