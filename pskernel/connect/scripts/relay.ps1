@@ -72,9 +72,9 @@ class Relay {
     [long] $HeldBytes = 0
     [long] $First = 0
     [long] $Sent = 0
-    [long] $SentWhenFed = 0
     [long] $Taken = 0
     [long] $Fed = 0
+    [long] $SentWhenFed = 0
     [long] $Acknowledged = 0
     [bool] $Ended = $false
     [bool] $Over = $false
