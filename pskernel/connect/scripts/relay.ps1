@@ -52,9 +52,9 @@ class Relay {
     # Up to where the client is done with what it has received: the end of a line.
     [long] $Passed = 0
     [long] $Sent = 0
-    [long] $SentWhenFed = 0
     [long] $Taken = 0
     [long] $Fed = 0
+    [long] $SentWhenFed = 0
     [long] $Acknowledged = 0
     [bool] $Ended = $false
     [bool] $Over = $false
