@@ -73,7 +73,8 @@ class ChannelSession:
 
     def eof_received(self) -> bool:
         # The exit status, which diagnostics want, follows within the same breath. A socket has none.
-        asyncio.get_running_loop().call_later(_SETTLE_SECONDS if self._subsystem else 0.0, self.inbox.end)
+        is_program = bool(self._subsystem) or self._handover is not None
+        asyncio.get_running_loop().call_later(_SETTLE_SECONDS if is_program else 0.0, self.inbox.end)
         return True
 
     def exit_status_received(self, status: int) -> None:
