@@ -175,7 +175,6 @@ def test_listing(host_process_factory: Factory, forwarding_sshd: Sshd, monkeypat
         found = {each.pid: each.path for each in await find_processes(there, NobodyToAsk(), [process.pid])}
         assert str(process.socket) == found[process.pid]
         assert str(other.socket) != found.get(other.pid)
-        assert all(psutil.pid_exists(pid) for pid in found)
 
     asyncio.run(main())
 
