@@ -70,6 +70,8 @@ async def finish_left(
             await asyncio.wait({following})
             await output.write(StreamText("stderr", _STOPPED))
             raise
+        if session.stopped is not None:
+            return outcome.error
         if outcome.error is not None:
             return own_error("LeftCommandFailed", _FAILED.format(outcome.error.message.rstrip(" .")))
         # It may have ended the session; otherwise it is known only now where that is.

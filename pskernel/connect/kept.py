@@ -148,7 +148,7 @@ async def _come_back(target: Target, asker: Asker, credential: GivenCredential |
         if shell is not None:
             return await reopen(target, shell, asker, credential=credential)
     transport = await opening.open_transport(target, asker, credential=credential, name=target.options.session or "")
-    if isinstance(transport, DurablePool) and transport.found is not None:
+    if isinstance(transport, DurablePool) and transport.is_anothers:
         return await _attach(transport, target)
     return transport
 
@@ -156,6 +156,7 @@ async def _come_back(target: Target, asker: Asker, credential: GivenCredential |
 async def _attach(pool: DurablePool, target: Target) -> Runspace:
     """Come to the session that a relay keeps already. Raises as :func:`reopen`."""
     if pool.found is None:
+        pool.leaves = True
         await pool.aclose()
         raise ConnectError("The client that began the session was gone before it was open. Nothing comes back to it.")
     settings = pool_settings(target)

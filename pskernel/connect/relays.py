@@ -42,10 +42,9 @@ _REFUSALS = {
     "PSKernelTooOld": "A durable session needs PowerShell 7.3 or newer there.",
     "PSKernelNoSetsid": "A durable session needs setsid or nohup there, and neither is on PATH.",
 }
-_WHOLE = ("process", "opened", "alone")
 _MOST_WHOLE = 10**10
 # Together they are the relay.
-_RELAY = ("relay.ps1", "relay-guest.ps1", "relay-story.ps1")
+_RELAY = ("relay.ps1", "relay-wire.ps1", "relay-story.ps1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,6 @@ class FoundRelay:
         session: its own id of that; empty for one that gave no answer.
         name: what the session is called.
         pool: what of it can be come back to; None where nothing can.
-        process: the relay's process id.
         is_dead: whether nobody listens there any more.
         is_ours: whether it is of this version of pskernel.
         is_removed: whether what it has left was removed, or it was ended, just now.
@@ -81,7 +79,6 @@ class FoundRelay:
     session: str = ""
     name: str = ""
     pool: KeptPool | None = None
-    process: int = 0
     is_dead: bool = False
     is_ours: bool = True
     is_removed: bool = False
@@ -166,9 +163,7 @@ class Relays:
     async def _list(self, *, clean: bool = False, ended: Sequence[str] = ()) -> list[FoundRelay]:
         found = await self._ask("find-relays.ps1", ("", clean, list(ended)), "Sessions cannot be listed there")
         if len(found) > _MOST_RELAYS:
-            raise ConnectError(
-                f"More than {_MOST_RELAYS} sessions are kept there. `pskernel sessions --clean` may help."
-            )
+            raise ConnectError(f"More than {_MOST_RELAYS} sessions are kept there: too many to choose from.")
         return [relay for text in found if (relay := _read_found(_read(text))) is not None]
 
     async def find(self, *, pool_id: UUID | None = None, name: str = "") -> tuple[Relay, KeptPool] | None:
@@ -252,9 +247,9 @@ def _read_found(said: dict[str, Any]) -> FoundRelay | None:
     if not _SESSION.fullmatch(session):
         return FoundRelay(path, is_dead=said.get("dead") is True, is_removed=is_removed)
     name, client = (plain_text(str(said.get(key, "")))[:_MAX_NAME] for key in ("name", "who"))
-    process, opened, alone = (_whole(said.get(key)) for key in _WHOLE)
+    opened, alone = _whole(said.get("opened")), _whole(said.get("alone"))
     relay = FoundRelay(
-        path, session, name, process=process, is_removed=is_removed, has_ended=said.get("ended") is True,
+        path, session, name, is_removed=is_removed, has_ended=said.get("ended") is True,
         connected=said.get("linked") is True, opened=opened, alone=alone, client=client,
         is_ours=said.get("version") == VERSION,
     )  # fmt: skip
@@ -262,7 +257,7 @@ def _read_found(said: dict[str, Any]) -> FoundRelay | None:
 
 
 def _whole(value: object) -> int:
-    """A process id, or seconds, within what such can be."""
+    """Seconds, within what such can be."""
     return min(max(value, 0), _MOST_WHOLE) if type(value) is int else 0
 
 

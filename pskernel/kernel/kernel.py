@@ -289,15 +289,23 @@ class RemotePowerShellKernel(EditorAnswers, Kernel):
         Front ends interrupt a kernel before they shut it down, and what is to stay is not to be stopped.
         """
         target = self._choice.target
-        if target is not None and target.options.keep:
-            self.io_loop.add_callback(self.io_loop.call_later, _SHUTDOWN_FOLLOWS_SECONDS, self._interrupt)
-        else:
-            self.io_loop.add_callback(self._interrupt)
+        keeps = target is not None and target.options.keep
+        self.io_loop.add_callback(self._interrupt_unless_shut_down if keeps else self._interrupt)
         self.session.send(stream, "interrupt_reply", {"status": "ok"}, parent, ident=ident)
 
     def _interrupt(self) -> None:
-        if self._cell is not None and not self._is_leaving:
+        if self._cell is not None:
             self._cell.interrupt()
+
+    def _interrupt_unless_shut_down(self) -> None:
+        cell = self._cell
+
+        def interrupt() -> None:
+            # By then another cell may run, for which it is not.
+            if cell is not None and cell is self._cell and not self._is_leaving:
+                cell.interrupt()
+
+        self.io_loop.call_later(_SHUTDOWN_FOLLOWS_SECONDS, interrupt)
 
     def pre_handler_hook(self) -> None:
         """Keep a stray SIGINT (a terminal's Ctrl+C reaches the whole group) from ending the kernel."""

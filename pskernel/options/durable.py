@@ -49,7 +49,7 @@ class DurableOptions:
     keep: bool = option(
         False,
         SWITCH,
-        "Whether the session stays when the kernel is shut down, for whoever comes back to it.",
+        "Whether the session stays when the kernel is shut down, or the run ends, for whoever comes back to it.",
         *DURABLE,
         *WINRM,
     )

@@ -125,10 +125,10 @@ class Resumable:
         session: which session it is.
         token: what the relay lets in.
         client: who this is, among those who have the token.
+        idle: for how many seconds the relay keeps it when nobody is connected.
         who: what others are told who that is.
         comes_later: whether the session was another client's before.
         takes_over: whether that one may have it still.
-        idle: for how many seconds the relay keeps it when nobody is connected.
     """
 
     def __init__(
@@ -137,10 +137,10 @@ class Resumable:
         token: Token,
         client: str,
         *,
+        idle: float,
         who: str = "",
         comes_later: bool = False,
         takes_over: bool = False,
-        idle: float = 7200.0,
     ) -> None:
         self._session, self._token, self._client, self._who = session, token, client, who
         self._comes_later, self._takes_over = comes_later, takes_over

@@ -113,6 +113,8 @@ class Pipeline:
         Raises:
             TransportClosed: the connection was lost before the end.
         """
+        # A cell that goes on behind a stop in the debugger reads again.
+        self._read.clear()
         try:
             while True:
                 self._handed_out = False

@@ -44,10 +44,15 @@ class DurablePool(OutOfProcTransport):
         self.holding = False
         # Pipelines of which nothing is handed on before the pool was left and come back to, and what they have sent.
         self._held: set[UUID] = set()
-        self._set_aside: list[Payload | Notice] = []
+        self._set_aside: list[Payload] = []
         self._pool_id: UUID | None = None
         self._noted = False
         self.leaves = False
+
+    @property
+    def is_anothers(self) -> bool:
+        """Whether another client has begun what is kept here."""
+        return self._relay.left is not None
 
     @property
     def found(self) -> tuple[UUID, tuple[UUID, ...]] | None:
@@ -72,8 +77,8 @@ class DurablePool(OutOfProcTransport):
         """Return what has arrived, but for what was another client's, or waits for one."""
         while True:
             if self._set_aside and not self._held:
-                items, self._set_aside = self._set_aside, []
-                return items
+                waited, self._set_aside = self._set_aside, []
+                return [*waited]
             items = await super().receive()
             wanted = [item for item in items if isinstance(item, Notice) or self._is_wanted(item)]
             if wanted:

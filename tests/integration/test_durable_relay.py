@@ -346,6 +346,19 @@ def test_a_relay_ends_by_itself_when_nobody_comes_back(pwsh: str) -> None:
     check(pwsh, test, idle=0.5)
 
 
+def test_how_long_it_waits_is_what_the_last_client_says(pwsh: str) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(60), Relay(pwsh, "cat", idle=60) as relay:
+            relay.idle = 1
+            stream = DurableStream(relay.client(), lambda: open_unix(relay.path), "web01", Patience(0))
+            await stream.begin(await open_unix(relay.path))
+            stream.stays = True
+            await stream.aclose()
+            await asyncio.wait_for(relay.process.wait(), 15)
+
+    asyncio.run(main())
+
+
 def test_a_relay_that_lets_in_and_hangs_up_does_not_keep_us_busy(pwsh: str) -> None:
     async def test(subject: Subject) -> None:
         let_in = 0

@@ -80,10 +80,17 @@ async def only(target: Target) -> KeptPool:
     return shell
 
 
+def relays() -> list[psutil.Process]:
+    """Those of this test."""
+    named = [(each, each.info["cmdline"] or [""]) for each in psutil.process_iter(["cmdline"])]
+    return [each for each, words in named if words[-1].startswith(f"{os.environ['TMPDIR']}/pskernel-session-")]
+
+
 async def gone(target: Target) -> None:
-    """The relay ends its link first, and then itself."""
-    while list(Path(os.environ["TMPDIR"]).glob("pskernel-session-*")):
-        await asyncio.sleep(0.02)
+    """Nothing is left: relays end their links first, and then themselves."""
+    _, alive = await asyncio.to_thread(psutil.wait_procs, relays(), 20)
+    assert [] == alive
+    assert [] == list(Path(os.environ["TMPDIR"]).glob("pskernel-session-*"))
     assert [] == await find_shells(target, NOBODY)
 
 
@@ -343,13 +350,14 @@ def test_what_was_shown_after_a_question_was_stopped_does_not_come_again(target:
 def test_what_was_said_between_two_cells_waits_for_the_next_client(target: Target) -> None:
     async def test() -> None:
         first = await connect(target)
+        said, add = asyncio.Event(), first.idle.add
+        first.idle.add = lambda *record: (add(*record), said.set())  # type: ignore[method-assign]
         await show(
             first,
             "$timer = [Timers.Timer]::new(300); $timer.AutoReset = $false; "
             "$null = Register-ObjectEvent $timer Elapsed -Action { $Host.UI.WriteLine('ticked') }; $timer.Start()",
         )
-        while first.idle.is_empty:
-            await asyncio.sleep(0.01)
+        await said.wait()
         await first.disconnect()
         await first.abandon("The client is gone.")
         async with await reopen(target, await only(target), NOBODY) as second:
@@ -363,15 +371,18 @@ def test_what_was_said_between_two_cells_waits_for_the_next_client(target: Targe
 def test_a_huge_object_that_was_on_its_way_is_left_out_and_the_session_goes_on(target: Target) -> None:
     async def test() -> None:
         first = await connect(target)
-        pipeline = await first.invoke(script("$y = 7; 'x' * 30MB; 'behind it'"))
-        while not first._transport._relay._state._acknowledged > 2**24:
-            await asyncio.sleep(0.01)
+        stream, acknowledged = first._transport._relay, asyncio.Event()
+        post = stream._post
+        stream._post = lambda frame: (post(frame), acknowledged.set() if frame[:1] == b"A" else None)
+        await first.invoke(script("$y = 7; 'x' * 30MB; 'behind it'"))
+        # Nobody reads it: the first thing acknowledged is what is too much to be kept.
+        await acknowledged.wait()
+        assert stream._state._acknowledged > 2**24
         second = await reopen(target, await only(target), NOBODY, take_over=True)
         found = [record.value for record in await rest(second.left.pop()) if isinstance(record, Output)]
         assert ["behind it"] == found
         assert ["7"] == await show(second, "$y")
         await first.abandon("The test is over.")
-        assert not pipeline.is_read or pipeline.ended
         await second.aclose()
         await gone(target)
 
@@ -482,7 +493,7 @@ def test_a_relay_that_was_killed_is_told_and_cleaned(target: Target) -> None:
         (found,) = await find_relays(target, NOBODY)
         await runspace.disconnect()
         await runspace.abandon("The client is gone.")
-        processes = [psutil.Process(number) for number in (found.process, engine)]
+        processes = [*relays(), psutil.Process(engine)]
         for process in processes:
             process.kill()
         psutil.wait_procs(processes, 10)

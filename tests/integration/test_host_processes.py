@@ -164,6 +164,11 @@ def test_a_server_without_sftp(sshd_factory: Callable[..., Sshd], host_process: 
 def test_listing(host_process_factory: Factory, forwarding_sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
     process, other = host_process_factory(), host_process_factory()
     monkeypatch.setenv("TMPDIR", str(process.folder))
+    # What a killed process leaves behind.
+    ended = psutil.Popen(["true"])
+    ended.wait()
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(process.folder / process.socket.name.replace(f".{process.pid}.", f".{ended.pid}.")))
 
     async def main() -> None:
         assert [process.pid] == [each.pid for each in await find_processes(None, NobodyToAsk())]
@@ -175,6 +180,7 @@ def test_listing(host_process_factory: Factory, forwarding_sshd: Sshd, monkeypat
         found = {each.pid: each.path for each in await find_processes(there, NobodyToAsk(), [process.pid])}
         assert str(process.socket) == found[process.pid]
         assert str(other.socket) != found.get(other.pid)
+        assert ended.pid not in found
 
     asyncio.run(main())
 

@@ -181,12 +181,12 @@ def test_an_entered_session_that_is_taken_refuses_cells_and_is_entered_again_by_
     assert said.endswith("\n2\n")
     run(shell, "%disconnect_pssession -IdleTimeoutSec 600")
     assert 3 == run(shell, "1 + 2")
-    (left,) = SESSIONS.by_name("work")
-    assert "Disconnected" == left.state
+    (left,) = SESSIONS.all()
+    assert ("work", "Disconnected") == (left.name, left.state)
     # It is one session, by whatever way one comes to it.
     run(shell, f"%enter_pssession {at_host} -Durable -Name work")
     run(shell, "%disconnect_pssession")
-    (again,) = SESSIONS.by_name("work")
+    (again,) = SESSIONS.all()
     assert left.instance_id == again.instance_id
 
 

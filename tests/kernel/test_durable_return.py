@@ -211,6 +211,18 @@ def test_a_kernel_that_keeps_its_session_can_be_interrupted(start: Starter, nigh
     over(kernel)
 
 
+def test_an_interrupt_is_for_the_cell_that_ran_then(start: Starter, night: str, gate: Gate) -> None:
+    kernel = start(f"{night}&keep=1")
+    request = kernel.send(f"'begun'; {gate.wait}")
+    kernel.shows(request, "begun")
+    # Where sessions stay, it waits for a shutdown behind it; meanwhile the cell ends, and another one begins.
+    kernel.interrupt()
+    gate.open()
+    assert "ok" == kernel.finish(request).status
+    assert "whole\n" == kernel.run("Start-Sleep -Milliseconds 700; 'whole'").stdout
+    over(kernel)
+
+
 def test_a_stop_in_the_debugger_that_is_over_is_not_heard_again(start: Starter, night: str, gate: Gate) -> None:
     first = start(night)
     assert "DebuggerStop" == first.run("Wait-Debugger; 'after'", allow_stdin=True).ename

@@ -360,7 +360,7 @@ class Relay {
     # The client goes, and must know that it is known. What else it is being told it will not hear any more.
     [void] Confirm() {
         try {
-            if ($this.Tasks[3].Status -ne 'WaitingForActivation' -or [object]::ReferenceEquals($this.Tasks[3], $this.Never) -or $this.Tasks[3].Wait(1000)) {
+            if ([object]::ReferenceEquals($this.Tasks[3], $this.Never) -or $this.Tasks[3].Wait(1000)) {
                 $frame = [Wire]::Frame('L', 0, [byte[]]::new(0), 0)
                 $this.Link.Write($frame, 0, $frame.Length)
             }

@@ -53,7 +53,7 @@ class FakeRelay:
 
 
 def client() -> Resumable:
-    return Resumable("s", Secret("hush"), "me")
+    return Resumable("s", Secret("hush"), "me", idle=7200.0)
 
 
 LINES = st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b"") + b"\n"), max_size=30)
@@ -229,7 +229,7 @@ def test_a_session_is_left_with_all_that_was_not_taken() -> None:
 
 
 def test_whoever_comes_later_begins_with_a_whole_line() -> None:
-    state = Resumable("s", Secret("hush"), "me", comes_later=True, takes_over=True)
+    state = Resumable("s", Secret("hush"), "me", idle=7200.0, comes_later=True, takes_over=True)
     (frame,) = FrameDecoder().feed(state.hello())
     said = json.loads(frame.body)
     assert (-1, True) == (said["received"], said["take"])
@@ -260,7 +260,7 @@ def test_whoever_comes_later_begins_with_a_whole_line() -> None:
     ],
 )
 def test_a_relay_that_does_not_say_what_was_left(other: dict[str, object]) -> None:
-    state = Resumable("s", Secret("hush"), "me", comes_later=True)
+    state = Resumable("s", Secret("hush"), "me", idle=7200.0, comes_later=True)
     with pytest.raises(RemoteProtocolError, match="what was left in it"):
         state.welcome(hello(**other))
 

@@ -14,7 +14,7 @@ def hello(**positions: int) -> Frame:
 
 
 def test_what_was_handed_on_last_is_old_or_new() -> None:
-    state = Resumable("this", Secret("token"), "client", comes_later=True)
+    state = Resumable("this", Secret("token"), "client", idle=60, comes_later=True)
     assert [] == state.welcome(hello(first=0, passed=4, sent=8, received=0))
     assert not state.is_replaying
 

@@ -78,7 +78,7 @@ class Subject:
         # What the next attempts come to: a link, an error, or what to wait for.
         self.next: Callable[[], Awaitable[ByteStream] | ByteStream | PSKernelError] = lambda: Link(hello())
         way = Patience(patience, self.clock.now, self.clock.sleep)
-        self.stream = DurableStream(Resumable("s", Secret("hush"), "me"), self.open_link, "web01", way)
+        self.stream = DurableStream(Resumable("s", Secret("hush"), "me", idle=60), self.open_link, "web01", way)
         self.link: Link = Link(hello())
 
     async def open_link(self) -> ByteStream:

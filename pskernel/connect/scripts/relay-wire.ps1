@@ -1,3 +1,4 @@
+# What goes over a link, and those who come by one.
 class Wire {
     static [byte[]] Frame([char] $kind, [long] $position, [byte[]] $body, [int] $count) {
         $frame = [byte[]]::new([Relay]::Header + $count)
