@@ -42,7 +42,7 @@ class VirtualMachine:
         asks_configuration: bool = True,
     ) -> None:
         self.id = uuid4()
-        # What was said to the broker, one list a connection; and the configuration that was named.
+        # What was said to the broker, one list a connection, and the configuration that was named: whole once it stopped.
         self.heard: list[list[bytes]] = []
         self.configuration = ""
         self.children: list[subprocess.Popen[bytes]] = []
@@ -54,6 +54,7 @@ class VirtualMachine:
         self._asks_configuration = asks_configuration
         self._token = ""
         self._held: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="psk-", dir="/tmp")
@@ -62,7 +63,8 @@ class VirtualMachine:
             listener = self._listeners[service] = socket.socket(socket.AF_UNIX)
             listener.bind(f"{self._folder.name}/{service}")
             listener.listen()
-            threading.Thread(target=self._accept, args=(listener, serve), daemon=True).start()
+            self._threads.append(threading.Thread(target=self._accept, args=(listener, serve), daemon=True))
+            self._threads[-1].start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -70,6 +72,9 @@ class VirtualMachine:
             with contextlib.suppress(OSError):
                 line.shutdown(socket.SHUT_RDWR)
             line.close()
+        for thread in self._threads:
+            thread.join(10)
+            assert not thread.is_alive()
         for child in self.children:
             child.kill()
             child.wait()
@@ -89,6 +94,7 @@ class VirtualMachine:
 
     def stop(self, service: UUID) -> None:
         """Nobody listens on one of its services any more."""
+        self._listeners[service].shutdown(socket.SHUT_RDWR)
         self._listeners[service].close()
         (Path(self._folder.name) / str(service)).unlink()
 

@@ -47,27 +47,27 @@ def wide(*texts: str) -> list[bytes]:
 def test_version_2(asks: bool) -> None:
     with VirtualMachine(ECHO, asks_configuration=asks) as machine:
         assert b"hello" == echoed(machine)
-        (heard,) = machine.heard
-        domain, user, password = wide("localhost", "admin", "pässword")
-        last = b"EMPTYCF" if asks else b"PASS"
-        assert [b"VERSION", b"VERSION_2", domain, user, b"NONEMPTYPW", password, last, b"PASS"] == heard
+    (heard,) = machine.heard
+    domain, user, password = wide("localhost", "admin", "pässword")
+    last = b"EMPTYCF" if asks else b"PASS"
+    assert [b"VERSION", b"VERSION_2", domain, user, b"NONEMPTYPW", password, last, b"PASS"] == heard
 
 
 def test_a_machine_of_version_1_is_called_again() -> None:
     with VirtualMachine(ECHO, version=1) as machine:
         assert b"hello" == echoed(machine, configuration="jea")
-        probe, heard = machine.heard
-        assert [b"VERSION", *wide("?<PSDirectVMLegacy>"), b"EMPTYPW", b"FAIL"] == probe
-        domain, user, password, configuration = wide("localhost", "admin", "pässword", "jea")
-        assert [domain, user, b"NONEMPTYPW", password, b"NONEMPTYCF", configuration] == heard
-        assert "jea" == machine.configuration
+    probe, heard = machine.heard
+    assert [b"VERSION", *wide("?<PSDirectVMLegacy>"), b"EMPTYPW", b"FAIL"] == probe
+    domain, user, password, configuration = wide("localhost", "admin", "pässword", "jea")
+    assert [domain, user, b"NONEMPTYPW", password, b"NONEMPTYCF", configuration] == heard
+    assert "jea" == machine.configuration
 
 
 def test_a_policy_refuses_version_1() -> None:
     with VirtualMachine(ECHO, version=1) as machine:
         with pytest.raises(HandshakeFailed, match=r"^Negotiating a secure connection to Hyper-V failed\."):
             echoed(machine, refuse_old=True)
-        assert 1 == len(machine.heard)
+    assert 1 == len(machine.heard)
 
 
 def test_users_of_a_domain_and_empty_passwords() -> None:
@@ -80,8 +80,8 @@ def test_a_wrong_password(version: int) -> None:
     with VirtualMachine(ECHO, version=version) as machine:
         with pytest.raises(AuthenticationFailed, match=r"^The credential is invalid\. ") as caught:
             echoed(machine, password=Secret("wrong-one"))
-        assert b"FAIL" == machine.heard[-1][-1]
-        assert "wrong-one" not in f"{caught.value!r}{caught.value.__context__!r}"
+    assert b"FAIL" == machine.heard[-1][-1]
+    assert "wrong-one" not in f"{caught.value!r}{caught.value.__context__!r}"
 
 
 def test_a_token_that_is_refused() -> None:
