@@ -64,9 +64,9 @@ def test_a_machine_of_version_1_is_called_again() -> None:
 
 
 def test_a_policy_refuses_version_1() -> None:
-    with VirtualMachine(ECHO, version=1) as machine:
-        with pytest.raises(HandshakeFailed, match=r"^Negotiating a secure connection to Hyper-V failed\."):
-            echoed(machine, refuse_old=True)
+    refused = pytest.raises(HandshakeFailed, match=r"^Negotiating a secure connection to Hyper-V failed\.")
+    with VirtualMachine(ECHO, version=1) as machine, refused:
+        echoed(machine, refuse_old=True)
     assert 1 == len(machine.heard)
 
 
@@ -77,9 +77,9 @@ def test_users_of_a_domain_and_empty_passwords() -> None:
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_wrong_password(version: int) -> None:
-    with VirtualMachine(ECHO, version=version) as machine:
-        with pytest.raises(AuthenticationFailed, match=r"^The credential is invalid\. ") as caught:
-            echoed(machine, password=Secret("wrong-one"))
+    refused = pytest.raises(AuthenticationFailed, match=r"^The credential is invalid\. ")
+    with VirtualMachine(ECHO, version=version) as machine, refused as caught:
+        echoed(machine, password=Secret("wrong-one"))
     assert b"FAIL" == machine.heard[-1][-1]
     assert "wrong-one" not in f"{caught.value!r}{caught.value.__context__!r}"
 
