@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from pathlib import Path
@@ -31,6 +32,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Keep the slow, real ones last, so that a broken rule shows first."""
     order = {"unit": 0, "contract": 1, "kernel": 2, "parity": 3, "integration": 4, "frontend": 5}
     items.sort(key=lambda item: order.get(Path(item.path).relative_to(config.rootpath / "tests").parts[0], 0))
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests need not be looked through whenever IPython, as a shell ends, collects what is not used."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

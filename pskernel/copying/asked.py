@@ -11,8 +11,8 @@ from pskernel.wildcards import matcher
 
 __all__ = ["asked_for"]
 
-# What stands for a folder whose name is only known there.
-_UNNAMED = {"", ".", "..", "~"}
+# What stands for a folder whose name is only known there; so does ~, where it stands alone.
+_UNNAMED = {"", ".", ".."}
 
 
 def asked_for(
@@ -61,6 +61,6 @@ def _last_part(path: str) -> str:
     if not above:
         # A drive is no part of the name.
         asked = asked.rpartition(":")[2]
-    if asked in _UNNAMED:
+    if asked in _UNNAMED or (asked == "~" and not above):
         raise RemoteProtocolError(f"'{path}' does not say what is to be copied: its last part must be a name, or *.")
     return asked

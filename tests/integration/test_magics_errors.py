@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from pskernel import get_pssession
+from pskernel import PSSession, new_pssession
 from pskernel.render.ansi import strip
 from tests.parts.ipython import run, ssh_parameters
 from tests.parts.sshd import Sshd
@@ -28,8 +29,24 @@ def opened(shell: InteractiveShell, capsys: Capture, engine_sshd: Sshd) -> Any:
     run(shell, capsys, f"b = %new_pssession {ssh_parameters(engine_sshd)} -Name web")
     run(shell, capsys, "%%invoke_command -Session $b\n$fails = $true")
     yield shell
-    for session in get_pssession():
-        session.close()
+    for name in "ab":
+        shell.user_ns[name].close()
+
+
+@pytest.fixture(scope="module")
+def lasting(engine_sshd: Sshd) -> Iterator[tuple[PSSession, PSSession]]:
+    """The same two, for all tests that change nothing there."""
+    server = engine_sshd
+    url = f"ssh://{server.user}@127.0.0.1:{server.port}?key_file={server.key}&known_hosts={server.known_hosts}"
+    with new_pssession(url) as a, new_pssession(url, name="web") as b:
+        b.invoke("$global:fails = $true")
+        yield a, b
+
+
+@pytest.fixture
+def shared(shell: InteractiveShell, lasting: tuple[PSSession, PSSession]) -> None:
+    """As opened, and faster."""
+    shell.user_ns |= dict(zip("ab", lasting, strict=True))
 
 
 def both(shell: InteractiveShell, cell: str) -> tuple[str, str, Any]:
@@ -39,7 +56,7 @@ def both(shell: InteractiveShell, cell: str) -> tuple[str, str, Any]:
     return strip(out.getvalue()), strip(err.getvalue()), result.error_in_exec or result.error_before_exec
 
 
-@pytest.mark.usefixtures("opened")
+@pytest.mark.usefixtures("shared")
 @pytest.mark.parametrize(
     ("given", "shown", "fails"),
     [
@@ -72,7 +89,7 @@ def test_an_error_record_is_shown_hidden_or_fails_the_cell(
         assert 2 == out.count("after")
 
 
-@pytest.mark.usefixtures("opened")
+@pytest.mark.usefixtures("shared")
 def test_what_ends_the_script_is_obeyed_as_before(shell: InteractiveShell) -> None:
     cell = "if ($fails) { throw 'boo' }; 'fine'"
 
@@ -109,7 +126,7 @@ def test_a_job_obeys_where_it_is_started_and_where_it_is_received(shell: Interac
     assert not any(shell.user_ns[f"j{at}"].has_more_data for at in range(3))
 
 
-@pytest.mark.usefixtures("opened")
+@pytest.mark.usefixtures("shared")
 def test_what_a_program_writes_to_its_error_output_is_an_error_record(shell: InteractiveShell) -> None:
     _, err, error = both(shell, "x = %invoke_command -Session $a -ErrorAction Stop -ScriptBlock { ls /no/such }")
 
@@ -156,7 +173,7 @@ def test_a_cell_of_an_entered_session_is_asked_too(shell: InteractiveShell) -> N
     assert ("#% stop-on-error-record\n/bin/ls /no/such; 'on'\n", "", None) == history
 
 
-@pytest.mark.usefixtures("opened")
+@pytest.mark.usefixtures("shared")
 @pytest.mark.parametrize("taken", ["", "-OutVariable found"])
 def test_a_script_that_exits_with_a_number_has_failed(shell: InteractiveShell, taken: str) -> None:
     ways = ("", "-ErrorAction Stop", "-ErrorAction Continue", "-ErrorAction SilentlyContinue", "-ErrorAction Ignore")
@@ -174,7 +191,7 @@ def test_a_script_that_exits_with_a_number_has_failed(shell: InteractiveShell, t
     assert ("still there\n", "", None) == after
 
 
-@pytest.mark.usefixtures("opened")
+@pytest.mark.usefixtures("shared")
 def test_lines_and_jobs_that_exit_have_failed(shell: InteractiveShell) -> None:
     line = both(shell, "x = %invoke_command -Session $a -ScriptBlock { ls /no/such; exit 1 } -ErrorAction Stop")
     both(shell, "j = %invoke_command -Session $a, $b -AsJob -ScriptBlock { 'out'; if ($fails) { exit 2 } }\nj.wait()")
@@ -210,7 +227,7 @@ def test_a_broken_session_is_one_host_that_fails(shell: InteractiveShell) -> Non
     assert "Available" == shell.user_ns["a"].availability
 
 
-@pytest.mark.usefixtures("opened")
+@pytest.mark.usefixtures("shared")
 def test_lists_of_sessions_and_jobs_stand_for_what_is_in_them(shell: InteractiveShell) -> None:
     both(shell, "all = %get_pssession\none, rest = all[0], all[1:]")
     listed = both(shell, "got = %invoke_command -Session $one, $rest -ScriptBlock { 1 }")
@@ -232,7 +249,7 @@ def test_a_host_that_is_named_twice_is_numbered(shell: InteractiveShell, engine_
     assert (["[127.0.0.1 (1)] ran", "[127.0.0.1 (2)] ran"], None) == (sorted(out.splitlines()), error)
 
 
-@pytest.mark.usefixtures("opened")
+@pytest.mark.usefixtures("shared")
 @pytest.mark.parametrize(
     ("line", "error_id", "told"),
     [
@@ -248,7 +265,7 @@ def test_what_cannot_be_meant_is_refused(shell: InteractiveShell, line: str, err
     assert told in str(error)
 
 
-@pytest.mark.usefixtures("opened")
+@pytest.mark.usefixtures("shared")
 def test_error_output_that_has_become_text_is_none(shell: InteractiveShell) -> None:
     text = both(shell, "%%invoke_command -Session $a -ErrorAction Stop\n/bin/ls /no/such 2>&1 | Out-String")
 
