@@ -8,6 +8,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# What is slow says nothing here: the machine may be busy with something else. Examples are others each time, but where
+# the same commit is to have the same answer (PSKERNEL_TEST_SAME_EXAMPLES).
+settings.register_profile("pskernel", deadline=None, derandomize=bool(os.environ.get("PSKERNEL_TEST_SAME_EXAMPLES")))
+settings.load_profile("pskernel")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Rules of the unit tests, and the keyring that they use."""
+"""The keyring that unit tests use."""
 
 from __future__ import annotations
 
@@ -6,13 +6,8 @@ from collections.abc import Iterator
 
 import keyring
 import pytest
-from hypothesis import settings
 
 from tests.parts.keyrings import Memory
-
-# What is slow says nothing here: the machine may be busy with something else.
-settings.register_profile("pskernel", deadline=None)
-settings.load_profile("pskernel")
 
 
 @pytest.fixture
