@@ -51,7 +51,7 @@ async def connect(
         return await connect_by_name(target, asker, credential=credential)
     transport = await open_transport(target, asker, credential=credential, name=name)
     if record_to is not None:
-        from pskernel.transports.recording import RecordingTransport
+        from pskernel.transports.cassettes.recording import RecordingTransport
 
         transport = RecordingTransport(transport, target=target.redacted, save_to=record_to)
     return await open_runspace(transport, target, asker)

@@ -17,10 +17,10 @@ from pskernel.credentials import Secret
 from pskernel.errors import ConnectError, PromptUnavailable, ProtocolError, TargetUnreachable, TransportClosed
 from pskernel.protocol.durable import Resumable
 from pskernel.transports.base import ByteStream, PoolGone
-from pskernel.transports.durable import DurableStream, Patience
-from pskernel.transports.durablepool import DurablePool
+from pskernel.transports.durable.pool import DurablePool
+from pskernel.transports.durable.stream import DurableStream, Patience
 from pskernel.transports.process import open_process
-from pskernel.transports.sshlogin import SSHEndpoint
+from pskernel.transports.ssh.login import SSHEndpoint
 from pskernel.transports.unix import open_unix
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ async def _open_socket(path: str) -> ByteStream:
 def _by_ssh(
     endpoint: SSHEndpoint, asker: Asker, secret: Secret | None, tell: Callable[[str], None] | None
 ) -> tuple[_Start, _OpenLink]:
-    from pskernel.transports.sshrelay import open_socket_by_ssh, start_by_ssh
+    from pskernel.transports.ssh.relay import open_socket_by_ssh, start_by_ssh
 
     answers = _Answers(asker)
 
@@ -188,9 +188,9 @@ def _by_ssh(
 def _by_openssh(
     endpoint: SSHEndpoint, asker: Asker, secret: Secret | None, tell: Callable[[str], None] | None
 ) -> tuple[_Start, _OpenLink]:
-    from pskernel.transports.openssh import open_openssh
-    from pskernel.transports.opensshrelay import open_socket_by_openssh
-    from pskernel.transports.sshsocket import FORWARDS_NONE, GONE
+    from pskernel.transports.ssh.openssh import open_openssh
+    from pskernel.transports.ssh.opensshrelay import open_socket_by_openssh
+    from pskernel.transports.ssh.sockets import FORWARDS_NONE, GONE
 
     answers = _Answers(asker)
 

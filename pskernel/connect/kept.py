@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pskernel.questions import Asker
     from pskernel.target import Target
     from pskernel.transports.base import KeptPool, Transport
-    from pskernel.transports.durablepool import DurablePool
+    from pskernel.transports.durable.pool import DurablePool
 
 __all__ = ["connect_by_name", "end_relay", "end_session", "find_relays", "find_shells", "keeps_by_relay", "reopen"]
 
@@ -141,7 +141,7 @@ async def connect_by_name(target: Target, asker: Asker, *, credential: GivenCred
 
 async def _come_back(target: Target, asker: Asker, credential: GivenCredential | None) -> Runspace | Transport:
     """The session that a target names, or the way to a new one."""
-    from pskernel.transports.durablepool import DurablePool
+    from pskernel.transports.durable.pool import DurablePool
 
     if target.is_winrm:
         shell = await _find_named(target, asker, credential)

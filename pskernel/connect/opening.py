@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from pskernel.target import Target
     from pskernel.transports.base import ByteStream, Transport
-    from pskernel.transports.durablepool import DurablePool
+    from pskernel.transports.durable.pool import DurablePool
     from pskernel.transports.pipes import HostProcess
-    from pskernel.transports.sshlogin import SSHEndpoint
+    from pskernel.transports.ssh.login import SSHEndpoint
     from pskernel.transports.winrm.endpoint import WinRMEndpoint
 
 __all__ = [
@@ -66,8 +66,8 @@ async def open_transport(
         TargetError, ConnectError: as :func:`pskernel.connect.connect`.
     """
     if target.scheme == "replay":
-        from pskernel.transports.cassette import Cassette
-        from pskernel.transports.replay import ReplayTransport
+        from pskernel.transports.cassettes.cassette import Cassette
+        from pskernel.transports.cassettes.replay import ReplayTransport
 
         cassette = Cassette.load(target.path or "")
         return ReplayTransport(cassette, speed=target.options.speed, strict=target.options.strict)
@@ -138,7 +138,7 @@ async def _open_on_this_machine(target: Target) -> ByteStream:
 
 def recorded_cells(path: str) -> list[str]:
     """The texts of the cells in a recording, in their order. Raises as :func:`pskernel.connect.connect`."""
-    from pskernel.transports.cassette import Cassette
+    from pskernel.transports.cassettes.cassette import Cassette
 
     return [recording.key.cell for recording in Cassette.load(path).recordings if recording.key.cell is not None]
 
@@ -158,7 +158,7 @@ async def _open_ssh(
 ) -> ByteStream:
     endpoint = _ssh_endpoint(target)
     if target.is_attached:
-        from pskernel.transports.sshprocess import open_ssh_process
+        from pskernel.transports.ssh.process import open_ssh_process
 
         options = target.options
         return await open_ssh_process(
@@ -170,10 +170,10 @@ async def _open_ssh(
 
         handover = await elevation_of(target, asker)
     if target.options.backend == "openssh":
-        from pskernel.transports.openssh import open_openssh
+        from pskernel.transports.ssh.openssh import open_openssh
 
         return await open_openssh(endpoint, asker=asker, secret=secret, tell=tell, handover=handover)
-    from pskernel.transports.ssh import open_ssh
+    from pskernel.transports.ssh.subsystem import open_ssh
 
     return await open_ssh(endpoint, asker=asker, secret=secret, tell=tell, handover=handover)
 
@@ -192,7 +192,7 @@ async def _open_vm(target: Target, asker: Asker, credential: GivenCredential | N
 
 def _ssh_endpoint(target: Target) -> SSHEndpoint:
     """Where an ``ssh://`` target leads. What the user did not choose is left to their ssh configuration."""
-    from pskernel.transports.sshlogin import SSHEndpoint
+    from pskernel.transports.ssh.login import SSHEndpoint
 
     options = target.options
     chosen = {name: getattr(options, name) for name in _SSH_OPTIONS if name in options.changed()}
@@ -214,7 +214,7 @@ async def find_processes(host: Target | None, asker: Asker, ids: Sequence[int] =
         from pskernel.connect.processes import list_processes
 
         return await list_processes(ids)
-    from pskernel.transports.sshprocess import list_ssh_processes
+    from pskernel.transports.ssh.process import list_ssh_processes
 
     secret = await _secret(host, asker)
     return await list_ssh_processes(_ssh_endpoint(host), ids, asker=asker, secret=secret)

@@ -16,7 +16,7 @@ from pskernel.protocol.pipelines import Command
 from pskernel.protocol.values import Value
 from pskernel.session.runspace import Runspace
 from pskernel.transports.base import ByteStream, KeptPool, PoolGone
-from pskernel.transports.durablepool import noted_pool
+from pskernel.transports.durable.pool import noted_pool
 from pskernel.transports.outofproc import OutOfProcTransport
 from pskernel.transports.streams import plain_text
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from pskernel.errors import ConnectError, ElevationFailed, PromptUnavailable, TargetError
 from pskernel.questions import NobodyToAsk, Question
 from pskernel.transports.base import Secret
-from pskernel.transports.sshlogin import Deadline
+from pskernel.transports.ssh.login import Deadline
 from pskernel.transports.streams import plain_text
 
 if TYPE_CHECKING:

@@ -21,13 +21,13 @@ from pskernel.errors import TransportClosed
 from pskernel.questions import NobodyToAsk
 from pskernel.transports.base import ByteStream
 from pskernel.transports.container import ContainerEndpoint, open_container
-from pskernel.transports.durable import Patience
+from pskernel.transports.durable.stream import Patience
 from pskernel.transports.elevation import Elevation, Handover
 from pskernel.transports.hyperv import HyperVStream
-from pskernel.transports.openssh import open_openssh
-from pskernel.transports.opensshrelay import open_socket_by_openssh
 from pskernel.transports.process import open_process
-from pskernel.transports.ssh import SSHEndpoint, open_ssh
+from pskernel.transports.ssh.openssh import open_openssh
+from pskernel.transports.ssh.opensshrelay import open_socket_by_openssh
+from pskernel.transports.ssh.subsystem import SSHEndpoint, open_ssh
 from pskernel.transports.unix import open_unix
 from tests.contract import check_byte_stream
 from tests.contract.check_byte_stream import MEGABYTE, Opener, Subject

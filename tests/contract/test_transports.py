@@ -17,11 +17,11 @@ from pskernel.credentials import Secret
 from pskernel.questions import NobodyToAsk
 from pskernel.target import Target
 from pskernel.transports.container import ContainerEndpoint, open_container
-from pskernel.transports.durable import Patience
+from pskernel.transports.durable.stream import Patience
 from pskernel.transports.hyperv import VMEndpoint, open_vm
 from pskernel.transports.outofproc import OutOfProcTransport
 from pskernel.transports.process import open_process
-from pskernel.transports.ssh import SSHEndpoint, open_ssh
+from pskernel.transports.ssh.subsystem import SSHEndpoint, open_ssh
 from pskernel.transports.unix import open_unix
 from pskernel.transports.winrm.endpoint import WinRMEndpoint, WinRMLogin
 from pskernel.transports.winrm.transport import WinRMTransport

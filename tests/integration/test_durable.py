@@ -23,7 +23,7 @@ from pskernel.remoting.loop import LOOP
 from pskernel.session.pipeline import Pipeline
 from pskernel.session.runspace import Runspace, RunspaceState
 from pskernel.target import Target
-from pskernel.transports.durable import Patience
+from pskernel.transports.durable.stream import Patience
 from tests.parts.container import Container, podman
 from tests.parts.cuts import Line
 from tests.parts.netns import Cable, far_host

@@ -15,7 +15,7 @@ import pytest
 
 from pskernel.connect import connect
 from pskernel.target import Target
-from pskernel.transports.durable import DurableStream, Patience
+from pskernel.transports.durable.stream import DurableStream, Patience
 from pskernel.transports.unix import open_unix
 from tests.parts.kernels import wait_gone
 from tests.parts.relays import Relay

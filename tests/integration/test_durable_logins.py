@@ -19,10 +19,10 @@ from pskernel.questions import Asker, NobodyToAsk
 from pskernel.session.runspace import Runspace
 from pskernel.target import Target
 from pskernel.transports.base import PoolGone
-from pskernel.transports.durable import Patience
-from pskernel.transports.sshlogin import SSHEndpoint
-from pskernel.transports.sshrelay import open_socket_by_ssh
-from pskernel.transports.sshstream import SSHStream
+from pskernel.transports.durable.stream import Patience
+from pskernel.transports.ssh.login import SSHEndpoint
+from pskernel.transports.ssh.relay import open_socket_by_ssh
+from pskernel.transports.ssh.stream import SSHStream
 from tests.parts.accounts import Account, another_password
 from tests.parts.cuts import Clock, Line
 from tests.parts.kernels import wait_gone

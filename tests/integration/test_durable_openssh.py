@@ -20,7 +20,7 @@ from pskernel.questions import Asker, NobodyToAsk
 from pskernel.records import HostText, Notice, Record
 from pskernel.session.runspace import Runspace
 from pskernel.target import Target
-from pskernel.transports.durable import Patience
+from pskernel.transports.durable.stream import Patience
 from tests.parts.accounts import Account, another_password
 from tests.parts.cuts import Clock, Line
 from tests.parts.kernels import wait_gone

@@ -26,7 +26,7 @@ from pskernel.records import HostCall, HostText, Notice, PipelineEnd, PipelineSt
 from pskernel.session.interactive import InteractiveSession, SessionLost
 from pskernel.session.runspace import Runspace, RunspaceState
 from pskernel.target import Target
-from pskernel.transports.durable import DurableStream, Patience
+from pskernel.transports.durable.stream import DurableStream, Patience
 from tests.parts.kernels import Gate, wait_gone
 from tests.parts.netns import Cable, far_host
 from tests.parts.sshd import running_sshd

@@ -22,7 +22,7 @@ from pskernel.errors import (
 )
 from pskernel.protocol.durable import Frame, FrameDecoder, encode_frame
 from pskernel.transports.base import ByteStream, Interlude, PoolGone
-from pskernel.transports.durable import DurableStream, Patience
+from pskernel.transports.durable.stream import DurableStream, Patience
 from pskernel.transports.unix import open_unix
 from tests.parts.cuts import Clock
 from tests.parts.relays import ReadStream, Relay

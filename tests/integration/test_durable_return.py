@@ -27,8 +27,8 @@ from pskernel.session.pipeline import Pipeline
 from pskernel.session.runspace import Runspace, RunspaceState
 from pskernel.target import Target
 from pskernel.transports.base import KeptPool, PoolGone
-from pskernel.transports.durable import DurableStream, Patience
-from pskernel.transports.durablepool import DurablePool
+from pskernel.transports.durable.pool import DurablePool
+from pskernel.transports.durable.stream import DurableStream, Patience
 from pskernel.transports.unix import open_unix
 from tests.parts.accounts import Account
 from tests.parts.relays import Relay
@@ -86,12 +86,11 @@ def relays() -> list[psutil.Process]:
     return [each for each, words in named if words[-1].startswith(f"{os.environ['TMPDIR']}/pskernel-session-")]
 
 
-async def gone(target: Target) -> None:
+async def gone() -> None:
     """Nothing is left: relays end their links first, and then themselves."""
     _, alive = await asyncio.to_thread(psutil.wait_procs, relays(), 20)
     assert [] == alive
     assert [] == list(Path(os.environ["TMPDIR"]).glob("pskernel-session-*"))
-    assert [] == await find_shells(target, NOBODY)
 
 
 def script(text: str) -> list[list[Command]]:
@@ -115,7 +114,8 @@ def test_a_session_is_left_and_another_client_finds_it_as_it_was(target: Target)
             await first.reconnect()
         await first.abandon("The test is over.")
         await second.aclose()
-        await gone(target)
+        await gone()
+        assert [] == await find_shells(target, NOBODY)
 
     check(test)
 
@@ -130,7 +130,7 @@ def test_who_left_it_comes_back_and_goes_on(target: Target) -> None:
                     await runspace.run_cell("'must not run'")
                 await runspace.reconnect()
                 assert [str(turn + 1)] == await show(runspace, "$x; $x++")
-        await gone(target)
+        await gone()
 
     check(test)
 
@@ -149,7 +149,7 @@ def test_a_command_is_left_and_the_next_client_gets_all_that_it_says(target: Tar
             records = await rest(pipeline)
             assert [*range(1, 2001), "ended"] == [record.value for record in records if isinstance(record, Output)]
             assert isinstance(records[-1], PipelineEnd)
-        await gone(target)
+        await gone()
 
     check(test)
 
@@ -168,7 +168,7 @@ def test_what_nobody_has_read_waits_for_the_next_client(target: Target) -> None:
         async with await reopen(target, await only(target), NOBODY) as third:
             found = [record.value for record in await rest(third.left.pop()) if isinstance(record, Output)]
             assert ["one", "two"] == found
-        await gone(target)
+        await gone()
 
     check(test)
 
@@ -236,7 +236,7 @@ def test_a_question_that_nobody_has_answered_is_asked_again(target: Target) -> N
             assert "hello Eve\n" == texts[-1]
             # It is answered: who comes after a loss is not asked.
             assert ["Eve"] == await show(second, "$answer")
-        await gone(target)
+        await gone()
 
     check(test)
 
@@ -259,7 +259,7 @@ def test_a_cell_that_has_stopped_in_the_debugger_is_stopped_there_for_the_next_c
                     await debugger.resume(second, debugger.CONTINUE)
                 seen += [record.text for record in [record] if isinstance(record, HostText)]
             assert "went on\n" == seen[-1]
-        await gone(target)
+        await gone()
 
     check(test)
 
@@ -277,7 +277,7 @@ def test_what_runs_is_stopped_by_the_next_client(target: Target) -> None:
             assert isinstance(end, PipelineEnd)
             assert PipelineState.STOPPED is end.state
             assert ["3"] == await show(second, "$x")
-        await gone(target)
+        await gone()
 
     check(test)
 
@@ -318,7 +318,7 @@ def test_a_question_that_was_answered_is_not_asked_again(target: Target) -> None
         assert ["Eve"] == await show(second, "$answer")
         await first.abandon("The test is over.")
         await second.aclose()
-        await gone(target)
+        await gone()
 
     check(test)
 
@@ -342,7 +342,7 @@ def test_what_was_shown_after_a_question_was_stopped_does_not_come_again(target:
             assert [] == second.left
             assert ["new"] == await show(second, "'new'")
             assert [] == second.idle.take()
-        await gone(target)
+        await gone()
 
     check(test)
 
@@ -363,7 +363,7 @@ def test_what_was_said_between_two_cells_waits_for_the_next_client(target: Targe
         async with await reopen(target, await only(target), NOBODY) as second:
             seen = [*await rest(await second.run_cell("1")), *second.idle.take()]
             assert "ticked\n" in [record.text for record in seen if isinstance(record, HostText)]
-        await gone(target)
+        await gone()
 
     check(test)
 
@@ -384,7 +384,7 @@ def test_a_huge_object_that_was_on_its_way_is_left_out_and_the_session_goes_on(t
         assert ["7"] == await show(second, "$y")
         await first.abandon("The test is over.")
         await second.aclose()
-        await gone(target)
+        await gone()
 
     check(test)
 
@@ -406,7 +406,7 @@ def test_a_link_that_is_lost_is_no_word_of_the_relays(target: Target) -> None:
             assert RunspaceState.OPEN is runspace.state
             await pipeline.reply(record, "Eve")
             assert "Eve\n" in [record.text for record in await rest(pipeline) if isinstance(record, HostText)]
-        await gone(target)
+        await gone()
 
     check(test)
 
@@ -418,7 +418,7 @@ def test_a_session_that_does_not_obey_is_ended_though_another_client_had_begun_i
         await first.abandon("The client is gone.")
         second = await reopen(target, await only(target), NOBODY)
         await second.give_up("It does not obey.")
-        await gone(target)
+        await gone()
 
     check(test)
 
@@ -456,7 +456,7 @@ def test_the_second_of_two_clients_is_told_and_may_take_over(target: Target) -> 
         await first.abandon("The test is over.")
         assert ["still 1"] == await show(second, '"still $x"')
         await second.aclose()
-        await gone(target)
+        await gone()
 
     check(test)
 
@@ -469,7 +469,7 @@ def test_a_name_that_is_not_there_yet_is_opened_and_said_to_be_new(target: Targe
             await runspace.disconnect()
             await runspace.abandon("The client is gone.")
         await end_session(target, await only(target), NOBODY)
-        await gone(target)
+        await gone()
 
     check(test)
 
@@ -479,7 +479,7 @@ def test_a_session_that_was_ended_meanwhile_is_gone(target: Target) -> None:
         runspace = await connect(target)
         shell = await only(target)
         await runspace.aclose()
-        await gone(target)
+        await gone()
         with pytest.raises(PoolGone, match="does not exist there any more"):
             await reopen(target, shell, NOBODY)
 
@@ -509,7 +509,7 @@ def test_a_relay_that_was_killed_is_told_and_cleaned(target: Target) -> None:
         runspace = await connect(named(target, "night"))
         assert "There was no session night" in await notice(runspace)
         await runspace.aclose()
-        await gone(target)
+        await gone()
 
     check(test)
 
@@ -525,7 +525,7 @@ def test_an_engine_that_has_ended_meanwhile_is_told(target: Target) -> None:
         await second.wait_ended()
         assert "exited with status" in str(second.error)
         await second.abandon("The test is over.")
-        await gone(target)
+        await gone()
 
     check(test)
 
@@ -539,7 +539,7 @@ def test_several_of_one_name_are_come_back_to_by_their_ids(target: Target) -> No
         assert all(str(each) in str(caught.value) for each in ids)
         for runspace in two:
             await runspace.aclose()
-        await gone(target)
+        await gone()
 
     check(test)
 
@@ -555,7 +555,7 @@ def test_a_session_of_that_name_that_nobody_can_come_back_to_is_no_reason_to_ope
             await connect(named(target, "night"))
         await runspace.reconnect()
         await runspace.aclose()
-        await gone(target)
+        await gone()
 
     check(test)
 
@@ -604,6 +604,6 @@ def test_what_another_user_has_put_there_is_no_session(target: Target, account: 
             (there / name).unlink()
         (there / "pskernel-session-evil").rmdir()
         await runspace.aclose()
-        await gone(target)
+        await gone()
 
     check(test)

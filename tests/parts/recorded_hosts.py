@@ -23,8 +23,8 @@ import asyncssh
 from pskernel.errors import PSKernelError
 from pskernel.protocol.outofproc import Packet, PacketDecoder, PacketKind, encode_data, encode_empty
 from pskernel.transports.base import Payload
-from pskernel.transports.cassette import Cassette
-from pskernel.transports.replay import ReplayTransport
+from pskernel.transports.cassettes.cassette import Cassette
+from pskernel.transports.cassettes.replay import ReplayTransport
 
 __all__ = ["RecordedHosts", "recorded_hosts"]
 

@@ -15,7 +15,7 @@ import psutil
 from pskernel.connect.relays import relay_script
 from pskernel.credentials import Secret
 from pskernel.protocol.durable import Resumable
-from pskernel.transports.durable import DurableStream
+from pskernel.transports.durable.stream import DurableStream
 
 __all__ = ["ReadStream", "Relay"]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from pskernel.records import HostCall, HostText, Notice, PipelineState
 from pskernel.session.runspace import Runspace
 from pskernel.transports.base import Transport
-from pskernel.transports.cassette import Cassette
+from pskernel.transports.cassettes.cassette import Cassette
+from pskernel.transports.cassettes.recording import RecordingTransport
 from pskernel.transports.outofproc import OutOfProcTransport
 from pskernel.transports.process import open_process
-from pskernel.transports.recording import RecordingTransport
 
 # Recorded from a real engine. To make it anew: asyncio.run(record(pwsh, SAMPLE_CELLS))[0].save(SAMPLE)
 # The cells tell nothing of the computer: Write-Host and Write-Information would.

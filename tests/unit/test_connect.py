@@ -15,7 +15,7 @@ from pskernel.credentials import CredentialReference, GivenCredential
 from pskernel.errors import ConnectError, ReplayError, TargetError
 from pskernel.questions import NobodyToAsk
 from pskernel.session.interactive import InteractiveSession
-from pskernel.transports.cassette import Cassette
+from pskernel.transports.cassettes.cassette import Cassette
 from tests.parts.sessions import SAMPLE
 from tests.parts.sshd import Sshd, fingerprint_of, running_sshd
 

@@ -10,7 +10,7 @@ from pskernel.connect.durable import _Answers
 from pskernel.connect.relays import _read, _read_relay
 from pskernel.errors import ConnectError, PromptUnavailable
 from pskernel.questions import Question
-from pskernel.transports.sshlogin import Deadline, Login
+from pskernel.transports.ssh.login import Deadline, Login
 from tests.parts.sshd import Answers
 
 PASSWORD = Question("admin@web01's password: ", lasting="admin@web01 22 password")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pskernel.protocol.noting import noted
 from pskernel.protocol.pipelines import Command, PipelineShape, Screen, Templates
 from pskernel.protocol.runspace import PoolSettings, RunspaceProtocol
-from pskernel.transports.asked import Request
+from pskernel.transports.cassettes.asked import Request
 from tests.parts.wire import (
     CREATE_PIPELINE,
     INIT_RUNSPACEPOOL,

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from pskernel import __version__
 from pskernel.errors import ReplayError
 from pskernel.records import PipelineState
-from pskernel.transports import cassette as module
-from pskernel.transports.asked import Key
-from pskernel.transports.cassette import Act, Cassette, Mark, Recording, Sent
+from pskernel.transports.cassettes import cassette as module
+from pskernel.transports.cassettes.asked import Key
+from pskernel.transports.cassettes.cassette import Act, Cassette, Mark, Recording, Sent
 from tests.parts.sessions import COUNT, SAMPLE, SAMPLE_CELLS
 
 PIPELINE_STATE, OUTPUT, POOL_STATE = 0x00041006, 0x00041004, 0x00021005

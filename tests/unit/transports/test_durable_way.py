@@ -11,9 +11,9 @@ import pytest
 from pskernel.credentials import Secret
 from pskernel.errors import AuthenticationFailed, PSKernelError, TransportClosed
 from pskernel.protocol.durable import Resumable, encode_frame
-from pskernel.transports import durablelink, durableway
 from pskernel.transports.base import ByteStream, Interlude
-from pskernel.transports.durable import DurableStream, Patience
+from pskernel.transports.durable import link, way
+from pskernel.transports.durable.stream import DurableStream, Patience
 
 
 class Clock:
@@ -197,7 +197,7 @@ def test_a_sender_goes_on_when_the_acknowledgements_were_lost_with_the_link() ->
 
 
 def test_patience_bounds_an_attempt_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(durableway, "_LEAST_SECONDS", 0.01)
+    monkeypatch.setattr(way, "_LEAST_SECONDS", 0.01)
 
     async def hang() -> ByteStream:
         return await asyncio.Event().wait()  # type: ignore[return-value]
@@ -212,7 +212,7 @@ def test_patience_bounds_an_attempt_that_hangs(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_lost_link_that_cannot_be_closed_is_not_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(durablelink, "_CLOSE_SECONDS", 0.01)
+    monkeypatch.setattr(link, "_CLOSE_SECONDS", 0.01)
 
     async def test(subject: Subject) -> None:
         subject.next = lambda: Stuck(hello())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pskernel.transports.hostkeys import (
+from pskernel.transports.ssh.hostkeys import (
     HostKey,
     HostKeyPolicy,
     KnownHosts,

@@ -15,8 +15,8 @@ import pytest
 
 from pskernel.errors import HostKeyRejected, PromptUnavailable, TargetError, TargetUnreachable, TransportClosed
 from pskernel.questions import NobodyToAsk, Question
-from pskernel.transports.openssh import open_openssh
-from pskernel.transports.sshlogin import SSHEndpoint
+from pskernel.transports.ssh.login import SSHEndpoint
+from pskernel.transports.ssh.openssh import open_openssh
 from tests.parts.sshd import LoginServer, Sshd, login_server, make_key
 
 pytestmark = pytest.mark.sshd

@@ -17,8 +17,8 @@ import pytest
 from pskernel.errors import ConnectError, HostKeyRejected, TargetUnreachable
 from pskernel.questions import NobodyToAsk
 from pskernel.transports.base import PoolGone
-from pskernel.transports.opensshrelay import ForwardedStream, open_socket_by_openssh
-from pskernel.transports.sshlogin import SSHEndpoint
+from pskernel.transports.ssh.login import SSHEndpoint
+from pskernel.transports.ssh.opensshrelay import ForwardedStream, open_socket_by_openssh
 from tests.parts.cuts import Line
 from tests.parts.sshd import Sshd, make_key
 

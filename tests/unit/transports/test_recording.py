@@ -15,12 +15,12 @@ from pskernel.protocol.pipelines import PipelineShape
 from pskernel.protocol.runspace import PoolReset, PoolSettings, RunspaceProtocol
 from pskernel.records import HostCall, HostText, Notice
 from pskernel.session.runspace import Runspace
-from pskernel.transports import recording as module
-from pskernel.transports.asked import Key
 from pskernel.transports.base import Payload
-from pskernel.transports.cassette import Act, Cassette, Event, Mark, Recording, Sent
-from pskernel.transports.recording import RecordingTransport
-from pskernel.transports.replay import ReplayTransport
+from pskernel.transports.cassettes import recording as module
+from pskernel.transports.cassettes.asked import Key
+from pskernel.transports.cassettes.cassette import Act, Cassette, Event, Mark, Recording, Sent
+from pskernel.transports.cassettes.recording import RecordingTransport
+from pskernel.transports.cassettes.replay import ReplayTransport
 from tests.parts.sessions import (
     ENDLESS,
     PROMPT,

@@ -20,10 +20,10 @@ from pskernel.protocol.pipelines import PipelineShape
 from pskernel.protocol.runspace import PoolOpened, PoolSettings, RunspaceProtocol
 from pskernel.records import ErrorRecord, HostCall, HostText, Notice, Output, PipelineEnd, PipelineState
 from pskernel.session.runspace import Runspace, RunspaceState
-from pskernel.transports.asked import Key
 from pskernel.transports.base import Payload
-from pskernel.transports.cassette import Act, Cassette, Event, Mark, Recording, Sent
-from pskernel.transports.replay import ReplayTransport
+from pskernel.transports.cassettes.asked import Key
+from pskernel.transports.cassettes.cassette import Act, Cassette, Event, Mark, Recording, Sent
+from pskernel.transports.cassettes.replay import ReplayTransport
 from tests.parts.sessions import (
     ENDLESS,
     PROMPT,
@@ -554,7 +554,7 @@ def test_keys_are_exchanged() -> None:
 
 
 def test_a_cell_that_was_stopped_ends_also_where_nobody_stops_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pskernel.transports.replay._STOP_PATIENCE", 0.05)
+    monkeypatch.setattr("pskernel.transports.cassettes.replay._STOP_PATIENCE", 0.05)
 
     async def main() -> None:
         transport = ReplayTransport(Cassette.load(SAMPLE), speed=0)

@@ -26,7 +26,7 @@ from pskernel.errors import (
     TransportClosed,
 )
 from pskernel.questions import NobodyToAsk
-from pskernel.transports.ssh import SSHEndpoint, SSHStream, open_ssh
+from pskernel.transports.ssh.subsystem import SSHEndpoint, SSHStream, open_ssh
 from tests.parts.sshd import Answers, LoginServer, Sshd, login_server, make_key, running_sshd
 
 pytestmark = pytest.mark.sshd

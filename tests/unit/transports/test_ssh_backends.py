@@ -28,10 +28,10 @@ from pskernel.errors import (
 )
 from pskernel.questions import NobodyToAsk, Question
 from pskernel.transports.base import ByteStream
-from pskernel.transports.hostkeys import ShownKey, unexpected_key
-from pskernel.transports.openssh import open_openssh
-from pskernel.transports.ssh import SSHEndpoint, open_ssh
-from pskernel.transports.sshlogin import how_it_left
+from pskernel.transports.ssh.hostkeys import ShownKey, unexpected_key
+from pskernel.transports.ssh.login import how_it_left
+from pskernel.transports.ssh.openssh import open_openssh
+from pskernel.transports.ssh.subsystem import SSHEndpoint, open_ssh
 from tests.parts.sshd import Answers, LoginServer, Sshd, fingerprint_of, free_port, login_server, make_key, running_sshd
 
 pytestmark = pytest.mark.sshd

@@ -6,7 +6,7 @@ import pytest
 
 from pskernel.errors import AuthenticationFailed, PromptUnavailable, TargetError
 from pskernel.questions import NobodyToAsk, Question
-from pskernel.transports.sshlogin import Deadline, Login, SSHEndpoint, Unreached, how_it_left, is_password_prompt
+from pskernel.transports.ssh.login import Deadline, Login, SSHEndpoint, Unreached, how_it_left, is_password_prompt
 from tests.parts.sshd import Answers
 
 

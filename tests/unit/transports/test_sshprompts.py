@@ -14,10 +14,10 @@ import pytest
 
 from pskernel.errors import ConnectError
 from pskernel.questions import NobodyToAsk
-from pskernel.transports import askpass
-from pskernel.transports.hostkeys import ShownKey
-from pskernel.transports.sshlogin import Deadline, Login
-from pskernel.transports.sshprompts import PromptBridge
+from pskernel.transports.ssh import askpass
+from pskernel.transports.ssh.hostkeys import ShownKey
+from pskernel.transports.ssh.login import Deadline, Login
+from pskernel.transports.ssh.prompts import PromptBridge
 from tests.parts.sshd import Answers
 
 HOST_KEY_PROMPT = (

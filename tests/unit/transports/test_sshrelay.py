@@ -11,9 +11,9 @@ import pytest
 
 from pskernel.errors import PSKernelError, TargetUnreachable
 from pskernel.questions import NobodyToAsk
-from pskernel.transports import sshrelay
 from pskernel.transports.base import PoolGone
-from pskernel.transports.sshlogin import SSHEndpoint
+from pskernel.transports.ssh import relay
+from pskernel.transports.ssh.login import SSHEndpoint
 
 
 class Connection:
@@ -53,9 +53,9 @@ def test_only_a_server_that_is_there_can_say_that_the_relay_is_gone(
     monkeypatch: pytest.MonkeyPatch, code: int, closed: bool, kind: type[PSKernelError]
 ) -> None:
     monkeypatch.setattr(Route, "connection", Connection(code, closed=closed), raising=False)
-    monkeypatch.setattr(sshrelay, "Route", Route)
+    monkeypatch.setattr(relay, "Route", Route)
     endpoint = SSHEndpoint("web01")
     with pytest.raises(kind) as caught:
-        asyncio.run(sshrelay.open_socket_by_ssh(endpoint, "/tmp/s", asker=cast("Any", NobodyToAsk()), secret=None))
+        asyncio.run(relay.open_socket_by_ssh(endpoint, "/tmp/s", asker=cast("Any", NobodyToAsk()), secret=None))
     assert kind is type(caught.value)
     assert "sshd_config" not in str(caught.value)

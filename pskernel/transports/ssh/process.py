@@ -27,10 +27,10 @@ from pskernel.transports.pipes import (
     read_pipe_name,
     read_temp_folder,
 )
-from pskernel.transports.ssh import WINDOW, Route
-from pskernel.transports.sshfiles import open_files
-from pskernel.transports.sshlogin import SSHEndpoint, Unreached
-from pskernel.transports.sshstream import ChannelSession, SSHStream
+from pskernel.transports.ssh.files import open_files
+from pskernel.transports.ssh.login import SSHEndpoint, Unreached
+from pskernel.transports.ssh.stream import ChannelSession, SSHStream
+from pskernel.transports.ssh.subsystem import WINDOW, Route
 from pskernel.transports.streams import plain_text
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ async def open_ssh_process(
 
     Raises:
         CannotAttach: there is no such process, or it lets nobody in.
-        ConnectError: as :func:`pskernel.transports.ssh.open_ssh`, or the server opens no sockets.
+        ConnectError: as :func:`pskernel.transports.ssh.subsystem.open_ssh`, or the server opens no sockets.
     """
     route = Route(asker, tell)
     try:

@@ -9,7 +9,7 @@ from typing import Final
 from pskernel.errors import PSKernelError
 from pskernel.protocol.durable import Frame, FrameDecoder, Refusal, Resumable
 from pskernel.transports.base import ByteStream, PoolGone, TakenOver
-from pskernel.transports.durableway import HungUp
+from pskernel.transports.durable.way import HungUp
 
 __all__ = ["drop", "greet"]
 

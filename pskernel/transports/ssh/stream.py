@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pskernel.errors import TransportClosed
 from pskernel.transports.base import Peer
-from pskernel.transports.sshlogin import how_it_left
+from pskernel.transports.ssh.login import how_it_left
 from pskernel.transports.streams import CHUNK, CLOSED_HERE, Gate, Inbox, Tail, plain_text
 
 if TYPE_CHECKING:

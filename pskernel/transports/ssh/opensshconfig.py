@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import os
 import signal
@@ -11,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pskernel.errors import TargetError
-from pskernel.transports.hostkeys import host_label
 from pskernel.transports.process import child_environment
-from pskernel.transports.sshlogin import SSHEndpoint, in_configuration
+from pskernel.transports.ssh.hostkeys import host_label
+from pskernel.transports.ssh.login import SSHEndpoint, in_configuration
 
 __all__ = ["SSHConfig", "command_line", "forwarding_line", "read_config"]
 
@@ -141,8 +142,9 @@ async def _read(endpoint: SSHEndpoint) -> SSHConfig:
         output, errors = await process.communicate()
     finally:
         if process.returncode is None:
-            # With what it has started (Match exec).
-            process.kill() if sys.platform == "win32" else os.killpg(process.pid, signal.SIGKILL)
+            # With what it has started (Match exec). It may have ended just now.
+            with contextlib.suppress(ProcessLookupError):
+                process.kill() if sys.platform == "win32" else os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     if process.returncode:
         reason = errors.decode(errors="replace").strip().splitlines()

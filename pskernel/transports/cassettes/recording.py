@@ -14,7 +14,6 @@ from psrpcore.types import PSRPMessageType as Kind
 from pskernel.errors import RemoteProtocolError, ReplayError
 from pskernel.protocol.fragments import Message, Reassembler, parse_message
 from pskernel.records import PipelineState
-from pskernel.transports.asked import ClientMessage, ClientReader, Request
 from pskernel.transports.base import (
     FileAccess,
     Gone,
@@ -25,7 +24,18 @@ from pskernel.transports.base import (
     Peer,
     Transport,
 )
-from pskernel.transports.cassette import MAX_BYTES, Act, Cassette, Event, Mark, Recording, Sent, final_state, opens
+from pskernel.transports.cassettes.asked import ClientMessage, ClientReader, Request
+from pskernel.transports.cassettes.cassette import (
+    MAX_BYTES,
+    Act,
+    Cassette,
+    Event,
+    Mark,
+    Recording,
+    Sent,
+    final_state,
+    opens,
+)
 
 if TYPE_CHECKING:
     from pskernel.records import Notice

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from pskernel.errors import ConnectError
-from pskernel.transports import askpass
-from pskernel.transports.hostkeys import ShownKey
-from pskernel.transports.sshlogin import is_password_prompt
+from pskernel.transports.ssh import askpass
+from pskernel.transports.ssh.hostkeys import ShownKey
+from pskernel.transports.ssh.login import is_password_prompt
 from pskernel.transports.streams import plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from pskernel.transports.sshlogin import Login
+    from pskernel.transports.ssh.login import Login
 
 __all__ = ["PromptBridge"]
 

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 
 from pskernel.errors import ConnectError, TargetUnreachable
 from pskernel.transports import leash
-from pskernel.transports.openssh import SSHChild, log_in
-from pskernel.transports.opensshconfig import forwarding_line
-from pskernel.transports.sshsocket import lost_meanwhile, not_opened
+from pskernel.transports.ssh.openssh import SSHChild, log_in
+from pskernel.transports.ssh.opensshconfig import forwarding_line
+from pskernel.transports.ssh.sockets import lost_meanwhile, not_opened
 from pskernel.transports.unix import UnixStream, open_unix
 
 if TYPE_CHECKING:
     from pskernel.questions import Asker
     from pskernel.transports.base import Secret
-    from pskernel.transports.opensshconfig import SSHConfig
-    from pskernel.transports.sshlogin import Login, SSHEndpoint
+    from pskernel.transports.ssh.login import Login, SSHEndpoint
+    from pskernel.transports.ssh.opensshconfig import SSHConfig
 
 __all__ = ["ForwardedStream", "open_socket_by_openssh"]
 
@@ -45,7 +45,7 @@ async def open_socket_by_openssh(
     """Log in and open a socket there; ``advice`` is for a server that does not open it.
 
     Raises:
-        ConnectError: as :func:`pskernel.transports.openssh.open_openssh`.
+        ConnectError: as :func:`pskernel.transports.ssh.openssh.open_openssh`.
         PoolGone: the server does not open the socket.
         TargetUnreachable: also when the connection ends meanwhile.
     """

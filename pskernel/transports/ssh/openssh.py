@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pskernel.errors import ConnectError, HostKeyRejected, TargetUnreachable
 from pskernel.transports.base import Peer, Secret
-from pskernel.transports.hostkeys import (
+from pskernel.transports.process import Child, ProcessStream, start
+from pskernel.transports.ssh.hostkeys import (
     ShownKey,
     accepted_key,
     changed_key,
@@ -31,11 +32,10 @@ from pskernel.transports.hostkeys import (
     unexpected_key,
     unknown_key,
 )
-from pskernel.transports.opensshconfig import SSHConfig, command_line, read_config
-from pskernel.transports.process import Child, ProcessStream, start
-from pskernel.transports.sshlogin import Deadline, Login, SSHEndpoint, Unreached, how_it_left
-from pskernel.transports.sshprompts import PromptBridge
-from pskernel.transports.sshstream import elevated
+from pskernel.transports.ssh.login import Deadline, Login, SSHEndpoint, Unreached, how_it_left
+from pskernel.transports.ssh.opensshconfig import SSHConfig, command_line, read_config
+from pskernel.transports.ssh.prompts import PromptBridge
+from pskernel.transports.ssh.stream import elevated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,9 +80,9 @@ async def open_openssh(
 ) -> ProcessStream:
     """Log in with the system's ssh and start a subsystem, or PowerShell by sudo.
 
-    Arguments and errors are those of :func:`pskernel.transports.ssh.open_ssh`. Returns once the server has accepted
-    the subsystem. An existing shared connection is used (ControlPath), but not with accept_host_key, for which the key
-    has to be seen; none is made, because it would outlive us.
+    Arguments and errors are those of :func:`pskernel.transports.ssh.subsystem.open_ssh`. Returns once the server has
+    accepted the subsystem. An existing shared connection is used (ControlPath), but not with accept_host_key, for which
+    the key has to be seen; none is made, because it would outlive us.
     """
     child = await log_in(
         endpoint,

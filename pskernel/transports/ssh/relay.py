@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import asyncssh
 
 from pskernel.transports.base import ByteStream
-from pskernel.transports.ssh import WINDOW, Route, start_session
-from pskernel.transports.sshfiles import open_files
-from pskernel.transports.sshlogin import SSHEndpoint, Unreached
-from pskernel.transports.sshsocket import FORWARDS_NONE, GONE, lost_meanwhile, not_opened
-from pskernel.transports.sshstream import ChannelSession, SSHStream
+from pskernel.transports.ssh.files import open_files
+from pskernel.transports.ssh.login import SSHEndpoint, Unreached
+from pskernel.transports.ssh.sockets import FORWARDS_NONE, GONE, lost_meanwhile, not_opened
+from pskernel.transports.ssh.stream import ChannelSession, SSHStream
+from pskernel.transports.ssh.subsystem import WINDOW, Route, start_session
 
 if TYPE_CHECKING:
     from pskernel.questions import Asker
     from pskernel.transports.base import Secret
-    from pskernel.transports.sshconfig import Settings
+    from pskernel.transports.ssh.config import Settings
 
 __all__ = ["open_socket_by_ssh", "start_by_ssh"]
 
@@ -37,7 +37,7 @@ async def start_by_ssh(
     """Log in, let ``run`` use the subsystem, and open the socket of which it returns the path.
 
     Raises:
-        ConnectError: as :func:`pskernel.transports.ssh.open_ssh`.
+        ConnectError: as :func:`pskernel.transports.ssh.subsystem.open_ssh`.
         PoolGone: the server does not open the socket.
         TargetUnreachable: also when the connection ends meanwhile.
     """

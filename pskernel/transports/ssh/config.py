@@ -14,7 +14,7 @@ import asyncssh
 from pskernel.errors import TargetError
 
 if TYPE_CHECKING:
-    from pskernel.transports.sshlogin import SSHEndpoint
+    from pskernel.transports.ssh.login import SSHEndpoint
 
 __all__ = ["Settings", "config_files", "read_settings"]
 

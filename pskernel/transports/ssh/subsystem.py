@@ -1,4 +1,4 @@
-"""A byte stream over an SSH subsystem, with asyncssh (which only this module, sshconfig and sshkeys import).
+"""A byte stream over an SSH subsystem, with asyncssh (which only this module, config and keys import).
 
 What asyncssh does not do is done here: host keys are always checked, also where the ssh configuration says not to;
 jump hosts are logged in to with the same care as the target; no key file of the configuration has to exist; a locked
@@ -20,12 +20,12 @@ import asyncssh
 
 from pskernel.errors import ConnectError, HostKeyRejected, TargetError, TargetUnreachable
 from pskernel.transports.base import Peer, Secret
-from pskernel.transports.hostkeys import HostKey, HostKeyPolicy, accepted_key, remember
-from pskernel.transports.sshconfig import Settings, config_files, read_settings
-from pskernel.transports.sshfiles import open_files
-from pskernel.transports.sshkeys import Keys
-from pskernel.transports.sshlogin import Deadline, Login, SSHEndpoint, Unreached, parse_jump
-from pskernel.transports.sshstream import ChannelSession, SSHStream, elevated
+from pskernel.transports.ssh.config import Settings, config_files, read_settings
+from pskernel.transports.ssh.files import open_files
+from pskernel.transports.ssh.hostkeys import HostKey, HostKeyPolicy, accepted_key, remember
+from pskernel.transports.ssh.keys import Keys
+from pskernel.transports.ssh.login import Deadline, Login, SSHEndpoint, Unreached, parse_jump
+from pskernel.transports.ssh.stream import ChannelSession, SSHStream, elevated
 from pskernel.transports.streams import plain_text
 
 if TYPE_CHECKING:

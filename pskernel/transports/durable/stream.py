@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 from pskernel.errors import PSKernelError, RemoteProtocolError, TransportClosed
 from pskernel.protocol.durable import MAX_BODY, Frame, FrameDecoder, Left, Resumable, encode_frame
 from pskernel.transports.base import ByteStream, FileAccess, Interlude, KnowsPeer, Peer
-from pskernel.transports.durablefiles import ResumedFiles, open_files_of
-from pskernel.transports.durablelink import drop, greet
-from pskernel.transports.durableway import Patience, Trouble, way_ended
+from pskernel.transports.durable.files import ResumedFiles, open_files_of
+from pskernel.transports.durable.link import drop, greet
+from pskernel.transports.durable.way import Patience, Trouble, way_ended
 from pskernel.transports.streams import CLOSED_HERE, plain_text
 
 __all__ = ["DurableStream", "Patience"]

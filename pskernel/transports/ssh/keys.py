@@ -14,8 +14,8 @@ from pskernel.errors import TargetError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from pskernel.transports.sshconfig import Settings
-    from pskernel.transports.sshlogin import Login
+    from pskernel.transports.ssh.config import Settings
+    from pskernel.transports.ssh.login import Login
 
 __all__ = ["Keys"]
 

@@ -32,7 +32,7 @@ from pskernel.errors import RemoteProtocolError, ReplayError
 from pskernel.protocol.decode import decode_state
 from pskernel.protocol.fragments import MessageType
 from pskernel.records import PipelineState
-from pskernel.transports.asked import Key
+from pskernel.transports.cassettes.asked import Key
 
 __all__ = ["MAX_BYTES", "Act", "Cassette", "Event", "Mark", "Recording", "Sent", "final_state", "opens"]
 

@@ -16,12 +16,12 @@ from pskernel.errors import TransportClosed
 from pskernel.protocol.clixml import escape_text
 from pskernel.protocol.fragments import build_message, fragment
 from pskernel.records import Notice, PipelineState
-from pskernel.transports.asked import ClientMessage, ClientReader, Key, Request
 from pskernel.transports.base import Payload
-from pskernel.transports.cassette import Act, Event, Mark, Sent
+from pskernel.transports.cassettes.asked import ClientMessage, ClientReader, Key, Request
+from pskernel.transports.cassettes.cassette import Act, Event, Mark, Sent
 
 if TYPE_CHECKING:
-    from pskernel.transports.cassette import Cassette
+    from pskernel.transports.cassettes.cassette import Cassette
 
 __all__ = ["ReplayTransport"]
 

@@ -17,7 +17,7 @@ from pskernel.transports.base import Payload
 from pskernel.transports.outofproc import OutOfProcTransport
 
 if TYPE_CHECKING:
-    from pskernel.transports.durable import DurableStream
+    from pskernel.transports.durable.stream import DurableStream
 
 __all__ = ["DurablePool", "noted_pool"]
 
