@@ -246,6 +246,10 @@ def show_end(ended: Ended, *, shows_file: bool) -> None:
         RunState.REFUSED: "Ended early, at a cell that was not sent,",
         RunState.INTERRUPTED: "Interrupted",
     }
+    if report.came_back is not None and report.target is not None:
+        name = Target.parse(report.target).options.session
+        was_there = f"It ran in the session {name}, which was there already."
+        output().print(was_there if report.came_back else f"There was no session {name} there: a new one was opened.")
     if report.dry:
         output().print(f"This was a dry run: nothing was changed, and {report.withheld} cells were not run.")
     written = f" Written to {ended.written}." if shows_file and ended.written is not None else ""

@@ -130,11 +130,13 @@ async def connect_by_name(target: Target, asker: Asker, *, credential: GivenCred
     """
     name, label = target.options.session or "", target.label
     runspace = await _come_back(target, asker, credential)
+    was_there = isinstance(runspace, Runspace)
     if isinstance(runspace, Runspace):
         news = f"Back in the session {name} on {label}, with the variables and the location that it has."
     else:
         runspace = await open_runspace(runspace, target, asker)
         news = f"There was no session {name} on {label}: a new one was opened."
+    runspace.was_there = was_there
     runspace.idle.add(Notice(news))
     return runspace
 

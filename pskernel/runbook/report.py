@@ -108,6 +108,8 @@ class Report:
         target: the canonical URL of the target.
         computer: what the remote calls itself; so ``user`` and ``version``, of its PowerShell.
         identity: the host key or certificate by which the target was known, and how the user was.
+        came_back: whether the session that the target names was there before the run, which has not opened it; None
+            where it names none.
         started: when, as ISO 8601 in UTC.
         duration: seconds.
         had_errors: whether any cell failed or wrote an error record.
@@ -128,6 +130,7 @@ class Report:
     user: str | None = None
     version: str | None = None
     identity: dict[str, str] | None = None
+    came_back: bool | None = None
     started: str = ""
     duration: float = 0.0
     had_errors: bool = False

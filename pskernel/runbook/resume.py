@@ -25,9 +25,9 @@ _NOT_REACHED = "had not been reached"
 # What a report holds, as JSON.
 _TEXT = str | None
 _KINDS: dict[str, Any] = {
-    "target": _TEXT, "computer": _TEXT, "user": _TEXT, "version": _TEXT, "identity": dict | None, "started": str,
-    "duration": int | float, "had_errors": bool, "unanswered": int, "dry": bool, "withheld": int,
-    "exit_code": int | None, "failed_cell": int | None,
+    "target": _TEXT, "computer": _TEXT, "user": _TEXT, "version": _TEXT, "identity": dict | None,
+    "came_back": bool | None, "started": str, "duration": int | float, "had_errors": bool, "unanswered": int,
+    "dry": bool, "withheld": int, "exit_code": int | None, "failed_cell": int | None,
     "state": str, "problem": str, "error_id": str, "book": str, "parameters": str, "notebook": str, "earlier": list,
 }  # fmt: skip
 

@@ -287,6 +287,8 @@ class NotebookRun:
             report.version, report.user = session.facts.version, session.facts.user
             report.computer = session.facts.computer
             peer = session.runspace.peer if session.runspace is not None else None
+            if report.came_back is None and session.runspace is not None:
+                report.came_back = session.runspace.was_there
             if peer is not None and (peer.key or peer.auth):
                 report.identity = {"key": peer.key, "auth": peer.auth}
             self.notebook.metadata["language_info"] = nbformat.from_dict({**_LANGUAGE, "version": report.version})

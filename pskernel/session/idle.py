@@ -25,6 +25,7 @@ class IdleRecords:
         self.told = asyncio.Event()
         self._records: deque[tuple[Record, int]] = deque()
         self._bytes = 0
+        self._waits = False
 
     def add(self, record: Record, received: int = 0) -> None:
         """Keep a record, for which ``received`` bytes came over the line. One that is too large alone is dropped."""
@@ -35,17 +36,24 @@ class IdleRecords:
             self._bytes -= self._records.popleft()[1]
         if isinstance(record, Notice):
             self.told.set()
+        else:
+            self._waits = True
 
     @property
-    def is_empty(self) -> bool:
-        """Whether nothing is kept."""
-        return not self._records
+    def waits(self) -> bool:
+        """Whether there is something of the remote's that nobody could have taken yet."""
+        return self._waits
+
+    def passed_over(self) -> None:
+        """Somebody runs the next pipeline, and could have taken what is kept."""
+        self._waits = False
 
     def take(self) -> list[Record]:
         """Everything kept, once."""
         records = [record for record, _ in self._records]
         self._records.clear()
         self._bytes = 0
+        self._waits = False
         self.told.clear()
         return records
 

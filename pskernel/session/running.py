@@ -34,8 +34,8 @@ class RunningPipelines:
 
     @property
     def is_unread(self) -> bool:
-        """Whether one that has ended stays until somebody has read it."""
-        return any(pipeline.ended and not pipeline.is_read for pipeline in self._stack)
+        """Whether one that has ended stays until somebody has read it. Ours do not: who asked may be gone."""
+        return any(pipeline.ended and not pipeline.is_read and not pipeline.ours for pipeline in self._stack)
 
     def add(self, pipeline: Pipeline) -> None:
         """Note that a pipeline starts."""

@@ -54,6 +54,9 @@ class Runspace(LeavesPool, Beside):
     Use :meth:`open` to make one; close it with :meth:`aclose` or ``async with``.
     """
 
+    # Whether a session that was asked for by its name was there already, and not opened then.
+    was_there: bool | None = None
+
     def __init__(self, transport: Transport, protocol: RunspaceProtocol) -> None:
         super().__init__()
         self._transport = transport
@@ -240,6 +243,8 @@ class Runspace(LeavesPool, Beside):
             turn.release()
             raise
         self._running.add(pipeline)
+        if not ours:
+            self.idle.passed_over()
         sending = self._chore(self._replies.begin(pipeline, create, input_clixml))
         try:
             await asyncio.shield(sending)

@@ -22,8 +22,9 @@ class Taking:
     """Tells the transport when everything was taken.
 
     Not taken is a part of a message, a record that nobody has read, and a question that nobody has answered: whoever
-    comes to the session next must be able to show it, and to answer. Nor is what was said between two cells and is
-    kept for the next, and the end of a pipeline that is not closed: whoever comes next must hear of it, to close it.
+    comes to the session next must be able to show it, and to answer. Nor is what the remote said between two cells,
+    until whoever runs the next one could have taken it; nor the end of a pipeline that is not closed: whoever comes
+    next must hear of it, to close it.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Taking:
         """Find out whether that is so now."""
         if self._keeper is None or self._asked or not self._protocol.is_between_messages:
             return
-        if self._running.all_taken and self._idle.is_empty:
+        if self._running.all_taken and not self._idle.waits:
             self._keeper.taken(at_once=self._is_urgent)
             self._is_urgent = False
 

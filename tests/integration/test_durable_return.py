@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pskernel.connect import connect, find_relays, find_shells, reopen
+from pskernel.connect import relays as starting
 from pskernel.connect.kept import end_session
 from pskernel.errors import ConnectError, RunspaceStateError, TargetError, TransportClosed
 from pskernel.protocol.hostvalues import Secret
@@ -27,6 +28,7 @@ from pskernel.session.pipeline import Pipeline
 from pskernel.session.runspace import Runspace, RunspaceState
 from pskernel.target import Target
 from pskernel.transports.base import KeptPool, PoolGone
+from pskernel.transports.durable import stream
 from pskernel.transports.durable.pool import DurablePool
 from pskernel.transports.durable.stream import DurableStream, Patience
 from pskernel.transports.unix import open_unix
@@ -116,6 +118,45 @@ def test_a_session_is_left_and_another_client_finds_it_as_it_was(target: Target)
         await second.aclose()
         await gone()
         assert [] == await find_shells(target, NOBODY)
+
+    check(test)
+
+
+def test_neither_news_nor_a_question_that_nobody_waits_for_any_more_delay_who_leaves(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It would wait for ever.
+    monkeypatch.setattr(stream, "_TAKE_SECONDS", 1000.0)
+
+    async def test() -> None:
+        # That it is new is told with the first cell, which does not come.
+        first = await connect(named(target, "night"))
+        asked = await first.invoke("1", ours=True)
+        await asked.wait_ended()
+        await first.disconnect()
+        shell = await only(target)
+        assert () == shell.running
+        second = await reopen(target, shell, NOBODY)
+        assert [] == second.left
+        assert ["2"] == await show(second, "2")
+        await second.aclose()
+        await first.abandon("The test is over.")
+        await gone()
+
+    check(test)
+
+
+def test_who_never_takes_what_is_told_between_cells_is_not_kept_waiting(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starting, "_MOST_KEPT", 100_000)
+
+    async def test() -> None:
+        # That it is new is told between the cells.
+        async with await connect(named(target, "night")) as runspace:
+            for _ in range(4):
+                assert ["x" * 50_000] == await show(runspace, "'x' * 50000")
+        await gone()
 
     check(test)
 
