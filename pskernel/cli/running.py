@@ -248,8 +248,8 @@ def show_end(ended: Ended, *, shows_file: bool) -> None:
     }
     if report.came_back is not None and report.target is not None:
         name = Target.parse(report.target).options.session
-        was_there = f"It ran in the session {name}, which was there already."
-        output().print(was_there if report.came_back else f"There was no session {name} there: a new one was opened.")
+        news = "was there already." if report.came_back else "was not there: a new one was opened."
+        output().print(f"The session {name} {news}")
     if report.dry:
         output().print(f"This was a dry run: nothing was changed, and {report.withheld} cells were not run.")
     written = f" Written to {ended.written}." if shows_file and ended.written is not None else ""

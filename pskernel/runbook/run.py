@@ -26,6 +26,7 @@ from pskernel.runbook.notebook import NotebookError, counts, digest, parameters_
 from pskernel.runbook.onrecord import OnRecord
 from pskernel.runbook.report import AFTER_CELL, CellDone, CellState, Report, RunState, Watcher, tell
 from pskernel.runbook.saving import Saving, alone
+from pskernel.session.interactive import InteractiveSession
 
 __all__ = ["NotebookRun"]
 
@@ -283,12 +284,12 @@ class NotebookRun:
             report.exit_code = judged.exit_code
         if self._place.target is not None:
             report.target = self._place.target.redacted
+        if session is not None:
+            self._note_origin(session)
         if session is not None and session.facts.version:
             report.version, report.user = session.facts.version, session.facts.user
             report.computer = session.facts.computer
             peer = session.runspace.peer if session.runspace is not None else None
-            if report.came_back is None and session.runspace is not None:
-                report.came_back = session.runspace.was_there
             if peer is not None and (peer.key or peer.auth):
                 report.identity = {"key": peer.key, "auth": peer.auth}
             self.notebook.metadata["language_info"] = nbformat.from_dict({**_LANGUAGE, "version": report.version})
@@ -298,10 +299,15 @@ class NotebookRun:
             report.failed_cell = None if judged.state is CellState.EXITED else index
             report.problem, report.error_id = judged.message, judged.error_id
 
+    def _note_origin(self, session: InteractiveSession) -> None:
+        if self.report.came_back is None:
+            self.report.came_back = session.was_there
+
     async def _close(self) -> None:
         session = self._place.session
         if session is None:
             return
+        self._note_origin(session)
         if self._asked > 1:
             await session.abandon("The run was given up.")
         try:

@@ -41,12 +41,8 @@ class IdleRecords:
 
     @property
     def waits(self) -> bool:
-        """Whether there is something of the remote's that nobody could have taken yet."""
+        """Whether the remote has said something that nobody has taken yet."""
         return self._waits
-
-    def passed_over(self) -> None:
-        """Somebody runs the next pipeline, and could have taken what is kept."""
-        self._waits = False
 
     def take(self) -> list[Record]:
         """Everything kept, once."""

@@ -73,6 +73,8 @@ class InteractiveSession:
         self.stopped: Pipeline | None = None
         # How many sessions there were, this one included.
         self.number = 0
+        # As the runspace has it that was opened last.
+        self.was_there: bool | None = None
         self._runspace: Runspace | None = None
         self._opening: asyncio.Task[Runspace] | None = None
         self._closed = False
@@ -320,6 +322,7 @@ class InteractiveSession:
             raise
         self.number += 1
         self.stopped = None
+        self.was_there = runspace.was_there
         self._runspace = runspace
         # Opened in the background, nobody may ever wait for it, and it must not be taken for the next session.
         self._opening = None

@@ -243,8 +243,6 @@ class Runspace(LeavesPool, Beside):
             turn.release()
             raise
         self._running.add(pipeline)
-        if not ours:
-            self.idle.passed_over()
         sending = self._chore(self._replies.begin(pipeline, create, input_clixml))
         try:
             await asyncio.shield(sending)

@@ -22,9 +22,8 @@ class Taking:
     """Tells the transport when everything was taken.
 
     Not taken is a part of a message, a record that nobody has read, and a question that nobody has answered: whoever
-    comes to the session next must be able to show it, and to answer. Nor is what the remote said between two cells,
-    until whoever runs the next one could have taken it; nor the end of a pipeline that is not closed: whoever comes
-    next must hear of it, to close it.
+    comes to the session next must be able to show it, and to answer. Nor is what the remote said between two cells and
+    is kept for the next; nor the end of a pipeline that is not closed: whoever comes next must hear of it, to close it.
     """
 
     def __init__(

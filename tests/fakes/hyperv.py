@@ -72,13 +72,13 @@ class VirtualMachine:
             with contextlib.suppress(OSError):
                 line.shutdown(socket.SHUT_RDWR)
             line.close()
-        for thread in self._threads:
-            thread.join(10)
-            assert not thread.is_alive()
         for child in self.children:
             child.kill()
             child.wait()
         self._folder.cleanup()
+        for thread in self._threads:
+            thread.join(10)
+        assert not any(thread.is_alive() for thread in self._threads)
 
     def connect(self, machine: UUID, service: UUID, seconds: float) -> socket.socket:
         """What stands for :func:`pskernel.transports.hyperv.connect_hyperv`."""

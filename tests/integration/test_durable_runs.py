@@ -41,13 +41,16 @@ def ran(folder: Path, target: str, *cells: str) -> tuple[str, object, str]:
 
 def test_a_run_says_whether_its_session_was_there(tmp_path: Path, night: str, pwsh: str) -> None:
     said, came_back, engine = ran(tmp_path, f"{night}&keep=1", "$x = 42", "$PID")
-    assert ("There was no session night there: a new one was opened." in said, came_back) == (True, False)
+    assert ("The session night was not there: a new one was opened." in said, came_back) == (True, False)
     said, came_back, shown = ran(tmp_path, f"{night}&keep=1", '"$x $PID"')
-    assert ("It ran in the session night, which was there already." in said, came_back) == (True, True)
+    assert ("The session night was there already." in said, came_back) == (True, True)
     assert f"42 {engine}" == shown
 
     said, came_back, _ = ran(tmp_path, night, "1")
     assert came_back is True
     assert not psutil.pid_exists(int(engine))
+    # The session is gone before it is asked.
+    said, came_back, _ = ran(tmp_path, night, "exit 0")
+    assert ("The session night was not there" in said, came_back) == (True, False)
     said, came_back, _ = ran(tmp_path, f"process:{pwsh}", "1")
     assert ("session" in said, came_back) == (False, None)

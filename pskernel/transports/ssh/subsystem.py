@@ -1,4 +1,4 @@
-"""A byte stream over an SSH subsystem, with asyncssh (which only this module, config and keys import).
+"""A byte stream over an SSH subsystem, with asyncssh.
 
 What asyncssh does not do is done here: host keys are always checked, also where the ssh configuration says not to;
 jump hosts are logged in to with the same care as the target; no key file of the configuration has to exist; a locked
