@@ -129,14 +129,14 @@ async def connect_by_name(target: Target, asker: Asker, *, credential: GivenCred
         TargetError, ConnectError: as :func:`pskernel.connect.connect`.
     """
     name, label = target.options.session or "", target.label
-    runspace = await _come_back(target, asker, credential)
-    was_there = isinstance(runspace, Runspace)
-    if isinstance(runspace, Runspace):
+    found = await _come_back(target, asker, credential)
+    if isinstance(found, Runspace):
+        runspace = found
         news = f"Back in the session {name} on {label}, with the variables and the location that it has."
     else:
-        runspace = await open_runspace(runspace, target, asker)
+        runspace = await open_runspace(found, target, asker)
         news = f"There was no session {name} on {label}: a new one was opened."
-    runspace.was_there = was_there
+    runspace.was_there = runspace is found
     runspace.idle.add(Notice(news))
     return runspace
 

@@ -109,7 +109,7 @@ class Report:
         computer: what the remote calls itself; so ``user`` and ``version``, of its PowerShell.
         identity: the host key or certificate by which the target was known, and how the user was.
         came_back: whether the session that the target names was there before the run, which has not opened it; None
-            where it names none.
+            where it names none, or none was reached.
         started: when, as ISO 8601 in UTC.
         duration: seconds.
         had_errors: whether any cell failed or wrote an error record.

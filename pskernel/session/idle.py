@@ -25,7 +25,6 @@ class IdleRecords:
         self.told = asyncio.Event()
         self._records: deque[tuple[Record, int]] = deque()
         self._bytes = 0
-        self._waits = False
 
     def add(self, record: Record, received: int = 0) -> None:
         """Keep a record, for which ``received`` bytes came over the line. One that is too large alone is dropped."""
@@ -36,20 +35,17 @@ class IdleRecords:
             self._bytes -= self._records.popleft()[1]
         if isinstance(record, Notice):
             self.told.set()
-        else:
-            self._waits = True
 
     @property
     def waits(self) -> bool:
         """Whether the remote has said something that nobody has taken yet."""
-        return self._waits
+        return any(not isinstance(record, Notice) for record, _ in self._records)
 
     def take(self) -> list[Record]:
         """Everything kept, once."""
         records = [record for record, _ in self._records]
         self._records.clear()
         self._bytes = 0
-        self._waits = False
         self.told.clear()
         return records
 

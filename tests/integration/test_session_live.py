@@ -96,7 +96,7 @@ async def free(runspace: Runspace) -> None:
 @pytest.mark.parametrize("text", ["while($true){}", "1 | % { while ($true) { $_ } }", "Start-Sleep 100"])
 def test_a_stop_right_after_the_start_is_not_lost(anywhere: str, text: str) -> None:
     async def test(runspace: Runspace) -> None:
-        for _ in range(4):
+        for _ in range(10):
             pipeline = await runspace.run_cell(text)
             await pipeline.stop()
             async with asyncio.timeout(20):

@@ -37,6 +37,17 @@ def test_their_size_is_bounded(sizes: list[int]) -> None:
     assert 0 == idle._bytes
 
 
+def test_what_is_our_own_is_nothing_that_another_client_waits_for() -> None:
+    idle = IdleRecords()
+    idle.add(Notice("a"))
+    assert not idle.waits
+    idle.add(HostText("b"))
+    idle.take_notices()
+    assert idle.waits
+    idle.take()
+    assert not idle.waits
+
+
 def test_what_is_our_own_can_be_taken_before_the_rest() -> None:
     idle = IdleRecords()
     for record in (Notice("a"), HostText("b"), Notice("c")):
